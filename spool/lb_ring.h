@@ -1,0 +1,287 @@
+/*
+ * The spool library: rings, slots, recovery and checkpoint.
+ *
+ * Used by the nginx module (writer), the flusher (reader) and the tools.
+ * Knows neither nginx nor curl, never logs, never exits.  Functions return 0
+ * or a positive result on success and on failure -errno or one of LB_E*; where
+ * they take an lb_error_t, it then says in words what failed, on which file,
+ * and what to do.  Nothing here is thread-safe unless its comment says so.
+ *
+ * Positions are 64-bit logical byte offsets that only grow; acked <= durable
+ * <= committed always holds for one ring.
+ */
+
+#ifndef _LB_RING_H_INCLUDED_
+#define _LB_RING_H_INCLUDED_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lb_format.h"
+
+enum {
+    LB_ECORRUPT = -5001,  /* a CRC or a field is wrong */
+    LB_EFOREIGN = -5002,  /* not ours: other magic, version or spool */
+    LB_EFULL = -5003,     /* the ring has no room for this record */
+    LB_EPOISONED = -5004, /* a write or sync failed: claim another slot */
+    LB_ENOSLOT = -5005,   /* no ring is free, or no more may be created */
+    LB_ELOCKED = -5006,   /* another process holds it */
+    LB_ENETFS = -5007,    /* network file system: its locks are not ours */
+    LB_ETOOBIG = -5008,   /* the record can never fit into this ring */
+    LB_EEND = -5009,      /* no record between here and the given end */
+};
+
+typedef struct {
+    int code; /* what the function returned */
+    char text[512];
+} lb_error_t;
+
+/* Words for -errno and LB_E*; the result is static or in buf. */
+const char *lb_strerror(int code, char *buf, size_t size);
+
+/* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" and back; parse returns 0 or
+ * -EINVAL. */
+#define LB_UUID_TEXT 37
+void lb_uuid_format(const uint8_t uuid[LB_UUID_LEN], char text[LB_UUID_TEXT]);
+int lb_uuid_parse(const char *text, uint8_t uuid[LB_UUID_LEN]);
+
+/* Wall clock, microseconds since 1970 UTC. */
+uint64_t lb_now_us(void);
+
+/*
+ * Spool
+ */
+
+typedef struct lb_spool_s lb_spool_t;
+
+/* Create what is missing: directory, identity, checkpoint. */
+#define LB_SPOOL_CREATE 0x1u
+
+/* Opens the spool at path.  Refuses network file systems and anything that is
+ * not a spool of this format version; creates nothing without
+ * LB_SPOOL_CREATE.  Several processes may create at once. */
+int lb_spool_open(const char *path, unsigned flags, lb_spool_t **spool,
+                  lb_error_t *err);
+void lb_spool_close(lb_spool_t *spool);
+const char *lb_spool_path(const lb_spool_t *spool);
+const uint8_t *lb_spool_uuid(const lb_spool_t *spool);
+
+/* Slots that have a ring, ascending; returns their number. */
+int lb_spool_slots(lb_spool_t *spool, uint32_t slots[LB_SLOTS_MAX],
+                   lb_error_t *err);
+
+/*
+ * Rings: creation.  Blocks while the ring is zero-filled and synced; call it
+ * from a thread.  Takes the lowest slot below max_rings that has no ring and
+ * that nobody else is creating.  Returns the slot, or LB_ENOSLOT.
+ */
+int lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
+                   lb_error_t *err);
+
+/*
+ * Writer: one per ring, holds the ring's lock.
+ *
+ * Records are staged in memory by lb_writer_stage + lb_writer_append; the
+ * staged records become one group by lb_writer_begin; lb_writer_write puts the
+ * group on disk and commits it; lb_writer_end says how it went.  While one
+ * group is being written (in another thread if wanted) the next is staged.
+ * Only lb_writer_write and lb_writer_sync may run in another thread, one of
+ * them at a time; all other calls belong to one thread.
+ */
+
+typedef struct lb_writer_s lb_writer_t;
+
+typedef struct {
+    uint64_t received_us;
+    const uint8_t *stream; /* 1..LB_STREAM_MAX bytes */
+    size_t stream_len;
+    const uint8_t *client; /* network order */
+    size_t client_len;     /* 0, 4 or 16 */
+} lb_meta_t;
+
+/* Claims an existing ring: one of the given capacity if there is one, the one
+ * with most room first.  Runs recovery from the commit cell on (usually
+ * nothing to scan).  Fast enough for the start of a worker.  LB_ENOSLOT: none
+ * is free, create one. */
+int lb_writer_claim(lb_spool_t *spool, uint64_t capacity, lb_writer_t **writer,
+                    lb_error_t *err);
+
+/* Like lb_writer_claim for one slot; LB_ELOCKED if somebody has it.  The
+ * flusher closes orphan rings with it: claim, recover, commit, release. */
+int lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot,
+                         lb_writer_t **writer, lb_error_t *err);
+
+/* Releases the lock.  Staged records that were not written are gone. */
+void lb_writer_close(lb_writer_t *writer);
+
+/* Room for a payload of up to payload_max bytes behind what is staged
+ * already: the caller writes the payload there and calls lb_writer_append, or
+ * forgets it.  The pointer is valid until the next call.  NULL: no memory. */
+uint8_t *lb_writer_stage(lb_writer_t *writer, size_t stream_len,
+                         size_t payload_max);
+
+/* Makes the payload just placed by lb_writer_stage a record of the pending
+ * group.  stream_len must be that of lb_writer_stage.  LB_EFULL: no room in
+ * the ring now, LB_ETOOBIG: never, LB_EPOISONED; nothing is appended then. */
+int lb_writer_append(lb_writer_t *writer, const lb_meta_t *meta,
+                     size_t payload_len, uint32_t events);
+
+/* Bytes staged and not yet begun. */
+size_t lb_writer_staged(const lb_writer_t *writer);
+
+/* Turns the staged records into the group in flight.  1: there is one now;
+ * 0: nothing is staged; -EBUSY: the last one has not ended. */
+int lb_writer_begin(lb_writer_t *writer);
+
+/* Writes the group in flight and commits it; with sync, the bytes are on
+ * stable storage before they are committed.  A failure poisons the ring: it
+ * is never tried again.  Errors: -errno. */
+int lb_writer_write(lb_writer_t *writer, int sync);
+
+/* Ends the group in flight: the result of lb_writer_write once more.  After
+ * a failure whatever is staged is discarded as well. */
+int lb_writer_end(lb_writer_t *writer);
+
+/* Syncs what has been committed without sync; a failure poisons the ring. */
+int lb_writer_sync(lb_writer_t *writer);
+
+/* 1 if something is committed and not yet durable. */
+int lb_writer_dirty(const lb_writer_t *writer);
+int lb_writer_poisoned(const lb_writer_t *writer);
+uint32_t lb_writer_slot(const lb_writer_t *writer);
+uint64_t lb_writer_capacity(const lb_writer_t *writer);
+
+/*
+ * Reader: any number per ring, needs no lock.
+ */
+
+typedef struct lb_reader_s lb_reader_t;
+
+typedef struct {
+    uint8_t uuid[LB_UUID_LEN];
+    uint32_t slot;
+    uint64_t capacity;
+    uint64_t created_us;
+    uint64_t committed; /* position */
+    uint64_t next_seq;  /* seq of the next event to be committed */
+    uint64_t durable;   /* position */
+    uint64_t committed_us;
+    uint32_t epoch;
+    uint32_t flags;     /* LB_CELL_* */
+    uint64_t acked;     /* position; hint from the reader page */
+    uint64_t acked_seq; /* hint from the reader page */
+    int locked;         /* a writer holds it */
+    uint64_t counters[LB_COUNTERS];
+} lb_ring_info_t;
+
+typedef struct {
+    uint64_t position;
+    uint64_t first_seq;
+    uint64_t received_us;
+    uint32_t payload_len;
+    uint32_t payload_crc;
+    uint32_t events;
+    uint32_t epoch;
+    uint32_t header_len;
+    uint32_t format;
+    uint64_t payload; /* position of the payload */
+    uint64_t next;    /* position of the next record */
+    uint8_t client[16];
+    uint32_t client_len;
+    uint32_t stream_len;
+    char stream[LB_STREAM_MAX + 1]; /* zero-terminated */
+} lb_record_t;
+
+/* Opens the ring of a slot for reading.  writable: acks will be stored. */
+int lb_reader_open(lb_spool_t *spool, uint32_t slot, int writable,
+                   lb_reader_t **reader, lb_error_t *err);
+void lb_reader_close(lb_reader_t *reader);
+
+/* The ring as it is now.  LB_ECORRUPT if no commit cell is valid. */
+int lb_reader_info(lb_reader_t *reader, lb_ring_info_t *info);
+
+/* 1 if the ring file behind the slot is no longer this one (replaced). */
+int lb_reader_stale(lb_reader_t *reader);
+
+/* Puts everything up to the committed position of info on stable storage, so
+ * that a batch may be fixed on it.  Sets info->durable.  Cheap if the writer
+ * syncs.  On a poisoned ring, what lies behind the last durable position is
+ * dropped from the page cache first, so that what is read is what is stored. */
+int lb_reader_sync(lb_reader_t *reader, lb_ring_info_t *info);
+
+/* The record at position, which must lie below end (a committed position).
+ * verify: the payload's CRC too.  LB_EEND, LB_ECORRUPT, -errno. */
+int lb_reader_record(lb_reader_t *reader, uint64_t position, uint64_t end,
+                     int verify, lb_record_t *record);
+
+/* After LB_ECORRUPT: the next position from `position` + 8 on that holds a
+ * valid record, payload included, or end. */
+int lb_reader_resync(lb_reader_t *reader, uint64_t position, uint64_t end,
+                     uint64_t *next);
+
+/* At least min (at most LB_READER_VIEW) and at most LB_READER_VIEW bytes
+ * from a position, never beyond end; *len says how many.  The pointer is
+ * valid until the next call on this reader.  Zero *len only at end. */
+#define LB_READER_VIEW (1u << 20)
+int lb_reader_view(lb_reader_t *reader, uint64_t position, uint64_t end,
+                   size_t min, const uint8_t **data, size_t *len);
+
+/* Stores the acked position, after the checkpoint that says so is durable:
+ * the writer may reuse the space from now on. */
+int lb_reader_ack(lb_reader_t *reader, uint64_t position, uint64_t seq);
+
+/*
+ * Checkpoint
+ */
+
+typedef struct {
+    uint8_t uuid[LB_UUID_LEN];
+    uint32_t slot;
+    uint64_t acked;     /* position of the record that holds acked_seq */
+    uint64_t acked_seq; /* every event before this seq is acked */
+    uint64_t end;       /* batch in flight: [acked_seq, end_seq); */
+    uint64_t end_seq;   /* equal to acked, acked_seq if not in it */
+} lb_ckpt_ring_t;
+
+typedef struct {
+    uint64_t generation;
+    uint64_t batch_id;
+    uint64_t rows;
+    uint64_t fixed_us;
+    uint64_t delivered;
+    uint64_t dead;
+    uint64_t lost_bytes;
+    uint32_t flags; /* LB_CKPT_IN_FLIGHT */
+    uint32_t encoding;
+    uint32_t day;
+    char token[LB_TOKEN_MAX + 1];
+    char table[LB_TABLE_MAX + 1];
+    uint32_t nrings;
+    lb_ckpt_ring_t rings[LB_CKPT_RINGS_MAX];
+} lb_ckpt_state_t;
+
+typedef struct lb_ckpt_s lb_ckpt_t;
+
+/* Opens and locks the checkpoint for the flusher.  LB_ELOCKED: another
+ * flusher serves this spool. */
+int lb_ckpt_open(lb_spool_t *spool, lb_ckpt_t **ckpt, lb_ckpt_state_t *state,
+                 lb_error_t *err);
+
+/* Stores a state durably (generation is advanced in it).  On failure the
+ * previous state is still what a restart will read, or this one: the caller
+ * must treat both as possible and not go on. */
+int lb_ckpt_store(lb_ckpt_t *ckpt, lb_ckpt_state_t *state, lb_error_t *err);
+void lb_ckpt_close(lb_ckpt_t *ckpt);
+
+/* The newest durable state, without a lock; any process. */
+int lb_ckpt_peek(lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err);
+
+/* The entry of a ring, or NULL. */
+lb_ckpt_ring_t *lb_ckpt_find(lb_ckpt_state_t *state,
+                             const uint8_t uuid[LB_UUID_LEN]);
+
+/* CRC-32C (Castagnoli, RFC 3720 B.4) of data; crc is 0 or the CRC of what
+ * went before. */
+uint32_t lb_crc32c(uint32_t crc, const void *data, size_t len);
+
+#endif /* _LB_RING_H_INCLUDED_ */
