@@ -15,8 +15,9 @@
  *   dead           dead letters                              (LB_DEAD_*)
  *   flusher.json   the flusher's last published figures (not durable)
  *
- * Locks are flock(2): a writer holds its ring-NNNN exclusively, the flusher
- * holds the checkpoint.  They die with the process.
+ * Locks are open file description locks (fcntl F_OFD_SETLK): a writer holds
+ * its ring-NNNN, the flusher holds the checkpoint.  They die with the process
+ * and can be asked about without taking them.
  */
 
 #ifndef _LB_FORMAT_H_INCLUDED_

@@ -108,8 +108,8 @@ int lb_writer_claim(lb_spool_t *spool, uint64_t capacity, lb_writer_t **writer,
 
 /* Like lb_writer_claim for one slot; LB_ELOCKED if somebody has it.  The
  * flusher closes orphan rings with it: claim, recover, commit, release. */
-int lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot,
-                         lb_writer_t **writer, lb_error_t *err);
+int lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot, lb_writer_t **writer,
+                         lb_error_t *err);
 
 /* Releases the lock.  Staged records that were not written are gone. */
 void lb_writer_close(lb_writer_t *writer);
@@ -267,9 +267,9 @@ typedef struct lb_ckpt_s lb_ckpt_t;
 int lb_ckpt_open(lb_spool_t *spool, lb_ckpt_t **ckpt, lb_ckpt_state_t *state,
                  lb_error_t *err);
 
-/* Stores a state durably (generation is advanced in it).  On failure the
- * previous state is still what a restart will read, or this one: the caller
- * must treat both as possible and not go on. */
+/* Stores a state durably and advances its generation.  After a failure a
+ * restart may read the previous state or this one: the caller must treat both
+ * as possible, and store again before it goes on. */
 int lb_ckpt_store(lb_ckpt_t *ckpt, lb_ckpt_state_t *state, lb_error_t *err);
 void lb_ckpt_close(lb_ckpt_t *ckpt);
 

@@ -1,0 +1,328 @@
+/*
+ * The checkpoint: two copies, written alternately with a sync.
+ *
+ * A crash while one copy is being written leaves the other one, which is the
+ * state before; a crash after the sync leaves the new one.  The file is
+ * preallocated, so a full disk cannot stop an ack.
+ */
+
+#include "lb_ring_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct lb_ckpt_s {
+    int fd;
+    lb_spool_t *spool;
+    uint8_t buf[LB_CKPT_COPY];
+};
+
+static size_t
+encode(uint8_t *buf, const uint8_t spool[LB_UUID_LEN],
+       const lb_ckpt_state_t *st)
+{
+    size_t i, len;
+    uint8_t *p;
+
+    len = LB_CKPT_FIXED + st->nrings * LB_CKPT_RING;
+    memset(buf, 0, len);
+
+    memcpy(buf, LB_CKPT_MAGIC, 8);
+    lb_put32(buf + 8, LB_FORMAT_VERSION);
+    lb_put64(buf + 16, st->generation);
+    memcpy(buf + 24, spool, LB_UUID_LEN);
+    lb_put64(buf + 40, st->batch_id);
+    lb_put64(buf + 48, st->rows);
+    lb_put64(buf + 56, st->fixed_us);
+    lb_put64(buf + 64, st->delivered);
+    lb_put64(buf + 72, st->dead);
+    lb_put64(buf + 80, st->lost_bytes);
+    lb_put32(buf + 88, st->nrings);
+    lb_put32(buf + 92, st->flags);
+    lb_put32(buf + 96, st->encoding);
+    lb_put32(buf + 100, st->day);
+    memcpy(buf + 104, st->token, strnlen(st->token, LB_TOKEN_MAX));
+    memcpy(buf + 168, st->table, strnlen(st->table, LB_TABLE_MAX));
+
+    for (i = 0; i < st->nrings; i++) {
+        p = buf + LB_CKPT_FIXED + i * LB_CKPT_RING;
+        memcpy(p, st->rings[i].uuid, LB_UUID_LEN);
+        lb_put64(p + 16, st->rings[i].acked);
+        lb_put64(p + 24, st->rings[i].acked_seq);
+        lb_put64(p + 32, st->rings[i].end);
+        lb_put64(p + 40, st->rings[i].end_seq);
+        lb_put32(p + 48, st->rings[i].slot);
+    }
+
+    lb_put32(buf + 12, lb_crc32c(0, buf + 16, len - 16));
+
+    return len;
+}
+
+/* The generation of a valid copy, else 0; *why says what is wrong. */
+static uint64_t
+valid(const uint8_t *buf, const uint8_t spool[LB_UUID_LEN], int *why)
+{
+    uint32_t n;
+
+    if (memcmp(buf, LB_CKPT_MAGIC, 8) != 0) {
+        *why = LB_ECORRUPT;
+        return 0;
+    }
+
+    n = lb_get32(buf + 88);
+
+    if (n > LB_CKPT_RINGS_MAX ||
+        lb_get32(buf + 12) !=
+            lb_crc32c(0, buf + 16, LB_CKPT_FIXED + n * LB_CKPT_RING - 16)) {
+        *why = LB_ECORRUPT;
+        return 0;
+    }
+
+    if (lb_get32(buf + 8) != LB_FORMAT_VERSION ||
+        memcmp(buf + 24, spool, LB_UUID_LEN) != 0) {
+        *why = LB_EFOREIGN;
+        return 0;
+    }
+
+    return lb_get64(buf + 16);
+}
+
+static void
+decode(const uint8_t *buf, lb_ckpt_state_t *st)
+{
+    size_t i;
+    const uint8_t *p;
+
+    memset(st, 0, sizeof(*st));
+
+    st->generation = lb_get64(buf + 16);
+    st->batch_id = lb_get64(buf + 40);
+    st->rows = lb_get64(buf + 48);
+    st->fixed_us = lb_get64(buf + 56);
+    st->delivered = lb_get64(buf + 64);
+    st->dead = lb_get64(buf + 72);
+    st->lost_bytes = lb_get64(buf + 80);
+    st->nrings = lb_get32(buf + 88);
+    st->flags = lb_get32(buf + 92);
+    st->encoding = lb_get32(buf + 96);
+    st->day = lb_get32(buf + 100);
+    memcpy(st->token, buf + 104, LB_TOKEN_MAX);
+    memcpy(st->table, buf + 168, LB_TABLE_MAX);
+
+    for (i = 0; i < st->nrings; i++) {
+        p = buf + LB_CKPT_FIXED + i * LB_CKPT_RING;
+        memcpy(st->rings[i].uuid, p, LB_UUID_LEN);
+        st->rings[i].acked = lb_get64(p + 16);
+        st->rings[i].acked_seq = lb_get64(p + 24);
+        st->rings[i].end = lb_get64(p + 32);
+        st->rings[i].end_seq = lb_get64(p + 40);
+        st->rings[i].slot = lb_get32(p + 48);
+    }
+}
+
+static int
+load(int fd, lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err)
+{
+    int rc, tries, why = 0;
+    uint8_t *buf;
+    uint64_t gen[2];
+
+    buf = malloc(LB_CKPT_SIZE);
+    if (buf == NULL) {
+        return lb_fail(err, -ENOMEM, "no memory for the checkpoint");
+    }
+
+    /* Without the lock a copy may be half written, and by the time the other
+     * one is read that one may be: look again. */
+
+    for (tries = 0; tries < 5; tries++) {
+
+        rc = lb_io_read(fd, buf, LB_CKPT_SIZE, 0);
+
+        if (rc != 0) {
+            lb_fail(err, rc, "cannot read \"%s/checkpoint\": %s", spool->path,
+                    rc == -ENODATA ? "it is cut short" : strerror(-rc));
+            break;
+        }
+
+        gen[0] = valid(buf, spool->uuid, &why);
+        gen[1] = valid(buf + LB_CKPT_COPY, spool->uuid, &why);
+
+        if (gen[0] != 0 || gen[1] != 0) {
+            decode(gen[0] > gen[1] ? buf : buf + LB_CKPT_COPY, state);
+            break;
+        }
+
+        rc = lb_fail(err, why,
+                     why == LB_EFOREIGN
+                         ? "\"%s/checkpoint\" belongs to another spool or "
+                           "format version: restore the right one"
+                         : "both copies in \"%s/checkpoint\" are damaged: "
+                           "restore it, nothing is delivered without it",
+                     spool->path);
+    }
+
+    free(buf);
+
+    return rc;
+}
+
+int
+lb_ckpt_create(int dirfd, const char *name, const uint8_t uuid[LB_UUID_LEN],
+               lb_error_t *err)
+{
+    int fd, rc;
+    uint8_t buf[LB_CKPT_FIXED];
+    lb_ckpt_state_t *st;
+
+    st = calloc(1, sizeof(*st));
+    if (st == NULL) {
+        return lb_fail(err, -ENOMEM, "no memory for the checkpoint");
+    }
+
+    st->generation = 1;
+    (void)encode(buf, uuid, st);
+    free(st);
+
+    fd = openat(dirfd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0660);
+    if (fd < 0) {
+        return lb_fail(err, -errno, "cannot create the checkpoint: %s",
+                       strerror(errno));
+    }
+
+    (void)fchmod(fd, 0660);
+
+    rc = lb_io_zero(fd, 0, LB_CKPT_SIZE);
+    if (rc == 0) {
+        /* odd generations live in the second copy */
+        rc = lb_io_write(fd, buf, sizeof(buf), LB_CKPT_COPY, 0);
+    }
+    if (rc == 0) {
+        rc = lb_io_sync(fd);
+    }
+
+    close(fd);
+
+    return rc == 0 ? 0
+                   : lb_fail(err, rc, "cannot write the checkpoint: %s",
+                             strerror(-rc));
+}
+
+int
+lb_ckpt_open(lb_spool_t *spool, lb_ckpt_t **ckpt, lb_ckpt_state_t *state,
+             lb_error_t *err)
+{
+    int rc;
+    lb_ckpt_t *c;
+
+    c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        return lb_fail(err, -ENOMEM, "no memory for the checkpoint");
+    }
+
+    c->spool = spool;
+    c->fd = openat(spool->dirfd, "checkpoint", O_RDWR | O_CLOEXEC);
+
+    if (c->fd < 0) {
+        rc = lb_fail(err, -errno,
+                     "cannot open \"%s/checkpoint\": %s; nothing is delivered "
+                     "without it, restore it",
+                     spool->path, strerror(errno));
+        free(c);
+        return rc;
+    }
+
+    rc = lb_io_lock(c->fd);
+
+    if (rc != 0) {
+        rc = lb_fail(err, rc == -EAGAIN ? LB_ELOCKED : rc,
+                     rc == -EAGAIN
+                         ? "another flusher serves spool \"%s\""
+                         : "cannot lock the checkpoint of spool \"%s\"",
+                     spool->path);
+    } else {
+        rc = load(c->fd, spool, state, err);
+    }
+
+    if (rc != 0) {
+        lb_ckpt_close(c);
+        return rc;
+    }
+
+    *ckpt = c;
+
+    return 0;
+}
+
+int
+lb_ckpt_store(lb_ckpt_t *ckpt, lb_ckpt_state_t *state, lb_error_t *err)
+{
+    int rc;
+    size_t len;
+
+    if (state->nrings > LB_CKPT_RINGS_MAX) {
+        return lb_fail(err, -EINVAL, "too many rings for the checkpoint");
+    }
+
+    state->generation++;
+    len = encode(ckpt->buf, ckpt->spool->uuid, state);
+
+    rc = lb_io_write(ckpt->fd, ckpt->buf, len,
+                     state->generation & 1 ? (off_t)LB_CKPT_COPY : 0, 1);
+
+    if (rc == 0) {
+        return 0;
+    }
+
+    /* The next attempt must go into this copy again: the other one is the
+     * last state that is known to be whole. */
+
+    state->generation--;
+
+    return lb_fail(err, rc, "cannot write \"%s/checkpoint\": %s",
+                   ckpt->spool->path, strerror(-rc));
+}
+
+void
+lb_ckpt_close(lb_ckpt_t *ckpt)
+{
+    if (ckpt != NULL) {
+        close(ckpt->fd);
+        free(ckpt);
+    }
+}
+
+int
+lb_ckpt_peek(lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err)
+{
+    int fd, rc;
+
+    fd = openat(spool->dirfd, "checkpoint", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return lb_fail(err, -errno, "cannot open \"%s/checkpoint\": %s",
+                       spool->path, strerror(errno));
+    }
+
+    rc = load(fd, spool, state, err);
+    close(fd);
+
+    return rc;
+}
+
+lb_ckpt_ring_t *
+lb_ckpt_find(lb_ckpt_state_t *state, const uint8_t uuid[LB_UUID_LEN])
+{
+    uint32_t i;
+
+    for (i = 0; i < state->nrings; i++) {
+        if (memcmp(state->rings[i].uuid, uuid, LB_UUID_LEN) == 0) {
+            return &state->rings[i];
+        }
+    }
+
+    return NULL;
+}

@@ -1,0 +1,252 @@
+/*
+ * The reading side of a ring, for the flusher, the status page and tools.
+ *
+ * A reader stores nothing but the ack cell, and that only after the checkpoint
+ * is durable: if the cell is lost the writer merely waits longer for room.
+ */
+
+#include "lb_ring_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct lb_reader_s {
+    lb_spool_t *spool;
+    int fd;
+    int writable;
+    lb_identity_t id;
+    lb_view_t view;
+    uint64_t synced; /* what this reader has put on stable storage */
+    uint64_t doubt;  /* a sync failed: up to here only the disk is believed */
+};
+
+int
+lb_reader_open(lb_spool_t *spool, uint32_t slot, int writable,
+               lb_reader_t **reader, lb_error_t *err)
+{
+    int rc;
+    lb_reader_t *r;
+
+    r = calloc(1, sizeof(*r));
+    if (r == NULL) {
+        return lb_fail(err, -ENOMEM, "no memory to open a ring");
+    }
+
+    r->spool = spool;
+    r->writable = writable;
+
+    rc = lb_ring_open(spool, slot, writable ? O_RDWR : O_RDONLY, &r->fd, &r->id,
+                      err);
+    if (rc != 0) {
+        free(r);
+        return rc;
+    }
+
+    rc = lb_view_init(&r->view, r->fd, &r->id);
+    if (rc != 0) {
+        lb_reader_close(r);
+        return lb_fail(err, rc, "no memory to open a ring");
+    }
+
+    *reader = r;
+
+    return 0;
+}
+
+void
+lb_reader_close(lb_reader_t *r)
+{
+    if (r != NULL) {
+        lb_view_free(&r->view);
+        close(r->fd);
+        free(r);
+    }
+}
+
+int
+lb_reader_info(lb_reader_t *r, lb_ring_info_t *info)
+{
+    int rc, tries;
+    size_t i;
+    uint8_t pages[2 * LB_PAGE];
+    lb_ack_t ack;
+    lb_cell_t cell;
+
+    /* A copy may be caught half stored, and the other one may follow by the
+     * time it is read: look again. */
+
+    for (tries = 0;; tries++) {
+
+        rc = lb_io_read(r->fd, pages, sizeof(pages), LB_RING_WRITER);
+        if (rc != 0) {
+            return rc;
+        }
+
+        if (lb_cell_decode(pages, &cell) == 0 &&
+            lb_ack_decode(pages + LB_PAGE, &ack) == 0) {
+            break;
+        }
+
+        if (tries == 100) {
+            return LB_ECORRUPT;
+        }
+    }
+
+    memset(info, 0, sizeof(*info));
+    memcpy(info->uuid, r->id.uuid, LB_UUID_LEN);
+    info->slot = r->id.slot;
+    info->capacity = r->id.capacity;
+    info->created_us = r->id.created_us;
+    info->committed = cell.committed;
+    info->next_seq = cell.next_seq;
+    info->durable = cell.durable;
+    info->committed_us = cell.committed_us;
+    info->epoch = cell.epoch;
+    info->flags = cell.flags;
+    info->acked = ack.acked;
+    info->acked_seq = ack.acked_seq;
+    info->locked = lb_io_locked(r->fd);
+
+    for (i = 0; i < LB_COUNTERS; i++) {
+        info->counters[i] = lb_get64(pages + LB_RING_COUNTERS + 8 * i);
+    }
+
+    if (r->synced > info->durable && !(info->flags & LB_CELL_POISONED)) {
+        info->durable =
+            r->synced < info->committed ? r->synced : info->committed;
+    }
+
+    return 0;
+}
+
+int
+lb_reader_stale(lb_reader_t *r)
+{
+    return !lb_ring_same(r->spool, r->id.slot, r->fd);
+}
+
+int
+lb_reader_sync(lb_reader_t *r, lb_ring_info_t *info)
+{
+    int rc;
+
+    if (info->durable >= info->committed) {
+        return 0;
+    }
+
+    if (!(info->flags & LB_CELL_POISONED) && r->doubt < info->committed) {
+
+        rc = lb_io_sync(r->fd);
+
+        if (rc == 0) {
+            r->synced = info->committed;
+            info->durable = info->committed;
+            return 0;
+        }
+
+        /* Reported once; the next sync would claim success.  From now on what
+         * is in doubt is read from the disk. */
+
+        r->doubt = info->committed;
+        r->view.len = 0;
+
+        return rc;
+    }
+
+    lb_io->drop_cache(r->fd, LB_RING_DATA, (off_t)r->id.capacity);
+    r->view.len = 0;
+    info->durable = info->committed;
+
+    return 0;
+}
+
+int
+lb_reader_record(lb_reader_t *r, uint64_t position, uint64_t end, int verify,
+                 lb_record_t *record)
+{
+    return lb_view_record(&r->view, position, end, verify, record);
+}
+
+int
+lb_reader_resync(lb_reader_t *r, uint64_t position, uint64_t end,
+                 uint64_t *next)
+{
+    int rc;
+    size_t n;
+    uint64_t p;
+    lb_record_t record;
+    const uint8_t *data;
+
+    /* A client cannot plant a record here: a payload holds no NUL bytes, a
+     * header does. */
+
+    for (p = position + 8; p + LB_RECORD_FIXED <= end; p += 8) {
+
+        rc = lb_view_get(&r->view, p, end, 8, &data, &n);
+        if (rc != 0) {
+            return rc;
+        }
+
+        if (lb_get32(data) != LB_RECORD_MAGIC) {
+            continue;
+        }
+
+        rc = lb_view_record(&r->view, p, end, 1, &record);
+
+        if (rc == 0) {
+            *next = p;
+            return 0;
+        }
+
+        if (rc != LB_ECORRUPT) {
+            return rc;
+        }
+    }
+
+    *next = end;
+
+    return 0;
+}
+
+int
+lb_reader_view(lb_reader_t *r, uint64_t position, uint64_t end, size_t min,
+               const uint8_t **data, size_t *len)
+{
+    return lb_view_get(&r->view, position, end, min, data, len);
+}
+
+int
+lb_reader_ack(lb_reader_t *r, uint64_t position, uint64_t seq)
+{
+    int rc;
+    uint8_t page[LB_PAGE], raw[LB_CELL_SIZE];
+    lb_ack_t ack;
+
+    if (!r->writable) {
+        return -EBADF;
+    }
+
+    rc = lb_io_read(r->fd, page, sizeof(page), LB_RING_READER);
+    if (rc != 0) {
+        return rc;
+    }
+
+    if (lb_ack_decode(page, &ack) != 0) {
+        return LB_ECORRUPT;
+    }
+
+    if (ack.acked == position && ack.acked_seq == seq) {
+        return 0;
+    }
+
+    ack.generation++;
+    ack.acked = position;
+    ack.acked_seq = seq;
+    lb_ack_encode(raw, &ack);
+
+    return lb_io_write(
+        r->fd, raw, sizeof(raw),
+        (off_t)(LB_RING_READER + (ack.generation & 1) * LB_CELL_STRIDE), 0);
+}

@@ -1,0 +1,53 @@
+/*
+ * Recovery: from the last known good position to the first record that is not
+ * valid.
+ *
+ * What a crash can leave behind the commit cell, and what becomes of it: whole
+ * records of a group that was written but not committed (kept: nobody was told
+ * they were refused), a torn record (ends the walk), leftovers of earlier laps
+ * (their position gives them away) and of a failed group of an earlier writer
+ * (their epoch is lower than that of the record before them).
+ */
+
+#include "lb_ring_private.h"
+
+int
+lb_recover(int fd, const lb_identity_t *id, uint64_t position, uint64_t seq,
+           uint32_t epoch, uint64_t limit, lb_recovered_t *found)
+{
+    int rc;
+    lb_view_t view;
+    lb_record_t record;
+
+    found->end = position;
+    found->seq = seq;
+    found->epoch = epoch;
+    found->events = 0;
+
+    rc = lb_view_init(&view, fd, id);
+    if (rc != 0) {
+        return rc;
+    }
+
+    for (;;) {
+        rc = lb_view_record(&view, found->end, limit, 1, &record);
+
+        if (rc != 0) {
+            break;
+        }
+
+        if (record.first_seq != found->seq || record.epoch < found->epoch) {
+            break;
+        }
+
+        found->end = record.next;
+        found->seq += record.events;
+        found->epoch = record.epoch;
+        found->events += record.events;
+    }
+
+    lb_view_free(&view);
+
+    /* the end of what is valid is the normal outcome */
+    return rc == LB_ECORRUPT || rc == LB_EEND ? 0 : rc;
+}

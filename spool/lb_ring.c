@@ -1,0 +1,336 @@
+/*
+ * Ring files: create, open, identity, cells.
+ *
+ * A ring comes into being under the name ring-NNNN.new, zero-filled and synced,
+ * and gets its name by a rename that never replaces: a crash at any point
+ * leaves either nothing, or a .new file that the next creator starts over, or
+ * the complete ring.
+ */
+
+#include "lb_ring_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void
+lb_ring_name(uint32_t slot, char name[LB_RING_NAME])
+{
+    (void)snprintf(name, LB_RING_NAME, "ring-%04u", slot % 10000);
+}
+
+void
+lb_cell_encode(uint8_t buf[LB_CELL_SIZE], const lb_cell_t *cell)
+{
+    memset(buf, 0, LB_CELL_SIZE);
+    lb_put64(buf, cell->generation);
+    lb_put64(buf + 8, cell->committed);
+    lb_put64(buf + 16, cell->next_seq);
+    lb_put64(buf + 24, cell->durable);
+    lb_put32(buf + 32, cell->epoch);
+    lb_put32(buf + 36, cell->flags);
+    lb_put64(buf + 40, cell->committed_us);
+    lb_put32(buf + 60, lb_crc32c(0, buf, 60));
+}
+
+void
+lb_ack_encode(uint8_t buf[LB_CELL_SIZE], const lb_ack_t *ack)
+{
+    memset(buf, 0, LB_CELL_SIZE);
+    lb_put64(buf, ack->generation);
+    lb_put64(buf + 8, ack->acked);
+    lb_put64(buf + 16, ack->acked_seq);
+    lb_put32(buf + 60, lb_crc32c(0, buf, 60));
+}
+
+/* Of the two copies on a page: the valid one with the higher generation, or
+ * NULL.  The page may be mapped and change under us: work on a copy. */
+static const uint8_t *
+newest(const uint8_t *page, uint8_t copy[2][LB_CELL_SIZE])
+{
+    int i, valid[2];
+
+    for (i = 0; i < 2; i++) {
+        memcpy(copy[i], page + i * LB_CELL_STRIDE, LB_CELL_SIZE);
+        valid[i] = lb_get64(copy[i]) != 0 &&
+                   lb_get32(copy[i] + 60) == lb_crc32c(0, copy[i], 60);
+    }
+
+    if (valid[0] && valid[1]) {
+        return lb_get64(copy[0]) > lb_get64(copy[1]) ? copy[0] : copy[1];
+    }
+
+    return valid[0] ? copy[0] : valid[1] ? copy[1] : NULL;
+}
+
+int
+lb_cell_decode(const uint8_t *page, lb_cell_t *cell)
+{
+    const uint8_t *p;
+    uint8_t copy[2][LB_CELL_SIZE];
+
+    p = newest(page, copy);
+    if (p == NULL) {
+        return LB_ECORRUPT;
+    }
+
+    cell->generation = lb_get64(p);
+    cell->committed = lb_get64(p + 8);
+    cell->next_seq = lb_get64(p + 16);
+    cell->durable = lb_get64(p + 24);
+    cell->epoch = lb_get32(p + 32);
+    cell->flags = lb_get32(p + 36);
+    cell->committed_us = lb_get64(p + 40);
+
+    return 0;
+}
+
+int
+lb_ack_decode(const uint8_t *page, lb_ack_t *ack)
+{
+    const uint8_t *p;
+    uint8_t copy[2][LB_CELL_SIZE];
+
+    p = newest(page, copy);
+    if (p == NULL) {
+        return LB_ECORRUPT;
+    }
+
+    ack->generation = lb_get64(p);
+    ack->acked = lb_get64(p + 8);
+    ack->acked_seq = lb_get64(p + 16);
+
+    return 0;
+}
+
+int
+lb_ring_same(lb_spool_t *spool, uint32_t slot, int fd)
+{
+    char name[LB_RING_NAME];
+    struct stat a, b;
+
+    lb_ring_name(slot, name);
+
+    return fstat(fd, &a) == 0 && fstatat(spool->dirfd, name, &b, 0) == 0 &&
+           a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static int
+identity_check(lb_spool_t *spool, const char *name, int fd, uint32_t slot,
+               lb_identity_t *id, lb_error_t *err)
+{
+    int rc;
+    uint8_t buf[96];
+    struct stat st;
+
+    rc = lb_io_read(fd, buf, sizeof(buf), LB_RING_IDENTITY);
+
+    if (rc != 0 && rc != -ENODATA) {
+        return lb_fail(err, rc, "cannot read \"%s/%s\": %s", spool->path, name,
+                       strerror(-rc));
+    }
+
+    if (rc != 0 || memcmp(buf, LB_RING_MAGIC, 8) != 0) {
+        return lb_fail(err, LB_EFOREIGN, "\"%s/%s\" is not a ring", spool->path,
+                       name);
+    }
+
+    if (lb_get32(buf + 8) != LB_FORMAT_VERSION) {
+        return lb_fail(err, LB_EFOREIGN,
+                       "ring \"%s/%s\" has format version %u, this program "
+                       "knows version %u: use the matching release",
+                       spool->path, name, lb_get32(buf + 8), LB_FORMAT_VERSION);
+    }
+
+    if (lb_get32(buf + 12) != lb_crc32c(0, buf + 16, 80)) {
+        return lb_fail(err, LB_ECORRUPT,
+                       "the identity of ring \"%s/%s\" is damaged: its "
+                       "checksum is wrong",
+                       spool->path, name);
+    }
+
+    if (memcmp(buf + 16, spool->uuid, LB_UUID_LEN) != 0) {
+        return lb_fail(err, LB_EFOREIGN,
+                       "ring \"%s/%s\" belongs to another spool: move it back "
+                       "to where it came from",
+                       spool->path, name);
+    }
+
+    memcpy(id->uuid, buf + 32, LB_UUID_LEN);
+    id->capacity = lb_get64(buf + 48);
+    id->created_us = lb_get64(buf + 64);
+    id->slot = lb_get32(buf + 72);
+
+    if (id->slot != slot || id->capacity < LB_RECORD_HEADER_MAX ||
+        id->capacity % 8 != 0 || lb_get64(buf + 56) != LB_RING_DATA) {
+        return lb_fail(err, LB_EFOREIGN,
+                       "ring \"%s/%s\" was made for slot %u: give it back its "
+                       "name",
+                       spool->path, name, id->slot);
+    }
+
+    if (fstat(fd, &st) != 0 ||
+        (uint64_t)st.st_size < LB_RING_DATA + id->capacity) {
+        return lb_fail(err, LB_ECORRUPT, "ring \"%s/%s\" is cut short",
+                       spool->path, name);
+    }
+
+    return 0;
+}
+
+int
+lb_ring_open(lb_spool_t *spool, uint32_t slot, int flags, int *fd,
+             lb_identity_t *id, lb_error_t *err)
+{
+    int rc;
+    char name[LB_RING_NAME];
+
+    lb_ring_name(slot, name);
+
+    *fd = openat(spool->dirfd, name, flags | O_CLOEXEC);
+    if (*fd < 0) {
+        rc = -errno;
+        return lb_fail(err, rc, "cannot open ring \"%s/%s\": %s", spool->path,
+                       name, strerror(-rc));
+    }
+
+    rc = identity_check(spool, name, *fd, slot, id, err);
+    if (rc != 0) {
+        close(*fd);
+        *fd = -1;
+    }
+
+    return rc;
+}
+
+/* Zero-fills and writes identity and first cells.  Only what is synced at the
+ * end counts, so the order inside does not matter. */
+static int
+ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity)
+{
+    int rc;
+    lb_ack_t ack;
+    lb_cell_t cell;
+    uint8_t buf[96], uuid[LB_UUID_LEN], raw[LB_CELL_SIZE];
+
+    if (ftruncate(fd, 0) != 0 ||
+        lb_io->preallocate(fd, (off_t)(LB_RING_DATA + capacity)) != 0) {
+        return -errno;
+    }
+
+    /* Not only allocated: a sync of the first lap would otherwise have to
+     * convert extents too, and cost twice as much. */
+
+    rc = lb_io_zero(fd, 0, LB_RING_DATA + capacity);
+    if (rc != 0) {
+        return rc;
+    }
+
+    lb_new_uuid(uuid);
+
+    memset(buf, 0, sizeof(buf));
+    memcpy(buf, LB_RING_MAGIC, 8);
+    lb_put32(buf + 8, LB_FORMAT_VERSION);
+    memcpy(buf + 16, spool->uuid, LB_UUID_LEN);
+    memcpy(buf + 32, uuid, LB_UUID_LEN);
+    lb_put64(buf + 48, capacity);
+    lb_put64(buf + 56, LB_RING_DATA);
+    lb_put64(buf + 64, lb_now_us());
+    lb_put32(buf + 72, slot);
+    lb_put32(buf + 12, lb_crc32c(0, buf + 16, 80));
+
+    memset(&cell, 0, sizeof(cell));
+    cell.generation = 1;
+    memset(&ack, 0, sizeof(ack));
+    ack.generation = 1;
+
+    rc = lb_io_write(fd, buf, sizeof(buf), LB_RING_IDENTITY, 0);
+
+    if (rc == 0) {
+        lb_cell_encode(raw, &cell);
+        rc = lb_io_write(fd, raw, sizeof(raw), LB_RING_WRITER + LB_CELL_STRIDE,
+                         0);
+    }
+
+    if (rc == 0) {
+        lb_ack_encode(raw, &ack);
+        rc = lb_io_write(fd, raw, sizeof(raw), LB_RING_READER + LB_CELL_STRIDE,
+                         0);
+    }
+
+    return rc != 0 ? rc : lb_io_sync(fd);
+}
+
+int
+lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
+               lb_error_t *err)
+{
+    int fd, rc;
+    char name[LB_RING_NAME], temp[LB_RING_NAME + 4];
+    uint32_t slot;
+    struct stat a, b;
+
+    if (capacity % 8 != 0 || capacity < LB_RECORD_HEADER_MAX) {
+        return lb_fail(err, -EINVAL, "ring size %llu is not possible",
+                       (unsigned long long)capacity);
+    }
+
+    if (max_rings > LB_SLOTS_MAX) {
+        max_rings = LB_SLOTS_MAX;
+    }
+
+    for (slot = 0; slot < max_rings; slot++) {
+
+        lb_ring_name(slot, name);
+
+        if (fstatat(spool->dirfd, name, &a, 0) == 0) {
+            continue;
+        }
+
+        (void)snprintf(temp, sizeof(temp), "%s.new", name);
+
+        fd = openat(spool->dirfd, temp, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+        if (fd < 0) {
+            return lb_fail(err, -errno, "cannot create \"%s/%s\": %s",
+                           spool->path, temp, strerror(errno));
+        }
+
+        /* Ours only if we hold the lock, the name still leads to this file,
+         * and nobody finished the ring in the meantime. */
+
+        if (lb_io_lock(fd) != 0 || fstat(fd, &a) != 0 ||
+            fstatat(spool->dirfd, temp, &b, 0) != 0 || a.st_ino != b.st_ino ||
+            fstatat(spool->dirfd, name, &b, 0) == 0) {
+            close(fd);
+            continue;
+        }
+
+        (void)fchmod(fd, 0660);
+
+        rc = ring_fill(spool, fd, slot, capacity);
+
+        if (rc == 0 && (lb_io->rename(spool->dirfd, temp, name, 0) != 0 ||
+                        lb_io->sync_dir(spool->dirfd) != 0)) {
+            rc = -errno;
+        }
+
+        if (rc != 0) {
+            (void)unlinkat(spool->dirfd, temp, 0);
+            close(fd);
+            return lb_fail(
+                err, rc, "cannot create ring \"%s/%s\" of %llu bytes: %s",
+                spool->path, name, (unsigned long long)capacity, strerror(-rc));
+        }
+
+        close(fd);
+
+        return (int)slot;
+    }
+
+    return lb_fail(err, LB_ENOSLOT,
+                   "all %u rings of spool \"%s\" are taken: raise rings= or "
+                   "wait until old workers have gone",
+                   max_rings, spool->path);
+}

@@ -1,0 +1,186 @@
+/*
+ * Shared by the files of spool/ (and its tests), by nobody else.
+ */
+
+#ifndef _LB_RING_PRIVATE_H_INCLUDED_
+#define _LB_RING_PRIVATE_H_INCLUDED_
+
+#include <endian.h>
+#include <string.h>
+
+#include "lb_io.h"
+#include "lb_ring.h"
+
+static inline void
+lb_put16(uint8_t *p, uint16_t v)
+{
+    v = htole16(v);
+    memcpy(p, &v, 2);
+}
+
+static inline void
+lb_put32(uint8_t *p, uint32_t v)
+{
+    v = htole32(v);
+    memcpy(p, &v, 4);
+}
+
+static inline void
+lb_put64(uint8_t *p, uint64_t v)
+{
+    v = htole64(v);
+    memcpy(p, &v, 8);
+}
+
+static inline uint16_t
+lb_get16(const uint8_t *p)
+{
+    uint16_t v;
+
+    memcpy(&v, p, 2);
+
+    return le16toh(v);
+}
+
+static inline uint32_t
+lb_get32(const uint8_t *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, 4);
+
+    return le32toh(v);
+}
+
+static inline uint64_t
+lb_get64(const uint8_t *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, 8);
+
+    return le64toh(v);
+}
+
+static inline uint64_t
+lb_align8(uint64_t n)
+{
+    return (n + 7) & ~(uint64_t)7;
+}
+
+struct lb_spool_s {
+    int dirfd;
+    uint8_t uuid[LB_UUID_LEN];
+    char path[4096];
+};
+
+typedef struct {
+    uint8_t uuid[LB_UUID_LEN];
+    uint64_t capacity;
+    uint64_t created_us;
+    uint32_t slot;
+} lb_identity_t;
+
+/* The commit cell in memory. */
+typedef struct {
+    uint64_t generation;
+    uint64_t committed;
+    uint64_t next_seq;
+    uint64_t durable;
+    uint64_t committed_us;
+    uint32_t epoch;
+    uint32_t flags;
+} lb_cell_t;
+
+/* The ack cell in memory. */
+typedef struct {
+    uint64_t generation;
+    uint64_t acked;
+    uint64_t acked_seq;
+} lb_ack_t;
+
+/* Fills err (may be NULL) and returns code, so that callers can return it. */
+int lb_fail(lb_error_t *err, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* lb_record.c: pure */
+
+/* Header of a record into buf; returns its length. */
+size_t lb_record_header_len(size_t stream_len);
+size_t lb_record_encode(uint8_t *buf, const lb_meta_t *meta, uint64_t position,
+                        uint64_t first_seq, uint32_t epoch,
+                        const uint8_t ring[LB_UUID_LEN], uint32_t payload_len,
+                        uint32_t payload_crc, uint32_t events);
+
+/* The length the header at buf claims, from its first LB_RECORD_FIXED bytes:
+ * 0 if it cannot be a header. */
+size_t lb_record_probe(const uint8_t *buf);
+
+/* Decodes and checks a header of len bytes (what lb_record_probe said).
+ * 0 or LB_ECORRUPT.  The payload is not looked at. */
+int lb_record_decode(const uint8_t *buf, size_t len, uint64_t position,
+                     const uint8_t ring[LB_UUID_LEN], lb_record_t *record);
+
+/* lb_ring.c */
+
+void lb_cell_encode(uint8_t buf[LB_CELL_SIZE], const lb_cell_t *cell);
+
+/* The newest valid of the two cells of a writer page, or LB_ECORRUPT. */
+int lb_cell_decode(const uint8_t *page, lb_cell_t *cell);
+void lb_ack_encode(uint8_t buf[LB_CELL_SIZE], const lb_ack_t *ack);
+int lb_ack_decode(const uint8_t *page, lb_ack_t *ack);
+
+#define LB_RING_NAME 16
+void lb_ring_name(uint32_t slot, char name[LB_RING_NAME]);
+
+/* Opens the file of a slot and checks that it is a ring of this spool. */
+int lb_ring_open(lb_spool_t *spool, uint32_t slot, int flags, int *fd,
+                 lb_identity_t *id, lb_error_t *err);
+
+/* 1 if the name of the slot still leads to this open file. */
+int lb_ring_same(lb_spool_t *spool, uint32_t slot, int fd);
+
+/* lb_view.c: a window on the data area, by position */
+
+typedef struct {
+    int fd;
+    uint64_t capacity;
+    uint8_t ring[LB_UUID_LEN];
+    uint64_t start; /* position of buf[0] */
+    size_t len;     /* bytes of buf that are filled */
+    uint8_t *buf;   /* LB_READER_VIEW bytes */
+} lb_view_t;
+
+int lb_view_init(lb_view_t *view, int fd, const lb_identity_t *id);
+void lb_view_free(lb_view_t *view);
+
+/* Contracts of lb_reader_view and lb_reader_record. */
+int lb_view_get(lb_view_t *view, uint64_t position, uint64_t end, size_t min,
+                const uint8_t **data, size_t *len);
+int lb_view_record(lb_view_t *view, uint64_t position, uint64_t end, int verify,
+                   lb_record_t *record);
+
+/* lb_recovery.c */
+
+typedef struct {
+    uint64_t end;    /* position behind the last valid record */
+    uint64_t seq;    /* seq behind its last event */
+    uint32_t epoch;  /* highest seen */
+    uint64_t events; /* found by this scan */
+} lb_recovered_t;
+
+/* Walks valid records from position/seq on, but never past limit. */
+int lb_recover(int fd, const lb_identity_t *id, uint64_t position, uint64_t seq,
+               uint32_t epoch, uint64_t limit, lb_recovered_t *found);
+
+/* lb_spool.c */
+
+int lb_random(void *buf, size_t len);
+void lb_new_uuid(uint8_t uuid[LB_UUID_LEN]);
+
+/* lb_checkpoint.c: an empty checkpoint for a new spool, complete and synced
+ * under the given temporary name. */
+int lb_ckpt_create(int dirfd, const char *name, const uint8_t uuid[LB_UUID_LEN],
+                   lb_error_t *err);
+
+#endif /* _LB_RING_PRIVATE_H_INCLUDED_ */
