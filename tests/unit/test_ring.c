@@ -1,0 +1,498 @@
+/*
+ * Rings: what is committed is read back, what is full is refused, what fails
+ * is never confirmed.
+ */
+
+#include "spool_env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static void
+written_is_read_back(void **state)
+{
+    char *text;
+    env_t *e = *state;
+    lb_writer_t *w = env_writer(e, 65536);
+    lb_reader_t *r = env_reader(e, 0);
+    lb_record_t rec;
+    lb_ring_info_t info;
+
+    assert_int_equal(env_append(w, "a", "{\"n\":1}\n", 8, 1), 0);
+    assert_int_equal(env_append(w, "bb", "{}\n{}\n", 6, 2), 0);
+
+    /* staged is not committed */
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(info.committed, 0);
+    assert_int_equal(info.locked, 1);
+
+    assert_int_equal(env_commit(w, 1), 0);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(info.next_seq, 3);
+    assert_int_equal(info.durable, info.committed);
+    assert_int_equal(info.counters[LB_COUNTER_EVENTS], 3);
+    assert_int_equal(info.counters[LB_COUNTER_RECORDS], 2);
+
+    assert_int_equal(lb_reader_record(r, 0, info.committed, 1, &rec), 0);
+    assert_int_equal(rec.first_seq, 0);
+    text = env_payload(r, &rec);
+    assert_string_equal(text, "{\"n\":1}\n");
+    free(text);
+
+    assert_int_equal(lb_reader_record(r, rec.next, info.committed, 1, &rec), 0);
+    assert_int_equal(rec.first_seq, 1);
+    assert_int_equal(rec.events, 2);
+    assert_string_equal(rec.stream, "bb");
+    assert_int_equal(rec.next, info.committed);
+    assert_int_equal(lb_reader_record(r, rec.next, info.committed, 1, &rec),
+                     LB_EEND);
+
+    lb_reader_close(r);
+    lb_writer_close(w);
+}
+
+static void
+unsynced_becomes_durable(void **state)
+{
+    env_t *e = *state;
+    lb_writer_t *w = env_writer(e, 65536);
+    lb_reader_t *r = env_reader(e, 0);
+    lb_ring_info_t info;
+
+    env_append(w, "s", "{}\n", 3, 1);
+    assert_int_equal(env_commit(w, 0), 0);
+    assert_int_equal(lb_writer_dirty(w), 1);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(info.durable, 0);
+
+    /* the reader can see to it by itself */
+    assert_int_equal(lb_reader_sync(r, &info), 0);
+    assert_int_equal(info.durable, info.committed);
+
+    assert_int_equal(lb_writer_sync(w), 0);
+    assert_int_equal(lb_writer_dirty(w), 0);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(info.durable, info.committed);
+
+    lb_reader_close(r);
+    lb_writer_close(w);
+}
+
+static void
+full_ring_refuses_until_acked(void **state)
+{
+    int i, rc = 0;
+    static char big[5000];
+    env_t *e = *state;
+    lb_writer_t *w = env_writer(e, 4096);
+    lb_reader_t *r = env_reader(e, 0);
+    lb_record_t rec;
+    lb_ring_info_t info;
+
+    memset(big, 'x', sizeof(big));
+
+    for (i = 0; i < 100 && rc == 0; i++) {
+        rc = env_append(w, "s", big, 600, 1);
+    }
+
+    assert_int_equal(rc, LB_EFULL);
+    assert_int_equal(i, 4096 / 688 + 1);
+    assert_int_equal(env_commit(w, 1), 0);
+    assert_int_equal(env_append(w, "s", big, 600, 1), LB_EFULL);
+
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(info.counters[LB_COUNTER_FULL], 2);
+    assert_int_equal(lb_reader_record(r, 0, info.committed, 1, &rec), 0);
+    assert_int_equal(lb_reader_ack(r, rec.next, 1), 0);
+
+    assert_int_equal(env_append(w, "s", big, 600, 1), 0);
+    assert_int_equal(env_append(w, "s", big, 600, 1), LB_EFULL);
+    assert_int_equal(env_append(w, "s", big, 5000, 1), LB_ETOOBIG);
+
+    lb_reader_close(r);
+    lb_writer_close(w);
+}
+
+static void
+staging_goes_on_while_a_group_is_in_flight(void **state)
+{
+    env_t *e = *state;
+    lb_writer_t *w = env_writer(e, 65536);
+    lb_reader_t *r = env_reader(e, 0);
+    lb_record_t rec;
+    lb_ring_info_t info;
+
+    env_append(w, "s", "{\"a\":1}\n", 8, 1);
+    assert_int_equal(lb_writer_begin(w), 1);
+    assert_int_equal(lb_writer_begin(w), -EBUSY);
+    env_append(w, "s", "{\"b\":2}\n", 8, 1);
+    assert_int_equal(lb_writer_write(w, 1), 0);
+    env_append(w, "s", "{\"c\":3}\n", 8, 1);
+    assert_int_equal(lb_writer_end(w), 0);
+    assert_int_equal(env_commit(w, 1), 0);
+    assert_int_equal(lb_writer_begin(w), 0);
+
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(info.next_seq, 3);
+    for (uint64_t p = 0, seq = 0; p < info.committed; p = rec.next, seq++) {
+        assert_int_equal(lb_reader_record(r, p, info.committed, 1, &rec), 0);
+        assert_int_equal(rec.first_seq, seq);
+    }
+
+    lb_reader_close(r);
+    lb_writer_close(w);
+}
+
+static void
+one_writer_per_ring(void **state)
+{
+    env_t *e = *state;
+    lb_error_t err;
+    lb_writer_t *a = env_writer(e, 4096), *b;
+
+    assert_int_equal(lb_writer_claim_slot(e->spool, 0, &b, &err), LB_ELOCKED);
+    assert_int_equal(lb_writer_claim(e->spool, 4096, &b, &err), LB_ENOSLOT);
+
+    b = env_writer(e, 4096);
+    assert_int_equal(lb_writer_slot(b), 1);
+
+    /* the free ring with more room comes first */
+    env_append(a, "s", "{}\n", 3, 1);
+    env_commit(a, 1);
+    lb_writer_close(a);
+    lb_writer_close(b);
+    a = env_writer(e, 4096);
+    assert_int_equal(lb_writer_slot(a), 1);
+    lb_writer_close(a);
+
+    assert_int_equal(lb_ring_create(e->spool, 4096, 2, &err), LB_ENOSLOT);
+    assert_non_null(strstr(err.text, "rings="));
+}
+
+static void
+a_claim_goes_on_where_the_last_ended(void **state)
+{
+    env_t *e = *state;
+    lb_writer_t *w = env_writer(e, 4096);
+    lb_reader_t *r = env_reader(e, 0);
+    lb_record_t rec;
+    lb_ring_info_t before, after;
+
+    env_append(w, "s", "{}\n{}\n", 6, 2);
+    env_commit(w, 0);
+    assert_int_equal(lb_reader_info(r, &before), 0);
+    env_append(w, "s", "{}\n", 3, 1); /* staged, never written */
+    lb_writer_close(w);
+
+    w = env_writer(e, 4096);
+    assert_int_equal(lb_reader_info(r, &after), 0);
+    assert_int_equal(after.committed, before.committed);
+    assert_int_equal(after.next_seq, 2);
+    assert_true(after.epoch > before.epoch);
+    assert_int_equal(after.durable, after.committed);
+
+    env_append(w, "s", "{}\n", 3, 1);
+    env_commit(w, 1);
+    assert_int_equal(lb_reader_info(r, &after), 0);
+    assert_int_equal(
+        lb_reader_record(r, before.committed, after.committed, 1, &rec), 0);
+    assert_int_equal(rec.first_seq, 2);
+    assert_int_equal(rec.epoch, after.epoch);
+
+    lb_reader_close(r);
+    lb_writer_close(w);
+}
+
+/* Seam: the nth write or sync fails. */
+static int fail_in, fail_forever, failed;
+
+static int
+must_fail(void)
+{
+    if (fail_in > 0 && --fail_in == 0) {
+        if (fail_forever) {
+            fail_in = 1;
+        }
+        failed = 1;
+        errno = EIO;
+        return 1;
+    }
+
+    return 0;
+}
+
+static ssize_t
+failing_write(int fd, const void *buf, size_t len, off_t offset, int dsync)
+{
+    /* half of the bytes may have made it */
+    if (must_fail()) {
+        (void)lb_io_system.write(fd, buf, len / 2, offset, 0);
+        errno = EIO;
+        return -1;
+    }
+
+    return lb_io_system.write(fd, buf, len, offset, dsync);
+}
+
+static int
+failing_sync(int fd)
+{
+    return must_fail() ? -1 : lb_io_system.sync(fd);
+}
+
+static int
+failing_sync_dir(int fd)
+{
+    return must_fail() ? -1 : lb_io_system.sync_dir(fd);
+}
+
+static int
+failing_preallocate(int fd, off_t len)
+{
+    if (must_fail()) {
+        errno = ENOSPC;
+        return -1;
+    }
+
+    return lb_io_system.preallocate(fd, len);
+}
+
+static int
+failing_rename(int dirfd, const char *from, const char *to, int replace)
+{
+    return must_fail() ? -1 : lb_io_system.rename(dirfd, from, to, replace);
+}
+
+static void
+failing_io(lb_io_calls_t *calls)
+{
+    *calls = lb_io_system;
+    calls->write = failing_write;
+    calls->sync = failing_sync;
+    calls->sync_dir = failing_sync_dir;
+    calls->preallocate = failing_preallocate;
+    calls->rename = failing_rename;
+    lb_io = calls;
+}
+
+/* Whatever call fails: a group that was not confirmed is not committed, the
+ * ring takes no more, and what was committed before is still there. */
+static void
+failures_are_never_confirmed(void **state)
+{
+    int sync, n, rc;
+    env_t *e = *state;
+    uint32_t slot;
+    lb_writer_t *w, *other;
+    lb_reader_t *r;
+    lb_error_t err;
+    lb_record_t rec;
+    lb_io_calls_t calls;
+    lb_ring_info_t good, info;
+
+    failing_io(&calls);
+
+    for (sync = 0; sync < 2; sync++) {
+        for (n = 1; n < 4; n++) {
+            fail_in = 0;
+            failed = 0;
+            w = env_writer(e, 512);
+            slot = lb_writer_slot(w);
+            r = env_reader(e, slot);
+            assert_int_equal(lb_reader_info(r, &info), 0);
+            assert_int_equal(lb_reader_ack(r, info.committed, info.next_seq),
+                             0);
+
+            /* a record that wraps takes two writes */
+            env_append(w, "s", "{\"a\":\"0123456789\"}\n", 19, 1);
+            assert_int_equal(env_commit(w, sync), 0);
+            assert_int_equal(lb_reader_info(r, &good), 0);
+
+            fail_in = n;
+            rc = 0;
+            env_append(w, "s", "{\"b\":\"0123456789\"}\n", 19, 1);
+            assert_int_equal(lb_writer_begin(w), 1);
+            env_append(w, "s", "{\"c\":\"0123456789\"}\n", 19, 1);
+            (void)lb_writer_write(w, sync);
+            rc = lb_writer_end(w);
+            if (rc != 0) {
+                assert_int_equal(lb_writer_staged(w), 0);
+            } else if (!sync) {
+                rc = lb_writer_sync(w);
+            }
+
+            assert_int_equal(lb_reader_info(r, &info), 0);
+
+            if (!failed) {
+                assert_int_equal(rc, 0);
+                fail_in = 0;
+                lb_reader_close(r);
+                lb_writer_close(w);
+                continue;
+            }
+
+            assert_int_equal(rc, -EIO);
+            assert_int_equal(lb_writer_poisoned(w), 1);
+            assert_true(info.flags & LB_CELL_POISONED);
+            assert_int_equal(info.durable, good.durable);
+            assert_int_equal(env_append(w, "s", "{}\n", 3, 1), LB_EPOISONED);
+
+            fail_in = 0;
+            assert_int_equal(lb_reader_sync(r, &info), 0);
+            assert_int_equal(
+                lb_reader_record(r, good.acked, info.committed, 1, &rec), 0);
+
+            /* not to be claimed before it is drained */
+            lb_writer_close(w);
+            assert_int_equal(lb_writer_claim_slot(e->spool, slot, &other, &err),
+                             LB_EPOISONED);
+            assert_int_equal(lb_reader_ack(r, info.committed, info.next_seq),
+                             0);
+            assert_int_equal(lb_writer_claim_slot(e->spool, slot, &other, &err),
+                             0);
+            assert_int_equal(lb_reader_info(r, &info), 0);
+            assert_int_equal(info.flags & LB_CELL_POISONED, 0);
+            lb_writer_close(other);
+            lb_reader_close(r);
+        }
+    }
+}
+
+/* Creation fails at each call in turn: no half-made ring is ever visible, and
+ * the next attempt succeeds. */
+static void
+creation_survives_each_failure(void **state)
+{
+    int n, rc;
+    char path[300];
+    env_t *e = *state;
+    lb_error_t err;
+    struct stat st;
+    lb_io_calls_t calls;
+
+    failing_io(&calls);
+
+    for (n = 1; n < 50; n++) {
+        failed = 0;
+        fail_in = n;
+        rc = lb_ring_create(e->spool, 4096, 1, &err);
+        fail_in = 0;
+
+        if (!failed) {
+            assert_int_equal(rc, 0);
+            break;
+        }
+
+        (void)snprintf(path, sizeof(path), "%s/ring-0000", e->dir);
+
+        /* the sync of the directory comes after the rename */
+        if (stat(path, &st) == 0) {
+            lb_writer_close(env_writer(e, 4096));
+            assert_int_equal(unlink(path), 0);
+        } else {
+            assert_true(rc < 0);
+            assert_non_null(strstr(err.text, "ring-0000"));
+        }
+    }
+
+    assert_true(n > 5 && n < 50);
+}
+
+static void
+a_foreign_file_is_refused(void **state)
+{
+    int fd;
+    char path[300];
+    env_t *e = *state;
+    lb_error_t err;
+    lb_reader_t *r;
+    lb_writer_t *w = env_writer(e, 4096);
+
+    lb_writer_close(w);
+    (void)snprintf(path, sizeof(path), "%s/ring-0000", e->dir);
+
+    /* another version */
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "\7\0\0\0", 4, 8), 4);
+    assert_int_equal(lb_reader_open(e->spool, 0, 0, &r, &err), LB_EFOREIGN);
+    assert_non_null(strstr(err.text, "version 7"));
+
+    /* another spool, with a right checksum */
+    {
+        uint8_t buf[96];
+        assert_int_equal(pread(fd, buf, sizeof(buf), 0), sizeof(buf));
+        lb_put32(buf + 8, LB_FORMAT_VERSION);
+        buf[16] ^= 1;
+        lb_put32(buf + 12, lb_crc32c(0, buf + 16, 80));
+        assert_int_equal(pwrite(fd, buf, sizeof(buf), 0), sizeof(buf));
+    }
+    assert_int_equal(lb_reader_open(e->spool, 0, 0, &r, &err), LB_EFOREIGN);
+    assert_non_null(strstr(err.text, "another spool"));
+    assert_int_equal(lb_writer_claim_slot(e->spool, 0, &w, &err), LB_EFOREIGN);
+
+    /* not a ring at all, and cut short */
+    assert_int_equal(pwrite(fd, "hello world, this is text", 24, 0), 24);
+    assert_int_equal(lb_reader_open(e->spool, 0, 0, &r, &err), LB_EFOREIGN);
+    assert_int_equal(ftruncate(fd, 10), 0);
+    assert_int_equal(lb_reader_open(e->spool, 0, 0, &r, &err), LB_EFOREIGN);
+    close(fd);
+
+    /* nor is a worker's ring made in its place */
+    w = env_writer(e, 4096);
+    assert_int_equal(lb_writer_slot(w), 1);
+    lb_writer_close(w);
+}
+
+static void
+a_foreign_directory_is_refused(void **state)
+{
+    FILE *f;
+    char dir[300], path[400];
+    env_t *e = *state;
+    lb_error_t err;
+    lb_spool_t *s;
+
+    (void)snprintf(dir, sizeof(dir), "%s/inner", e->dir);
+    assert_int_equal(lb_spool_open(dir, 0, &s, &err), -ENOENT);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    assert_int_equal(lb_spool_open(dir, 0, &s, &err), -ENOENT);
+    assert_non_null(strstr(err.text, "not a spool"));
+
+    (void)snprintf(path, sizeof(path), "%s/ring-0000", dir);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+    assert_int_equal(lb_spool_open(dir, LB_SPOOL_CREATE, &s, &err),
+                     LB_EFOREIGN);
+    assert_int_equal(unlink(path), 0);
+
+    (void)snprintf(path, sizeof(path), "%s/spool", dir);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("something else", f);
+    fclose(f);
+    assert_int_equal(lb_spool_open(dir, LB_SPOOL_CREATE, &s, &err),
+                     LB_EFOREIGN);
+}
+
+int
+main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
+    const struct CMUnitTest tests[] = {
+        T(written_is_read_back),
+        T(unsynced_becomes_durable),
+        T(full_ring_refuses_until_acked),
+        T(staging_goes_on_while_a_group_is_in_flight),
+        T(one_writer_per_ring),
+        T(a_claim_goes_on_where_the_last_ended),
+        T(failures_are_never_confirmed),
+        T(creation_survives_each_failure),
+        T(a_foreign_file_is_refused),
+        T(a_foreign_directory_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
