@@ -1,0 +1,73 @@
+locals {
+  counts = { for role in local.roles : role => length([for m in local.machines : m if m.role == role]) }
+
+  inventory = {
+    for name, m in local.machines : name => {
+      role           = m.role
+      address        = yandex_compute_instance.machine[name].network_interface[0].ip_address
+      public_address = contains(local.public_roles, m.role) ? yandex_compute_instance.machine[name].network_interface[0].nat_ip_address : null
+      fqdn           = yandex_compute_instance.machine[name].fqdn
+      zone           = m.zone
+      disk           = try("/dev/disk/by-id/virtio-${local.disks[name].device}", null)
+      node_index     = m.index
+      node_count     = local.counts[m.role]
+    }
+  }
+}
+
+output "inventory" {
+  description = "Every machine: role, addresses, the device of its disk, its number among the machines of its role."
+  value       = local.inventory
+}
+
+output "ansible_inventory" {
+  description = "The same as an Ansible inventory: save it as inventory.json and give it to ansible-playbook -i."
+  value = {
+    all = {
+      vars = {
+        ansible_user       = var.ssh_user
+        logbroker_registry = "cr.yandex/${yandex_container_registry.main.id}"
+      }
+      children = {
+        jump = {
+          hosts = { for name, m in local.inventory : name => merge(m, { ansible_host = m.public_address }) if m.role == "jump" }
+        }
+        inside = {
+          vars = {
+            ansible_ssh_common_args = "-o ProxyJump=${var.ssh_user}@${local.inventory["jump"].public_address}"
+          }
+          children = {
+            for role in ["edge", "broker", "clickhouse"] : role => {
+              hosts = { for name, m in local.inventory : name => merge(m, { ansible_host = m.address }) if m.role == role }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+output "service_address" {
+  description = "Where clients send events; point the DNS name here."
+  value       = yandex_vpc_address.service.external_ipv4_address[0].address
+}
+
+output "jump_address" {
+  description = "The one machine that accepts SSH from outside."
+  value       = yandex_vpc_address.jump.external_ipv4_address[0].address
+}
+
+output "ssh" {
+  description = "How to log in to a machine inside: append its address."
+  value       = "ssh -J ${var.ssh_user}@${yandex_vpc_address.jump.external_ipv4_address[0].address} -l ${var.ssh_user}"
+}
+
+output "registry" {
+  description = "Images are pushed to and pulled from REGISTRY/broker, REGISTRY/edge and REGISTRY/clickhouse."
+  value       = "cr.yandex/${yandex_container_registry.main.id}"
+}
+
+output "ci_service_account_id" {
+  description = "The account CI pushes images with; make its key with yc, not here."
+  value       = yandex_iam_service_account.ci.id
+}
