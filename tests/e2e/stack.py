@@ -1,0 +1,393 @@
+"""The whole service on loopback for system tests: ClickHouse, brokers (nginx
+with the module, and a flusher each), and an oracle that remembers what was
+acknowledged.
+
+LB_BUILD names the build directory (default: build).  If that build has
+sanitizers, their reports are collected and any report fails the test.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import clickhoused
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("LB_BUILD", ROOT / "build")).resolve()
+NGINX = os.environ.get("LB_NGINX", "/usr/sbin/nginx")
+
+
+def sanitized():
+    cache = BUILD / "CMakeCache.txt"
+    return cache.exists() and "LB_SANITIZE:BOOL=ON" in cache.read_text()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(condition, timeout=30, what="condition", every=0.02):
+    """Polls until condition() is true and returns its value."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {timeout} s")
+        time.sleep(every)
+
+
+def find(name):
+    for path in (BUILD / name, *BUILD.glob(f"*/{name}")):
+        if path.is_file():
+            return str(path)
+    raise AssertionError(f"{name} is not in {BUILD}: build first")
+
+
+class Process:
+    """A child with its output in a file, ended by its own pid only."""
+
+    def __init__(self, name, argv, log, env=None, cwd=None):
+        self.name = name
+        self.log = log
+        self.out = open(log, "ab")
+        self.p = subprocess.Popen(
+            argv, stdout=self.out, stderr=self.out, stdin=subprocess.DEVNULL,
+            env=env, cwd=cwd, start_new_session=True)
+
+    @property
+    def pid(self):
+        return self.p.pid
+
+    def running(self):
+        return self.p.poll() is None
+
+    def signal(self, sig):
+        if self.running():
+            os.kill(self.p.pid, sig)
+
+    def stop(self, timeout=20):
+        self.signal(signal.SIGTERM)
+        try:
+            self.p.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self.out.close()
+        return self.p.returncode
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.p.wait()
+
+
+def children(pid):
+    try:
+        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(c) for c in text.split()]
+
+
+class Broker:
+    """One broker node: nginx and flusher over one spool."""
+
+    def __init__(self, directory, clickhouse_urls, *, name="broker-0",
+                 index=0, count=1, workers=2, sync="always", size="1m",
+                 rings=16, extra_location="", extra_http="", user=None,
+                 password=None, flusher=None):
+        self.dir = pathlib.Path(directory)
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.spool = self.dir / "spool"
+        self.port = free_port()
+        self.name = name
+        self.nginx = None
+        self.flusher = None
+        self.reports = self.dir / "reports"
+        self.reports.mkdir(exist_ok=True)
+        self.env = dict(os.environ)
+        self.nginx_env = dict(os.environ)
+        if sanitized():
+            options = f"log_path={self.reports}/asan:detect_leaks=0"
+            self.env["ASAN_OPTIONS"] = options
+            self.env["UBSAN_OPTIONS"] = (
+                f"log_path={self.reports}/ubsan:print_stacktrace=1")
+            self.nginx_env = dict(self.env)
+            self.nginx_env["LD_PRELOAD"] = subprocess.check_output(
+                ["gcc", "-print-file-name=libasan.so"], text=True).strip()
+        user_line = "user root;" if os.getuid() == 0 else ""
+        for temp in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
+            (self.dir / temp).mkdir(exist_ok=True)
+        self.conf = self.dir / "nginx.conf"
+        self.conf.write_text(f"""
+load_module {find("ngx_http_logbroker_module.so")};
+{user_line}
+worker_processes {workers};
+pid {self.dir}/nginx.pid;
+error_log {self.dir}/error.log info;
+thread_pool default threads=4;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {self.dir}/body;
+    proxy_temp_path {self.dir}/proxy;
+    fastcgi_temp_path {self.dir}/fastcgi;
+    uwsgi_temp_path {self.dir}/uwsgi;
+    scgi_temp_path {self.dir}/scgi;
+    client_body_buffer_size 64k;
+    client_max_body_size 32m;
+    keepalive_requests 1000000;
+    logbroker_spool {self.spool} size={size} rings={rings};
+    logbroker_sync {sync};
+    {extra_http}
+    server {{
+        listen 127.0.0.1:{self.port} backlog=4096;
+        location /log {{ logbroker; {extra_location} }}
+        location = /status {{ logbroker_status; }}
+    }}
+}}
+""")
+        settings = {
+            "spool": str(self.spool),
+            "clickhouse": {"urls": list(clickhouse_urls),
+                           "database": "logbroker", "table": "logs"},
+            "broker": name,
+            "node": {"index": index, "count": count},
+        }
+        if user:
+            settings["clickhouse"]["user"] = user
+        if password:
+            secret = self.dir / "password"
+            secret.write_text(password)
+            settings["clickhouse"]["password_file"] = str(secret)
+        for key, value in (flusher or {}).items():
+            if isinstance(value, dict) and key in settings:
+                settings[key].update(value)
+            else:
+                settings[key] = value
+        self.settings = self.dir / "flusher.json"
+        self.settings.write_text(json.dumps(settings))
+
+    # nginx
+
+    def start_nginx(self):
+        wait_for(lambda: not self.listening(), what="port to be free")
+        self.nginx = Process(
+            f"{self.name} nginx",
+            [NGINX, "-p", str(self.dir), "-c", str(self.conf),
+             "-g", "daemon off;"],
+            self.dir / "nginx.out", self.nginx_env)
+        wait_for(self.ready, what=f"{self.name}: nginx ready "
+                 f"(see {self.dir}/error.log)", timeout=60)
+
+    def listening(self):
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def ready(self):
+        """Every worker has a ring: as many rings are locked as there are
+        workers."""
+        try:
+            rings = self.status()["rings"]
+        except (OSError, http.client.HTTPException, ValueError, KeyError):
+            return False
+        workers = [c for c in children(self.nginx.pid)]
+        return len([r for r in rings if r["locked"]]) >= len(workers) > 0
+
+    def status(self):
+        with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/status", timeout=10) as r:
+            return json.load(r)
+
+    def reload(self):
+        self.nginx.signal(signal.SIGHUP)
+
+    def kill_worker(self, rng=random):
+        workers = children(self.nginx.pid)
+        if workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rng.choice(workers), signal.SIGKILL)
+
+    def kill_nginx(self):
+        """Master and workers at once, as when a container is killed."""
+        pids = [self.nginx.pid, *children(self.nginx.pid)]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.nginx.p.wait()
+        wait_for(lambda: not any(
+            pathlib.Path(f"/proc/{pid}").exists() for pid in pids[1:]),
+            what="workers to be gone")
+
+    # flusher
+
+    def start_flusher(self):
+        self.flusher = Process(
+            f"{self.name} flusher",
+            [find("logbroker-flusher"), "--config", str(self.settings)],
+            self.dir / "flusher.log", self.env)
+
+    # both
+
+    def start(self):
+        self.start_nginx()
+        self.start_flusher()
+        return self
+
+    def stop(self):
+        for p in (self.nginx, self.flusher):
+            if p is not None:
+                p.stop()
+
+    def stat(self):
+        out = subprocess.run(
+            [find("logbroker-spool"), "stat", "--json", str(self.spool)],
+            capture_output=True, text=True, check=True, env=self.env)
+        return json.loads(out.stdout)
+
+    def backlog(self):
+        s = self.stat()
+        return sum(r["backlog_events"] for r in s["rings"])
+
+    def drained(self):
+        s = self.stat()
+        return not s["in_flight"] and not any(
+            r["backlog_events"] for r in s["rings"])
+
+    def sanitizer_reports(self):
+        return [p.read_text(errors="replace")
+                for p in self.reports.iterdir()]
+
+
+class Oracle:
+    """Clients that remember what they were told.  Every event carries a
+    unique id as its message."""
+
+    def __init__(self, ports, *, threads=4, events=3, seed=1, path="/log",
+                 keepalive=True):
+        self.ports = ports
+        self.path = path
+        self.headers = {} if keepalive else {"Connection": "close"}
+        self.events = events
+        self.seed = seed
+        self.acked = set()
+        self.refused = set()   # told: nothing stored
+        self.unknown = set()   # no answer
+        self.statuses = {}
+        self.lock = threading.Lock()
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self._run, args=(i,),
+                                         daemon=True)
+                        for i in range(threads)]
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.stopping.set()
+        for t in self.threads:
+            t.join(60)
+            assert not t.is_alive()
+
+    def _run(self, number):
+        rng = random.Random(f"{self.seed}-{number}")
+        conn = None
+        n = 0
+        while not self.stopping.is_set():
+            ids = [f"{self.seed}-{number}-{n}-{i}"
+                   for i in range(rng.randint(1, self.events))]
+            n += 1
+            body = "".join(
+                json.dumps({"message": i, "level": "info",
+                            "pad": "x" * rng.randint(0, 300)}) + "\n"
+                for i in ids)
+            status = None
+            try:
+                if conn is None:
+                    conn = http.client.HTTPConnection(
+                        "127.0.0.1", rng.choice(self.ports), timeout=30)
+                    conn.connect()
+            except OSError:
+                conn = None
+                time.sleep(0.01)
+                continue
+            try:
+                conn.request("POST", self.path, body.encode(), self.headers)
+                response = conn.getresponse()
+                response.read()
+                status = response.status
+                if response.will_close:
+                    conn = None
+            except (OSError, http.client.HTTPException):
+                conn = None
+            with self.lock:
+                self.statuses[status] = self.statuses.get(status, 0) + 1
+                if status == 204:
+                    self.acked.update(ids)
+                elif status is None or status in (502, 504):
+                    self.unknown.update(ids)
+                else:
+                    self.refused.update(ids)
+            if status not in (204, None):
+                time.sleep(0.01)
+
+    def count(self):
+        with self.lock:
+            return len(self.acked)
+
+    def verify(self, clickhouse, where="1"):
+        """Each acknowledged event exactly once, nothing refused, nothing
+        invented; seqs without gaps."""
+        rows = clickhouse.query(
+            "SELECT message, count() FROM logbroker.logs "
+            f"WHERE {where} GROUP BY message FORMAT TabSeparated")
+        found = {}
+        for line in rows.splitlines():
+            message, n = line.split("\t")
+            found[message] = int(n)
+        lost = self.acked - found.keys()
+        twice = {m for m, n in found.items() if n != 1}
+        refused = self.refused & found.keys()
+        invented = found.keys() - self.acked - self.refused - self.unknown
+        result = (f"acknowledged={len(self.acked)} delivered={len(found)} "
+                  f"lost={len(lost)} duplicated={len(twice)} "
+                  f"unknown={len(self.unknown)} "
+                  f"statuses={dict(self.statuses)}")
+        print(result)
+        assert not lost, f"{result}: lost {sorted(lost)[:5]}"
+        assert not twice, f"{result}: twice {sorted(twice)[:5]}"
+        assert not refused, f"{result}: refused {sorted(refused)[:5]}"
+        assert not invented, f"{result}: invented {sorted(invented)[:5]}"
+        audit = json.loads(clickhouse.query(
+            "SELECT sum(gaps) AS gaps, sum(duplicates) AS duplicates "
+            "FROM logbroker.logbroker_audit FORMAT JSONEachRow"))
+        assert int(audit["gaps"]) == 0, audit
+        assert int(audit["duplicates"]) == 0, audit
+
+
+def post(port, body, path="/log", headers=None, timeout=30):
+    """One request on a connection of its own: (status, headers, body)."""
+    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        if isinstance(body, str):
+            body = body.encode()
+        conn.request("POST", path, body, headers or {})
+        r = conn.getresponse()
+        return r.status, dict(r.getheaders()), r.read()
+    finally:
+        conn.close()
