@@ -1,0 +1,53 @@
+#!/bin/bash
+#
+# Builds ngx_http_logbroker_module.so against an nginx source tree.
+#
+#   build.sh NGINX_SOURCE BUILD_DIR OUTPUT [CC_FLAGS [LD_FLAGS [CONFIGURE...]]]
+#
+# Debian's nginx-dev brings its tree with the flags of the packaged nginx in
+# conf_flags; another tree gets the flags a loadable module needs and what is
+# given as CONFIGURE.  The tree itself is left as it is.
+
+set -eu -o pipefail
+
+module=$(cd "$(dirname "$0")" && pwd)
+source=$1
+build=$2
+output=$3
+cc_flags=${4:-}
+ld_flags=${5:-}
+shift $(($# < 5 ? $# : 5))
+
+NGX_CONF_FLAGS=(--with-compat --with-threads)
+if [ -f "$source/conf_flags" ]; then
+    # shellcheck disable=SC1091
+    . "$source/conf_flags"
+fi
+
+configure=./configure
+if [ ! -f "$source/configure" ]; then
+    configure=./auto/configure
+fi
+
+mkdir -p "$build"
+
+# A new configuration only when something it depends on has changed.
+stamp="$cc_flags|$ld_flags|$*|$source"
+if [ ! -f "$build/Makefile" ] || [ "$module/config" -nt "$build/Makefile" ] ||
+    [ "$module/build.sh" -nt "$build/Makefile" ] ||
+    [ "$stamp" != "$(cat "$build/flags" 2>/dev/null)" ]; then
+    if ! (cd "$source" && "$configure" \
+        --with-cc-opt="-g -O2 -fPIC $cc_flags" \
+        --with-ld-opt="-Wl,-z,relro -Wl,-z,now -fPIC $ld_flags" \
+        "${NGX_CONF_FLAGS[@]}" "$@" --add-dynamic-module="$module" \
+        --builddir="$build") >"$build/configure.log" 2>&1; then
+        tail -n 20 "$build/configure.log" >&2
+        echo "configuring nginx failed: see $build/configure.log" >&2
+        exit 1
+    fi
+    printf %s "$stamp" >"$build/flags"
+fi
+
+make -s -f "$build/Makefile" -C "$source" modules
+cp "$build/ngx_http_logbroker_module.so" "$output.tmp"
+mv "$output.tmp" "$output"

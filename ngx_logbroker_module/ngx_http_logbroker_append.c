@@ -1,0 +1,777 @@
+/*
+ * From a body to a record, and from records to answers: group commit.
+ *
+ * A request is NEW until its body is known, then either STAGED (its record
+ * lies in the pending group) or PARKED (no room there yet), for a body in a
+ * file with READING in between.  Groups move on like this:
+ *
+ *     pending --- lb_writer_begin() ---> flight --- written ---> answers
+ *
+ * One group is in flight at a time; the next one grows meanwhile.  A group is
+ * begun in a posted event, so that the requests of one turn of the event loop
+ * share a write.  With sync it is written in a thread, without sync at once.
+ *
+ * A request that goes away takes itself out of these queues; its record, once
+ * staged, stays.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_logbroker_module.h"
+
+
+/* how long a group may be in flight before it is worth a log line */
+#define NGX_HTTP_LOGBROKER_SLOW          60000
+
+
+static ngx_uint_t ngx_http_logbroker_has_room(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx);
+static ngx_uint_t ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx);
+static ngx_uint_t ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body, size_t *len);
+static void ngx_http_logbroker_explain(ngx_http_logbroker_ctx_t *ctx,
+    ngx_str_t *body, lb_scan_result_t *res);
+static void ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta);
+static void ngx_http_logbroker_commit_handler(ngx_event_t *ev);
+static void ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w);
+static void ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
+    ngx_http_logbroker_group_t *to);
+static void ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
+    ngx_queue_t *waiters);
+static void ngx_http_logbroker_answer(ngx_queue_t *waiters,
+    ngx_uint_t reason);
+static void ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc);
+static ngx_int_t ngx_http_logbroker_io_post(ngx_http_logbroker_worker_t *w,
+    ngx_uint_t io);
+static void ngx_http_logbroker_io_thread(void *data, ngx_log_t *log);
+static void ngx_http_logbroker_io_done(ngx_event_t *ev);
+static void ngx_http_logbroker_hold_handler(ngx_event_t *ev);
+
+
+void
+ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w)
+{
+    ngx_queue_init(&w->pending.waiters);
+    ngx_queue_init(&w->flight.waiters);
+    ngx_queue_init(&w->parked);
+
+    w->commit.handler = ngx_http_logbroker_commit_handler;
+    w->commit.data = w;
+    w->commit.log = ngx_cycle->log;
+
+    w->hold.handler = ngx_http_logbroker_hold_handler;
+    w->hold.data = w;
+    w->hold.log = ngx_cycle->log;
+
+    w->io_task.ctx = w;
+    w->io_task.handler = ngx_http_logbroker_io_thread;
+    w->io_task.event.handler = ngx_http_logbroker_io_done;
+    w->io_task.event.data = w;
+    w->io_task.event.log = ngx_cycle->log;
+}
+
+
+void
+ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t posted)
+{
+    ngx_uint_t                    reason;
+    ngx_http_logbroker_worker_t  *w;
+
+    w = ngx_http_logbroker_worker;
+
+    if (w->writer
+        && (!ngx_queue_empty(&w->parked)
+            || !ngx_http_logbroker_has_room(w, ctx)))
+    {
+        ctx->state = NGX_HTTP_LOGBROKER_PARKED;
+        ngx_queue_insert_tail(&w->parked, &ctx->queue);
+        ngx_http_logbroker_hold(w);
+        return;
+    }
+
+    reason = ngx_http_logbroker_stage(w, ctx);
+
+    if (reason) {
+        ngx_http_logbroker_refused(ctx, reason, posted);
+    }
+}
+
+
+void
+ngx_http_logbroker_park_first(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx)
+{
+    ctx->state = NGX_HTTP_LOGBROKER_PARKED;
+    ngx_queue_insert_head(&w->parked, &ctx->queue);
+}
+
+
+/* Takes parked requests in again, in order, as far as there is room. */
+
+void
+ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w)
+{
+    ngx_uint_t                 reason;
+    ngx_queue_t               *q;
+    ngx_connection_t          *c;
+    ngx_http_logbroker_ctx_t  *ctx;
+
+    while (!ngx_queue_empty(&w->parked)) {
+
+        q = ngx_queue_head(&w->parked);
+        ctx = ngx_queue_data(q, ngx_http_logbroker_ctx_t, queue);
+
+        if (w->writer && !ngx_http_logbroker_has_room(w, ctx)) {
+            break;
+        }
+
+        ngx_queue_remove(q);
+        ctx->state = NGX_HTTP_LOGBROKER_NEW;
+
+        c = ctx->request->connection;
+        ngx_http_set_log_request(c->log, ctx->request);
+
+        reason = ngx_http_logbroker_stage(w, ctx);
+
+        if (reason) {
+            ngx_http_logbroker_refused(ctx, reason, 1);
+        }
+    }
+}
+
+
+/* A record larger than the limit is taken when it is alone. */
+
+static ngx_uint_t
+ngx_http_logbroker_has_room(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx)
+{
+    size_t  staged;
+
+    staged = lb_writer_staged(w->writer);
+
+    if (staged && staged + ctx->len > NGX_HTTP_LOGBROKER_STAGED_MAX) {
+        return 0;
+    }
+
+    if (ctx->job == NULL
+        && w->reading && w->reading + ctx->len > NGX_HTTP_LOGBROKER_READING_MAX
+        && ngx_http_logbroker_body_in_file(ctx->request))
+    {
+        return 0;
+    }
+
+    return 1;
+}
+
+
+/* The request becomes STAGED or READING, or a reason is returned. */
+
+static ngx_uint_t
+ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx)
+{
+    int                             rc;
+    size_t                          len;
+    lb_meta_t                       meta;
+    ngx_str_t                       body;
+    ngx_uint_t                      reason;
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    if (w->writer == NULL) {
+        return NGX_HTTP_LOGBROKER_NO_RING;
+    }
+
+    if (ctx->job == NULL && ngx_http_logbroker_body_in_file(ctx->request)) {
+        return ngx_http_logbroker_body_read(w, ctx);
+    }
+
+    reason = ngx_http_logbroker_body(w, ctx, &body);
+
+    if (reason == 0) {
+        reason = ngx_http_logbroker_scan(w, ctx, &body, &len);
+    }
+
+    ngx_http_logbroker_body_done(w, ctx);
+
+    if (reason) {
+        return reason;
+    }
+
+    meta.received_us = lb_now_us();
+    meta.stream = ctx->stream.data;
+    meta.stream_len = ctx->stream.len;
+
+    ngx_http_logbroker_client(ctx->request->connection, &meta);
+
+    rc = lb_writer_append(w->writer, &meta, len, ctx->events);
+
+    switch (rc) {
+
+    case 0:
+        break;
+
+    case LB_EFULL:
+
+        if (ngx_time() - w->full_logged >= 60) {
+            w->full_logged = ngx_time();
+            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                          "logbroker: ring %uD is full, requests are "
+                          "answered with 503: is the flusher running, does "
+                          "ClickHouse take its batches?",
+                          lb_writer_slot(w->writer));
+        }
+
+        return NGX_HTTP_LOGBROKER_FULL;
+
+    case LB_ETOOBIG:
+        ngx_str_set(&ctx->error, "the body is larger than the whole ring");
+        return NGX_HTTP_LOGBROKER_BODY_TOO_BIG;
+
+    case -ENOMEM:
+        return NGX_HTTP_LOGBROKER_NO_MEMORY;
+
+    default:
+        return NGX_HTTP_LOGBROKER_WRITE_FAILED;
+    }
+
+    llcf = ngx_http_get_module_loc_conf(ctx->request,
+                                        ngx_http_logbroker_module);
+
+    ctx->bytes = len;
+    ctx->slot = lb_writer_slot(w->writer);
+    ctx->has_slot = 1;
+    ctx->state = NGX_HTTP_LOGBROKER_STAGED;
+
+    ngx_queue_insert_tail(&w->pending.waiters, &ctx->queue);
+
+    w->pending.requests++;
+    w->pending.events += ctx->events;
+    w->pending.bytes += len;
+    w->pending.sync |= llcf->sync;
+
+    ngx_http_logbroker_hold(w);
+
+    /* otherwise the end of what the thread does begins the next group */
+
+    if (w->io == NGX_HTTP_LOGBROKER_IO_IDLE && !w->commit.posted) {
+        ngx_post_event(&w->commit, &ngx_posted_events);
+    }
+
+    return 0;
+}
+
+
+/* The scanner writes straight into the memory the group is written from. */
+
+static ngx_uint_t
+ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body, size_t *len)
+{
+    u_char                         *p;
+    size_t                          cap, max;
+    lb_scan_result_t                res;
+    lb_scan_status_t                rc;
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    if (body->len == 0) {
+        return NGX_HTTP_LOGBROKER_EMPTY;
+    }
+
+    if (body->len > NGX_MAX_INT32_VALUE) {
+        return NGX_HTTP_LOGBROKER_BODY_TOO_BIG;
+    }
+
+    llcf = ngx_http_get_module_loc_conf(ctx->request,
+                                        ngx_http_logbroker_module);
+
+    max = ctx->text ? lb_scan_text_out_max(body->len)
+                    : lb_scan_json_out_max(body->len);
+
+    cap = ngx_min(body->len + body->len / 8 + 64, max);
+
+    for ( ;; ) {
+        p = lb_writer_stage(w->writer, ctx->stream.len, cap);
+        if (p == NULL) {
+            return NGX_HTTP_LOGBROKER_NO_MEMORY;
+        }
+
+        rc = ctx->text ? lb_scan_text(body->data, body->len, p, cap,
+                                      llcf->max_event, &res)
+                       : lb_scan_json(body->data, body->len, p, cap,
+                                      llcf->max_event, &res);
+
+        if (rc != LB_SCAN_NOSPACE || cap == max) {
+            break;
+        }
+
+        cap = cap < max / 2 ? cap * 2 : max;
+    }
+
+    switch (rc) {
+
+    case LB_SCAN_OK:
+
+        if (res.out_len > NGX_MAX_UINT32_VALUE) {
+            return NGX_HTTP_LOGBROKER_BODY_TOO_BIG;
+        }
+
+        ctx->events = res.events;
+        *len = res.out_len;
+        return 0;
+
+    case LB_SCAN_EMPTY:
+        return NGX_HTTP_LOGBROKER_EMPTY;
+
+    case LB_SCAN_TOOBIG:
+        ngx_http_logbroker_explain(ctx, body, &res);
+        return NGX_HTTP_LOGBROKER_EVENT_TOO_BIG;
+
+    case LB_SCAN_NOSPACE:
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "logbroker: %uz bytes are not enough for a body of %uz",
+                      max, body->len);
+        return NGX_HTTP_LOGBROKER_NO_MEMORY;
+
+    default: /* LB_SCAN_BAD */
+        ngx_http_logbroker_explain(ctx, body, &res);
+        return NGX_HTTP_LOGBROKER_MALFORMED;
+    }
+}
+
+
+static void
+ngx_http_logbroker_explain(ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body,
+    lb_scan_result_t *res)
+{
+    char         text[512];
+    const char  *words;
+
+    ctx->row = res->row;
+    ctx->column = res->column;
+
+    words = res->error;
+
+    if (!ctx->text) {
+        words = lb_scan_explain(body->data, body->len, res, text,
+                                sizeof(text));
+    }
+
+    ctx->error.len = ngx_strlen(words);
+    ctx->error.data = ngx_pnalloc(ctx->request->pool, ctx->error.len);
+
+    if (ctx->error.data == NULL) {
+        ctx->error.len = 0;
+        return;
+    }
+
+    ngx_memcpy(ctx->error.data, words, ctx->error.len);
+}
+
+
+static void
+ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta)
+{
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
+
+    meta->client = NULL;
+    meta->client_len = 0;
+
+    switch (c->sockaddr->sa_family) {
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) c->sockaddr;
+        meta->client = (u_char *) &sin->sin_addr;
+        meta->client_len = 4;
+        break;
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) c->sockaddr;
+        meta->client = (u_char *) &sin6->sin6_addr;
+        meta->client_len = 16;
+
+        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
+            meta->client += 12;
+            meta->client_len = 4;
+        }
+
+        break;
+#endif
+
+    default: /* a unix socket has no address */
+        break;
+    }
+}
+
+
+static void
+ngx_http_logbroker_commit_handler(ngx_event_t *ev)
+{
+    ngx_http_logbroker_commit(ev->data);
+}
+
+
+/* Begins the next group, if there is something to write and nobody writes. */
+
+static void
+ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
+{
+    int          rc;
+    ngx_queue_t  waiters;
+
+    if (w->writer == NULL || w->io != NGX_HTTP_LOGBROKER_IO_IDLE) {
+        return;
+    }
+
+    rc = lb_writer_begin(w->writer);
+
+    if (rc == 0) {
+        return;
+    }
+
+    if (rc < 0) {
+        ngx_http_logbroker_lost(w, rc);
+        return;
+    }
+
+    ngx_http_logbroker_group_move(&w->pending, &w->flight);
+
+    if (w->flight.sync) {
+
+        if (ngx_http_logbroker_io_post(w, NGX_HTTP_LOGBROKER_IO_GROUP)
+            == NGX_OK)
+        {
+            ngx_http_logbroker_unpark(w);
+            return;
+        }
+
+        /* the queue of the thread pool is full: slow, but still right */
+        (void) lb_writer_write(w->writer, 1);
+
+    } else {
+        (void) lb_writer_write(w->writer, 0);
+    }
+
+    rc = lb_writer_end(w->writer);
+
+    if (rc != 0) {
+        ngx_http_logbroker_lost(w, rc);
+        return;
+    }
+
+    ngx_http_logbroker_group_written(w, &waiters);
+
+    ngx_http_logbroker_unpark(w);
+    ngx_http_logbroker_answer(&waiters, 0);
+    ngx_http_logbroker_hold(w);
+}
+
+
+static void
+ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
+    ngx_http_logbroker_group_t *to)
+{
+    ngx_queue_add(&to->waiters, &from->waiters);
+    ngx_queue_init(&from->waiters);
+
+    to->requests += from->requests;
+    to->events += from->events;
+    to->bytes += from->bytes;
+    to->sync |= from->sync;
+
+    from->requests = 0;
+    from->events = 0;
+    from->bytes = 0;
+    from->sync = 0;
+}
+
+
+/* The group in flight is on disk: counts it, hands over its waiters. */
+
+static void
+ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
+    ngx_queue_t *waiters)
+{
+    ngx_http_logbroker_group_t      done;
+    ngx_http_logbroker_counters_t  *counters;
+
+    ngx_memzero(&done, sizeof(ngx_http_logbroker_group_t));
+    ngx_queue_init(&done.waiters);
+
+    ngx_http_logbroker_group_move(&w->flight, &done);
+
+    counters = w->counters;
+
+    (void) ngx_atomic_fetch_add(&counters->requests, done.requests);
+    (void) ngx_atomic_fetch_add(&counters->events, done.events);
+    (void) ngx_atomic_fetch_add(&counters->bytes, done.bytes);
+
+    ngx_queue_init(waiters);
+    ngx_queue_add(waiters, &done.waiters);
+}
+
+
+/* Answering one request may make others of the same queue go away. */
+
+static void
+ngx_http_logbroker_answer(ngx_queue_t *waiters, ngx_uint_t reason)
+{
+    ngx_queue_t               *q;
+    ngx_connection_t          *c;
+    ngx_http_logbroker_ctx_t  *ctx;
+
+    while (!ngx_queue_empty(waiters)) {
+
+        q = ngx_queue_head(waiters);
+        ngx_queue_remove(q);
+
+        ctx = ngx_queue_data(q, ngx_http_logbroker_ctx_t, queue);
+        ctx->state = NGX_HTTP_LOGBROKER_NEW;
+
+        c = ctx->request->connection;
+        ngx_http_set_log_request(c->log, ctx->request);
+
+        if (reason) {
+            ctx->events = 0;
+            ctx->bytes = 0;
+            ngx_http_logbroker_refused(ctx, reason, 1);
+
+        } else {
+            ngx_http_logbroker_accepted(ctx);
+        }
+    }
+}
+
+
+/*
+ * A write or sync failed.  The ring is given up: its pages may be marked
+ * clean although they never reached the disk, so neither is it tried again
+ * nor is anything in it answered with success.  Nothing runs in the thread.
+ */
+
+static void
+ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
+{
+    char                        buf[128];
+    u_char                      text[256];
+    time_t                      now;
+    ngx_uint_t                  slot;
+    ngx_http_logbroker_group_t  failed;
+
+    ngx_memzero(&failed, sizeof(ngx_http_logbroker_group_t));
+    ngx_queue_init(&failed.waiters);
+
+    ngx_http_logbroker_group_move(&w->flight, &failed);
+    ngx_http_logbroker_group_move(&w->pending, &failed);
+
+    slot = lb_writer_slot(w->writer);
+
+    lb_writer_close(w->writer);
+    w->writer = NULL;
+    w->want_sync = 0;
+
+    *ngx_snprintf(text, sizeof(text) - 1,
+                  "writing ring %ui failed: %s; the ring is given up, "
+                  "%ui requests are answered with 503", slot,
+                  lb_strerror(rc, buf, sizeof(buf)), failed.requests)
+        = '\0';
+
+    ngx_http_logbroker_problem(w, NGX_LOG_CRIT, rc, (char *) text);
+
+    /* at once, unless this is not the first time in this second */
+
+    now = ngx_time();
+
+    if (now - w->lost_at > 1) {
+        ngx_http_logbroker_claim(w);
+    }
+
+    w->lost_at = now;
+
+    ngx_http_logbroker_answer(&failed.waiters,
+                              NGX_HTTP_LOGBROKER_WRITE_FAILED);
+    ngx_http_logbroker_unpark(w);
+    ngx_http_logbroker_hold(w);
+}
+
+
+/* Once a second: what is committed without sync becomes durable. */
+
+void
+ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w)
+{
+    int  rc;
+
+    w->want_sync = 0;
+
+    if (w->writer == NULL || !lb_writer_dirty(w->writer)) {
+        return;
+    }
+
+    if (w->io != NGX_HTTP_LOGBROKER_IO_IDLE) {
+        /* before the next group */
+        w->want_sync = 1;
+        return;
+    }
+
+    if (ngx_http_logbroker_io_post(w, NGX_HTTP_LOGBROKER_IO_SYNC) == NGX_OK) {
+        return;
+    }
+
+    rc = lb_writer_sync(w->writer);
+
+    if (rc != 0) {
+        ngx_http_logbroker_lost(w, rc);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_logbroker_io_post(ngx_http_logbroker_worker_t *w, ngx_uint_t io)
+{
+    w->io = io;
+
+    if (ngx_thread_task_post(w->pool, &w->io_task) != NGX_OK) {
+        w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
+        return NGX_ERROR;
+    }
+
+    w->io_started = ngx_current_msec;
+
+    ngx_http_logbroker_hold(w);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_logbroker_io_thread(void *data, ngx_log_t *log)
+{
+    ngx_http_logbroker_worker_t *w = data;
+
+    w->io_rc = w->io == NGX_HTTP_LOGBROKER_IO_GROUP
+                   ? lb_writer_write(w->writer, 1)
+                   : lb_writer_sync(w->writer);
+}
+
+
+static void
+ngx_http_logbroker_io_done(ngx_event_t *ev)
+{
+    int                           rc;
+    ngx_queue_t                   waiters;
+    ngx_http_logbroker_worker_t  *w;
+
+    w = ev->data;
+
+    ngx_queue_init(&waiters);
+
+    rc = w->io_rc;
+
+    if (w->io == NGX_HTTP_LOGBROKER_IO_GROUP) {
+        rc = lb_writer_end(w->writer);
+    }
+
+    if (rc != 0) {
+        w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
+        ngx_http_logbroker_lost(w, rc);
+        return;
+    }
+
+    if (w->io == NGX_HTTP_LOGBROKER_IO_GROUP) {
+        ngx_http_logbroker_group_written(w, &waiters);
+    }
+
+    w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
+
+    /* keep the disk busy first, then answer */
+
+    if (w->want_sync) {
+        ngx_http_logbroker_sync(w);
+    }
+
+    ngx_http_logbroker_commit(w);
+
+    ngx_http_logbroker_answer(&waiters, 0);
+    ngx_http_logbroker_hold(w);
+}
+
+
+/*
+ * Nginx lets an exiting worker go as soon as it has no timers that count: one
+ * timer stands for everything that is not written and answered yet.
+ */
+
+void
+ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w)
+{
+    ngx_uint_t  busy;
+
+    busy = w->pending.requests || w->io != NGX_HTTP_LOGBROKER_IO_IDLE
+           || w->jobs || !ngx_queue_empty(&w->parked);
+
+    w->hold.cancelable = !busy;
+
+    if (busy && !w->hold.timer_set) {
+        ngx_add_timer(&w->hold, NGX_HTTP_LOGBROKER_SLOW);
+    }
+}
+
+
+static void
+ngx_http_logbroker_hold_handler(ngx_event_t *ev)
+{
+    ngx_http_logbroker_worker_t  *w;
+
+    w = ev->data;
+
+    if (w->io != NGX_HTTP_LOGBROKER_IO_IDLE
+        && ngx_current_msec - w->io_started >= NGX_HTTP_LOGBROKER_SLOW)
+    {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "logbroker: a write to ring %uD has been running for "
+                      "%M seconds, %ui requests wait for it: does the disk "
+                      "hang?", lb_writer_slot(w->writer),
+                      (ngx_current_msec - w->io_started) / 1000,
+                      w->flight.requests + w->pending.requests);
+    }
+
+    ngx_http_logbroker_hold(w);
+}
+
+
+/* Of a request: whatever it waits for goes on without it. */
+
+void
+ngx_http_logbroker_cleanup(void *data)
+{
+    ngx_http_logbroker_ctx_t *ctx = data;
+
+    switch (ctx->state) {
+
+    case NGX_HTTP_LOGBROKER_STAGED:
+        (void) ngx_atomic_fetch_add(
+                             &ngx_http_logbroker_worker->counters->dropped, 1);
+
+        /* fall through */
+
+    case NGX_HTTP_LOGBROKER_PARKED:
+        ngx_queue_remove(&ctx->queue);
+        break;
+
+    default:
+        break;
+    }
+
+    ctx->state = NGX_HTTP_LOGBROKER_DONE;
+
+    ngx_http_logbroker_body_abandon(ctx);
+}

@@ -1,0 +1,536 @@
+/*
+ * Directives, configurations and hooks.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_logbroker_module.h"
+
+
+#define NGX_HTTP_LOGBROKER_SIZE_MIN      (64 * 1024)
+#define NGX_HTTP_LOGBROKER_SIZE_MAX      ((off_t) 1 << 40)
+#define NGX_HTTP_LOGBROKER_SIZE_DEFAULT  (256 * 1024 * 1024)
+
+
+static char *ngx_http_logbroker_spool(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static off_t ngx_http_logbroker_parse_size(ngx_str_t *value);
+static char *ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_logbroker_check_max_event(ngx_conf_t *cf, void *post,
+    void *data);
+static void ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name);
+static void *ngx_http_logbroker_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_logbroker_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static ngx_int_t ngx_http_logbroker_init_module(ngx_cycle_t *cycle);
+
+
+static ngx_conf_enum_t  ngx_http_logbroker_sync_modes[] = {
+    { ngx_string("off"), NGX_HTTP_LOGBROKER_SYNC_OFF },
+    { ngx_string("always"), NGX_HTTP_LOGBROKER_SYNC_ALWAYS },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_post_t  ngx_http_logbroker_max_event_post = {
+    ngx_http_logbroker_check_max_event
+};
+
+
+static ngx_command_t  ngx_http_logbroker_commands[] = {
+
+    { ngx_string("logbroker_spool"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_logbroker_spool,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("logbroker"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_logbroker,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("logbroker_stream"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_logbroker_loc_conf_t, stream),
+      NULL },
+
+    { ngx_string("logbroker_sync"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_logbroker_loc_conf_t, sync),
+      &ngx_http_logbroker_sync_modes },
+
+    { ngx_string("logbroker_max_event"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_logbroker_loc_conf_t, max_event),
+      &ngx_http_logbroker_max_event_post },
+
+    { ngx_string("logbroker_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_logbroker_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_logbroker_module_ctx = {
+    ngx_http_logbroker_add_variables,      /* preconfiguration */
+    NULL,                                  /* postconfiguration */
+
+    ngx_http_logbroker_create_main_conf,   /* create main configuration */
+    ngx_http_logbroker_init_main_conf,     /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_logbroker_create_loc_conf,    /* create location configuration */
+    ngx_http_logbroker_merge_loc_conf      /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_logbroker_module = {
+    NGX_MODULE_V1,
+    &ngx_http_logbroker_module_ctx,        /* module context */
+    ngx_http_logbroker_commands,           /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    ngx_http_logbroker_init_module,        /* init module */
+    ngx_http_logbroker_init_process,       /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_logbroker_exit_process,       /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+/* logbroker_spool <path> [size=256m] [rings=N]; */
+
+static char *
+ngx_http_logbroker_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_logbroker_main_conf_t *lmcf = conf;
+
+    off_t                size;
+    ngx_int_t            rings;
+    ngx_str_t           *value, s, name;
+    ngx_uint_t           i, size_set, rings_set;
+    ngx_file_info_t      fi;
+
+    if (lmcf->path.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lmcf->path = value[1];
+
+    while (lmcf->path.len > 1 && lmcf->path.data[lmcf->path.len - 1] == '/') {
+        lmcf->path.len--;
+        lmcf->path.data[lmcf->path.len] = '\0';
+    }
+
+    if (lmcf->path.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"logbroker_spool\" needs the path of a "
+                           "directory");
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_conf_full_name(cf->cycle, &lmcf->path, 0) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    /* room for the names of the files in it */
+
+    if (lmcf->path.len > NGX_MAX_PATH - 64) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the path of \"logbroker_spool\" is too long");
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_file_info(lmcf->path.data, &fi) != NGX_FILE_ERROR
+        && !ngx_is_dir(&fi))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"logbroker_spool\": \"%V\" is not a directory",
+                           &lmcf->path);
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf->size = NGX_HTTP_LOGBROKER_SIZE_DEFAULT;
+
+    size_set = 0;
+    rings_set = 0;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "size=", 5) == 0) {
+
+            if (size_set++) {
+                return "has \"size=\" twice";
+            }
+
+            s.data = value[i].data + 5;
+            s.len = value[i].len - 5;
+
+            size = ngx_http_logbroker_parse_size(&s);
+
+            if (size == NGX_ERROR) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\": the size of a ring is a "
+                                   "number with k, m, g or t, for example "
+                                   "size=256m", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            if (size < NGX_HTTP_LOGBROKER_SIZE_MIN
+                || size > NGX_HTTP_LOGBROKER_SIZE_MAX)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "\"%V\": the size of a ring must be "
+                                   "between 64k and 1t", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            lmcf->size = (size + LB_PAGE - 1) / LB_PAGE * LB_PAGE;
+
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "rings=", 6) == 0) {
+
+            if (rings_set++) {
+                return "has \"rings=\" twice";
+            }
+
+            rings = ngx_atoi(value[i].data + 6, value[i].len - 6);
+
+            if (rings == NGX_ERROR || rings < 1 || rings > (int) LB_SLOTS_MAX)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "\"%V\": the number of rings must be "
+                                   "between 1 and %ui", &value[i],
+                                   (ngx_uint_t) LB_SLOTS_MAX);
+                return NGX_CONF_ERROR;
+            }
+
+            lmcf->rings = rings;
+
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\": \"logbroker_spool\" "
+                           "knows size= and rings=", &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_str_set(&name, "logbroker");
+
+    lmcf->zone = ngx_shared_memory_add(cf, &name, 8 * ngx_pagesize,
+                                       &ngx_http_logbroker_module);
+    if (lmcf->zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf->zone->init = ngx_http_logbroker_init_zone;
+
+    lmcf->pool = ngx_thread_pool_add(cf, NULL);
+    if (lmcf->pool == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static off_t
+ngx_http_logbroker_parse_size(ngx_str_t *value)
+{
+    off_t      size;
+    size_t     len;
+    ngx_int_t  shift;
+
+    len = value->len;
+
+    if (len == 0) {
+        return NGX_ERROR;
+    }
+
+    switch (value->data[len - 1]) {
+
+    case 'k':
+    case 'K':
+        shift = 10;
+        break;
+
+    case 'm':
+    case 'M':
+        shift = 20;
+        break;
+
+    case 'g':
+    case 'G':
+        shift = 30;
+        break;
+
+    case 't':
+    case 'T':
+        shift = 40;
+        break;
+
+    default:
+        shift = 0;
+    }
+
+    if (shift) {
+        len--;
+    }
+
+    size = ngx_atoof(value->data, len);
+
+    if (size == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (size > (NGX_MAX_OFF_T_VALUE >> shift)) {
+        return NGX_MAX_OFF_T_VALUE;
+    }
+
+    return size << shift;
+}
+
+
+static char *
+ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler == ngx_http_logbroker_handler) {
+        return "is duplicate";
+    }
+
+    if (clcf->handler) {
+        return "cannot share a location with another handler";
+    }
+
+    clcf->handler = ngx_http_logbroker_handler;
+
+    ngx_http_logbroker_needs_spool(cf, &cmd->name);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler == ngx_http_logbroker_status_handler) {
+        return "is duplicate";
+    }
+
+    if (clcf->handler) {
+        return "cannot share a location with another handler";
+    }
+
+    clcf->handler = ngx_http_logbroker_status_handler;
+
+    ngx_http_logbroker_needs_spool(cf, &cmd->name);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_logbroker_check_max_event(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t *sp = data;
+
+    if (*sp < 2 || *sp > NGX_MAX_INT32_VALUE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"logbroker_max_event\" must be between 2 bytes "
+                           "(the event \"{}\") and 2g");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* The spool may be configured further down: remember where to point to. */
+
+static void
+ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_http_logbroker_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_logbroker_module);
+
+    if (lmcf->name.len == 0) {
+        lmcf->name = *name;
+        lmcf->file = cf->conf_file->file.name;
+        lmcf->line = cf->conf_file->line;
+    }
+}
+
+
+static void *
+ngx_http_logbroker_create_main_conf(ngx_conf_t *cf)
+{
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     path, name, file = { 0, NULL };
+     *     size, rings, line = 0;
+     *     zone, pool = NULL;
+     */
+
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_logbroker_main_conf_t));
+}
+
+
+static char *
+ngx_http_logbroker_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_logbroker_main_conf_t *lmcf = conf;
+
+    if (lmcf->name.len && lmcf->path.data == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"%V\" in %V:%ui needs a spool: add "
+                      "\"logbroker_spool <path>;\" to the http block",
+                      &lmcf->name, &lmcf->file, lmcf->line);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_logbroker_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_logbroker_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->stream = NULL;
+     */
+
+    conf->sync = NGX_CONF_UNSET_UINT;
+    conf->max_event = NGX_CONF_UNSET_SIZE;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_logbroker_loc_conf_t *prev = parent;
+    ngx_http_logbroker_loc_conf_t *conf = child;
+
+    if (conf->stream == NULL) {
+        conf->stream = prev->stream;
+    }
+
+    ngx_conf_merge_uint_value(conf->sync, prev->sync,
+                              NGX_HTTP_LOGBROKER_SYNC_ALWAYS);
+    ngx_conf_merge_size_value(conf->max_event, prev->max_event, 1024 * 1024);
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * Runs in the master, at start and at each reload: nothing here may fail, a
+ * worker without a spool answers 503 and says why.
+ */
+
+static ngx_int_t
+ngx_http_logbroker_init_module(ngx_cycle_t *cycle)
+{
+    ngx_err_t                        err;
+    ngx_core_conf_t                 *ccf;
+    ngx_http_logbroker_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_logbroker_module);
+
+    if (lmcf == NULL || lmcf->path.data == NULL) {
+        return NGX_OK;
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    if (lmcf->rings && lmcf->rings < (ngx_uint_t) ccf->worker_processes) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "logbroker: rings=%ui is less than worker_processes "
+                      "%i: workers without a ring will answer 503",
+                      lmcf->rings, ccf->worker_processes);
+    }
+
+    if (ngx_test_config) {
+        return NGX_OK;
+    }
+
+    if (ngx_create_dir(lmcf->path.data, 0770) == NGX_FILE_ERROR) {
+        err = ngx_errno;
+
+        if (err != NGX_EEXIST) {
+            ngx_log_error(NGX_LOG_CRIT, cycle->log, err,
+                          "logbroker: cannot create the spool: "
+                          ngx_create_dir_n " \"%V\" failed", &lmcf->path);
+        }
+
+        return NGX_OK;
+    }
+
+    /* mkdir() obeys the umask, the flusher's group must get in */
+
+    if (chmod((char *) lmcf->path.data, 0770) == -1) {
+        ngx_log_error(NGX_LOG_CRIT, cycle->log, ngx_errno,
+                      "logbroker: chmod() \"%V\" failed", &lmcf->path);
+    }
+
+    if (geteuid() == 0
+        && chown((char *) lmcf->path.data, ccf->user, ccf->group) == -1)
+    {
+        ngx_log_error(NGX_LOG_CRIT, cycle->log, ngx_errno,
+                      "logbroker: chown() \"%V\" failed", &lmcf->path);
+    }
+
+    return NGX_OK;
+}

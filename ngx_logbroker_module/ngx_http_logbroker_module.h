@@ -1,0 +1,342 @@
+/*
+ * The logbroker module: takes log events over HTTP and keeps them in a ring.
+ *
+ *   handler.c   method, media type, body, answers
+ *   body.c      the body as one piece of memory
+ *   decode.c    gzip and zstd
+ *   append.c    waiters and group commit
+ *   worker.c    the worker's ring: claim, create, sync, give back
+ *   status.c    counters, variables, status
+ */
+
+
+#ifndef _NGX_HTTP_LOGBROKER_MODULE_H_INCLUDED_
+#define _NGX_HTTP_LOGBROKER_MODULE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#if !(NGX_THREADS)
+#error the logbroker module needs nginx configured with --with-threads
+#endif
+
+#include <ngx_thread_pool.h>
+
+#include "spool/lb_ring.h"
+#include "event/scanner.h"
+
+
+#define NGX_HTTP_LOGBROKER_SYNC_OFF      0
+#define NGX_HTTP_LOGBROKER_SYNC_ALWAYS   1
+
+/* records staged while a group is in flight; beyond it, requests are parked */
+#define NGX_HTTP_LOGBROKER_STAGED_MAX    (8 * 1024 * 1024)
+
+/* bodies being read back from temporary files, all requests together */
+#define NGX_HTTP_LOGBROKER_READING_MAX   (32 * 1024 * 1024)
+
+/* scratch memory kept between requests */
+#define NGX_HTTP_LOGBROKER_SCRATCH_MAX   (1024 * 1024)
+
+
+/* why a request is refused; 0 is none */
+
+typedef enum {
+    NGX_HTTP_LOGBROKER_METHOD = 1,
+    NGX_HTTP_LOGBROKER_TYPE,
+    NGX_HTTP_LOGBROKER_ENCODING,
+    NGX_HTTP_LOGBROKER_STREAM,
+    NGX_HTTP_LOGBROKER_EMPTY,
+    NGX_HTTP_LOGBROKER_MALFORMED,
+    NGX_HTTP_LOGBROKER_CORRUPT,
+    NGX_HTTP_LOGBROKER_EVENT_TOO_BIG,
+    NGX_HTTP_LOGBROKER_BODY_TOO_BIG,
+    NGX_HTTP_LOGBROKER_FULL,
+    NGX_HTTP_LOGBROKER_NO_RING,
+    NGX_HTTP_LOGBROKER_WRITE_FAILED,
+    NGX_HTTP_LOGBROKER_BODY_FAILED,
+    NGX_HTTP_LOGBROKER_NO_MEMORY,
+    NGX_HTTP_LOGBROKER_REASONS
+} ngx_http_logbroker_reason_e;
+
+
+typedef struct {
+    ngx_uint_t                       status;
+    ngx_uint_t                       retry_after;   /* seconds, 0: none */
+    ngx_str_t                        name;
+    char                            *text;
+} ngx_http_logbroker_reason_t;
+
+
+/* in shared memory, since the zone was created */
+
+typedef struct {
+    ngx_atomic_t                     requests;
+    ngx_atomic_t                     events;
+    ngx_atomic_t                     bytes;
+    ngx_atomic_t                     dropped;
+    ngx_atomic_t                     refused[NGX_HTTP_LOGBROKER_REASONS];
+} ngx_http_logbroker_counters_t;
+
+
+typedef struct {
+    ngx_str_t                        path;
+    off_t                            size;
+    ngx_uint_t                       rings;         /* 0: by worker number */
+    ngx_shm_zone_t                  *zone;
+    ngx_thread_pool_t               *pool;
+
+    /* the first directive that needs a spool */
+    ngx_str_t                        name;
+    ngx_str_t                        file;
+    ngx_uint_t                       line;
+} ngx_http_logbroker_main_conf_t;
+
+
+typedef struct {
+    ngx_http_complex_value_t        *stream;
+    ngx_uint_t                       sync;
+    size_t                           max_event;
+} ngx_http_logbroker_loc_conf_t;
+
+
+typedef struct ngx_http_logbroker_ctx_s     ngx_http_logbroker_ctx_t;
+typedef struct ngx_http_logbroker_worker_s  ngx_http_logbroker_worker_t;
+
+
+/* decode.c: knows nothing of requests and logs, may run in any thread */
+
+typedef enum {
+    NGX_HTTP_LOGBROKER_IDENTITY = 0,
+    NGX_HTTP_LOGBROKER_GZIP,
+    NGX_HTTP_LOGBROKER_ZSTD
+} ngx_http_logbroker_encoding_e;
+
+
+typedef struct {
+    u_char                          *data;          /* malloc()ed */
+    size_t                           len;
+    size_t                           size;
+} ngx_http_logbroker_mem_t;
+
+
+typedef struct {
+    void                            *gzip;
+    void                            *zstd;
+} ngx_http_logbroker_codec_t;
+
+
+/*
+ * Decodes in into out, whose memory grows as needed.  0 or one of
+ * NGX_HTTP_LOGBROKER_CORRUPT, _BODY_TOO_BIG (more than limit bytes) and
+ * _NO_MEMORY, with the words in *error.
+ */
+ngx_uint_t ngx_http_logbroker_decode(ngx_http_logbroker_codec_t *codec,
+    ngx_uint_t encoding, u_char *in, size_t len, size_t limit,
+    ngx_http_logbroker_mem_t *out, char **error);
+void ngx_http_logbroker_codec_free(ngx_http_logbroker_codec_t *codec);
+ngx_int_t ngx_http_logbroker_mem_grow(ngx_http_logbroker_mem_t *mem,
+    size_t size);
+void ngx_http_logbroker_mem_free(ngx_http_logbroker_mem_t *mem);
+
+
+/*
+ * Reads a body from its temporary file in a thread.  Owns its memory and its
+ * descriptor, so that the request may die at any time.
+ */
+
+typedef struct {
+    ngx_thread_task_t                task;
+    ngx_http_logbroker_worker_t     *worker;
+    ngx_http_logbroker_ctx_t        *ctx;           /* NULL: client left */
+
+    ngx_fd_t                         fd;
+    off_t                            offset;
+    size_t                           len;
+    size_t                           limit;
+    ngx_uint_t                       encoding;
+    ngx_http_logbroker_mem_t         body;
+
+    ngx_uint_t                       reason;
+    char                            *error;
+    ngx_err_t                        err;
+
+    unsigned                         running:1;
+} ngx_http_logbroker_job_t;
+
+
+typedef enum {
+    NGX_HTTP_LOGBROKER_NEW = 0,
+    NGX_HTTP_LOGBROKER_READING,                     /* job is running */
+    NGX_HTTP_LOGBROKER_PARKED,                      /* in worker->parked */
+    NGX_HTTP_LOGBROKER_STAGED,                      /* in a group */
+    NGX_HTTP_LOGBROKER_DONE
+} ngx_http_logbroker_state_e;
+
+
+struct ngx_http_logbroker_ctx_s {
+    ngx_queue_t                      queue;         /* PARKED or STAGED */
+    ngx_http_request_t              *request;
+    ngx_http_logbroker_job_t        *job;
+    ngx_str_t                        stream;
+    size_t                           len;           /* of the body as sent */
+
+    /* of the record */
+    ngx_uint_t                       events;
+    size_t                           bytes;
+    ngx_uint_t                       slot;
+
+    /* of the refusal */
+    ngx_uint_t                       reason;
+    ngx_str_t                        error;
+    size_t                           row;           /* 0: means nothing */
+    size_t                           column;
+
+    unsigned                         state:3;
+    unsigned                         encoding:2;
+    unsigned                         text:1;
+    unsigned                         has_slot:1;
+};
+
+
+/* records that are written together, and the requests that wait for it */
+
+typedef struct {
+    ngx_queue_t                      waiters;
+    ngx_uint_t                       requests;
+    ngx_uint_t                       events;
+    uint64_t                         bytes;
+    ngx_uint_t                       sync;
+} ngx_http_logbroker_group_t;
+
+
+typedef enum {
+    NGX_HTTP_LOGBROKER_IO_IDLE = 0,
+    NGX_HTTP_LOGBROKER_IO_GROUP,                    /* lb_writer_write() */
+    NGX_HTTP_LOGBROKER_IO_SYNC                      /* lb_writer_sync() */
+} ngx_http_logbroker_io_e;
+
+
+typedef struct {
+    ngx_thread_task_t                task;
+    lb_spool_t                      *spool;
+    uint64_t                         capacity;
+    uint32_t                         max_rings;
+    uint32_t                         spares;        /* 0: create anyway */
+    uint32_t                         slot;          /* of the worker's ring */
+    int                              rc;
+    ngx_uint_t                       enough;
+    lb_error_t                       error;
+} ngx_http_logbroker_create_t;
+
+
+/* One per worker process, from init_process to exit_process. */
+
+struct ngx_http_logbroker_worker_s {
+    ngx_str_t                        path;
+    uint64_t                         capacity;
+    ngx_uint_t                       max_rings;
+    ngx_uint_t                       spares;
+    ngx_thread_pool_t               *pool;
+    ngx_http_logbroker_counters_t   *counters;
+
+    lb_spool_t                      *spool;
+    lb_writer_t                     *writer;        /* NULL: no ring */
+
+    ngx_http_logbroker_group_t       pending;       /* being staged */
+    ngx_http_logbroker_group_t       flight;        /* being written */
+    ngx_queue_t                      parked;        /* waiting for room */
+
+    /* what the thread does; nothing else may touch the ring's file then */
+    ngx_uint_t                       io;
+    ngx_msec_t                       io_started;
+    ngx_thread_task_t                io_task;
+    int                              io_rc;
+
+    ngx_event_t                      commit;        /* posted */
+    ngx_event_t                      tick;          /* every second */
+    ngx_event_t                      hold;          /* keeps us alive */
+
+    ngx_uint_t                       jobs;
+    size_t                           reading;       /* bytes held by jobs */
+
+    ngx_http_logbroker_create_t      create;
+    time_t                           create_after;
+    time_t                           spare_after;
+    time_t                           lost_at;
+
+    ngx_http_logbroker_mem_t         joined;
+    ngx_http_logbroker_mem_t         decoded;
+    ngx_http_logbroker_codec_t       codec;
+
+    u_char                           problem[600];  /* why there is no ring */
+    int                              problem_code;
+    time_t                           problem_logged;
+    time_t                           full_logged;
+
+    unsigned                         creating:1;
+    unsigned                         want_sync:1;
+};
+
+
+extern ngx_module_t  ngx_http_logbroker_module;
+extern ngx_http_logbroker_worker_t  *ngx_http_logbroker_worker;
+extern ngx_http_logbroker_reason_t   ngx_http_logbroker_reasons[];
+
+
+/* handler.c */
+
+ngx_int_t ngx_http_logbroker_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_logbroker_send(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_buf_t *b);
+
+/* Both finish the request; posted: run the connection's posted requests too,
+ * for callers that are not inside a handler of that connection. */
+void ngx_http_logbroker_accepted(ngx_http_logbroker_ctx_t *ctx);
+void ngx_http_logbroker_refused(ngx_http_logbroker_ctx_t *ctx,
+    ngx_uint_t reason, ngx_uint_t posted);
+
+/* body.c */
+
+ngx_uint_t ngx_http_logbroker_body_in_file(ngx_http_request_t *r);
+size_t ngx_http_logbroker_body_len(ngx_http_request_t *r);
+ngx_uint_t ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body);
+ngx_uint_t ngx_http_logbroker_body_read(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx);
+void ngx_http_logbroker_body_done(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx);
+void ngx_http_logbroker_body_abandon(ngx_http_logbroker_ctx_t *ctx);
+
+/* append.c */
+
+void ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w);
+
+/* Takes a request whose body was read: stages, parks or refuses it. */
+void ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx,
+    ngx_uint_t posted);
+void ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_park_first(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx);
+void ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_cleanup(void *data);
+
+/* worker.c */
+
+ngx_int_t ngx_http_logbroker_init_process(ngx_cycle_t *cycle);
+void ngx_http_logbroker_exit_process(ngx_cycle_t *cycle);
+void ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_problem(ngx_http_logbroker_worker_t *w,
+    ngx_uint_t level, int code, const char *text);
+
+/* status.c */
+
+ngx_int_t ngx_http_logbroker_add_variables(ngx_conf_t *cf);
+ngx_int_t ngx_http_logbroker_init_zone(ngx_shm_zone_t *zone, void *data);
+ngx_int_t ngx_http_logbroker_status_handler(ngx_http_request_t *r);
+
+
+#endif /* _NGX_HTTP_LOGBROKER_MODULE_H_INCLUDED_ */

@@ -1,0 +1,486 @@
+/*
+ * Counters, variables and the status.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_logbroker_module.h"
+
+
+/* more than this the flusher never writes */
+#define NGX_HTTP_LOGBROKER_FLUSHER_MAX   (64 * 1024)
+
+/* the longest text of one ring, and of everything before and after them */
+#define NGX_HTTP_LOGBROKER_RING_TEXT     1536
+#define NGX_HTTP_LOGBROKER_STATUS_TEXT   8192
+
+
+#define NGX_HTTP_LOGBROKER_VAR_STREAM    0
+#define NGX_HTTP_LOGBROKER_VAR_EVENTS    1
+#define NGX_HTTP_LOGBROKER_VAR_BYTES     2
+#define NGX_HTTP_LOGBROKER_VAR_RING      3
+#define NGX_HTTP_LOGBROKER_VAR_ERROR     4
+
+
+static ngx_int_t ngx_http_logbroker_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static u_char *ngx_http_logbroker_status_rings(ngx_http_request_t *r,
+    ngx_http_logbroker_worker_t *w, u_char *p, u_char *last,
+    uint32_t *slots, int n);
+static u_char *ngx_http_logbroker_status_string(u_char *p, u_char *last,
+    const char *text);
+static ngx_int_t ngx_http_logbroker_status_flusher(ngx_http_request_t *r,
+    ngx_http_logbroker_worker_t *w, ngx_str_t *json);
+
+
+static ngx_http_variable_t  ngx_http_logbroker_vars[] = {
+
+    { ngx_string("logbroker_stream"), NULL, ngx_http_logbroker_variable,
+      NGX_HTTP_LOGBROKER_VAR_STREAM, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("logbroker_events"), NULL, ngx_http_logbroker_variable,
+      NGX_HTTP_LOGBROKER_VAR_EVENTS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("logbroker_bytes"), NULL, ngx_http_logbroker_variable,
+      NGX_HTTP_LOGBROKER_VAR_BYTES, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("logbroker_ring"), NULL, ngx_http_logbroker_variable,
+      NGX_HTTP_LOGBROKER_VAR_RING, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("logbroker_error"), NULL, ngx_http_logbroker_variable,
+      NGX_HTTP_LOGBROKER_VAR_ERROR, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
+static char  *ngx_http_logbroker_ring_counters[LB_COUNTERS] = {
+    "records", "events", "bytes", "writes", "syncs", "failures", "full",
+    "recovered"
+};
+
+
+ngx_int_t
+ngx_http_logbroker_add_variables(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = ngx_http_logbroker_vars; v->name.len; v++) {
+
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_logbroker_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    u_char                    *p;
+    ngx_uint_t                 n;
+    ngx_str_t                  s;
+    ngx_http_logbroker_ctx_t  *ctx;
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_logbroker_module);
+
+    if (ctx == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    switch (data) {
+
+    case NGX_HTTP_LOGBROKER_VAR_STREAM:
+        s = ctx->stream;
+        goto string;
+
+    case NGX_HTTP_LOGBROKER_VAR_ERROR:
+        s = ngx_http_logbroker_reasons[ctx->reason].name;
+        goto string;
+
+    case NGX_HTTP_LOGBROKER_VAR_EVENTS:
+        n = ctx->has_slot ? ctx->events : 0;
+        break;
+
+    case NGX_HTTP_LOGBROKER_VAR_BYTES:
+        n = ctx->has_slot ? ctx->bytes : 0;
+        break;
+
+    default: /* NGX_HTTP_LOGBROKER_VAR_RING */
+
+        if (!ctx->has_slot) {
+            v->not_found = 1;
+            return NGX_OK;
+        }
+
+        n = ctx->slot;
+        break;
+    }
+
+    p = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    v->len = ngx_sprintf(p, "%ui", n) - p;
+    v->data = p;
+
+    return NGX_OK;
+
+string:
+
+    if (s.len == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->len = s.len;
+    v->data = s.data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_logbroker_init_zone(ngx_shm_zone_t *zone, void *data)
+{
+    ngx_slab_pool_t  *shpool;
+
+    if (data) {
+        /* a reload: the counters go on */
+        zone->data = data;
+        return NGX_OK;
+    }
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    if (zone->shm.exists) {
+        zone->data = shpool->data;
+        return NGX_OK;
+    }
+
+    zone->data = ngx_slab_calloc(shpool,
+                                 sizeof(ngx_http_logbroker_counters_t));
+    if (zone->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    shpool->data = zone->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_logbroker_status_handler(ngx_http_request_t *r)
+{
+    int                             n;
+    u_char                         *p, *last;
+    uint32_t                        slots[LB_SLOTS_MAX];
+    ngx_buf_t                      *b;
+    ngx_int_t                       rc;
+    ngx_str_t                       flusher;
+    ngx_uint_t                      i;
+    lb_error_t                      err;
+    ngx_table_elt_t                *h;
+    ngx_http_logbroker_worker_t    *w;
+    ngx_http_logbroker_counters_t  *counters;
+    char                            uuid[LB_UUID_TEXT];
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    w = ngx_http_logbroker_worker;
+
+    if (w == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    n = 0;
+    ngx_str_set(&flusher, "null");
+
+    if (w->spool) {
+        n = ngx_max(lb_spool_slots(w->spool, slots, &err), 0);
+
+        if (ngx_http_logbroker_status_flusher(r, w, &flusher) == NGX_ERROR) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    b = ngx_create_temp_buf(r->pool,
+                            NGX_HTTP_LOGBROKER_STATUS_TEXT
+                            + 2 * w->path.len * 6
+                            + n * NGX_HTTP_LOGBROKER_RING_TEXT + flusher.len);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    p = b->last;
+    last = b->end;
+
+    p = ngx_slprintf(p, last,
+                     "{\n\"version\": \"" LB_VERSION "\",\n"
+                     "\"nginx\": \"" NGINX_VERSION "\",\n"
+                     "\"time_us\": %uL,\n\"pid\": %P,\n", lb_now_us(),
+                     ngx_pid);
+
+    p = ngx_slprintf(p, last, "\"spool\": {\"path\": ");
+    p = ngx_http_logbroker_status_string(p, last, (char *) w->path.data);
+
+    if (w->spool) {
+        lb_uuid_format(lb_spool_uuid(w->spool), uuid);
+        p = ngx_slprintf(p, last, ", \"uuid\": \"%s\"", uuid);
+    }
+
+    p = ngx_slprintf(p, last, "},\n\"worker\": {\"slot\": ");
+
+    if (w->writer) {
+        p = ngx_slprintf(p, last, "%uD, \"problem\": null},\n",
+                         lb_writer_slot(w->writer));
+
+    } else {
+        p = ngx_slprintf(p, last, "null, \"problem\": ");
+        p = ngx_http_logbroker_status_string(p, last, (char *) w->problem);
+        p = ngx_slprintf(p, last, "},\n");
+    }
+
+    counters = w->counters;
+
+    p = ngx_slprintf(p, last,
+                     "\"accepted\": {\"requests\": %uA, \"events\": %uA, "
+                     "\"bytes\": %uA},\n\"answers_dropped\": %uA,\n"
+                     "\"refused\": {",
+                     counters->requests, counters->events, counters->bytes,
+                     counters->dropped);
+
+    for (i = 1; i < NGX_HTTP_LOGBROKER_REASONS; i++) {
+        p = ngx_slprintf(p, last, "%s\"%V\": %uA", i > 1 ? ", " : "",
+                         &ngx_http_logbroker_reasons[i].name,
+                         counters->refused[i]);
+    }
+
+    p = ngx_slprintf(p, last, "},\n");
+
+    p = ngx_http_logbroker_status_rings(r, w, p, last, slots, n);
+
+    p = ngx_slprintf(p, last, "\"flusher\": %V\n}\n", &flusher);
+
+    b->last = p;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    h->hash = 1;
+    ngx_str_set(&h->key, "Cache-Control");
+    ngx_str_set(&h->value, "no-store");
+
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+
+    return ngx_http_logbroker_send(r, NGX_HTTP_OK, b);
+}
+
+
+static u_char *
+ngx_http_logbroker_status_rings(ngx_http_request_t *r,
+    ngx_http_logbroker_worker_t *w, u_char *p, u_char *last, uint32_t *slots,
+    int n)
+{
+    int              i, rc;
+    char             uuid[LB_UUID_TEXT], buf[128];
+    uint64_t         capacity, backlog_bytes, backlog_events;
+    uint64_t         total[LB_COUNTERS];
+    ngx_uint_t       k, locked;
+    lb_error_t       err;
+    lb_reader_t     *reader;
+    lb_ring_info_t   info;
+
+    capacity = 0;
+    backlog_bytes = 0;
+    backlog_events = 0;
+    locked = 0;
+
+    ngx_memzero(total, sizeof(total));
+
+    p = ngx_slprintf(p, last, "\"rings\": [");
+
+    for (i = 0; i < n; i++) {
+
+        p = ngx_slprintf(p, last, "%s\n  {\"slot\": %uD", i ? "," : "",
+                         slots[i]);
+
+        rc = lb_reader_open(w->spool, slots[i], 0, &reader, &err);
+
+        if (rc != 0) {
+            p = ngx_slprintf(p, last, ", \"error\": ");
+            p = ngx_http_logbroker_status_string(p, last, err.text);
+            p = ngx_slprintf(p, last, "}");
+            continue;
+        }
+
+        rc = lb_reader_info(reader, &info);
+
+        lb_reader_close(reader);
+
+        if (rc != 0) {
+            p = ngx_slprintf(p, last, ", \"error\": ");
+            p = ngx_http_logbroker_status_string(p, last,
+                                     lb_strerror(rc, buf, sizeof(buf)));
+            p = ngx_slprintf(p, last, "}");
+            continue;
+        }
+
+        lb_uuid_format(info.uuid, uuid);
+
+        p = ngx_slprintf(p, last,
+                         ", \"uuid\": \"%s\", \"locked\": %s, "
+                         "\"poisoned\": %s, \"epoch\": %uD, "
+                         "\"capacity\": %uL, \"committed\": %uL, "
+                         "\"durable\": %uL, \"acked\": %uL, "
+                         "\"backlog_bytes\": %uL, \"next_seq\": %uL, "
+                         "\"acked_seq\": %uL, \"backlog_events\": %uL, "
+                         "\"committed_us\": %uL, \"created_us\": %uL",
+                         uuid, info.locked ? "true" : "false",
+                         info.flags & LB_CELL_POISONED ? "true" : "false",
+                         info.epoch, info.capacity, info.committed,
+                         info.durable, info.acked,
+                         info.committed - info.acked, info.next_seq,
+                         info.acked_seq, info.next_seq - info.acked_seq,
+                         info.committed_us, info.created_us);
+
+        for (k = 0; k < LB_COUNTERS; k++) {
+            p = ngx_slprintf(p, last, ", \"%s\": %uL",
+                             ngx_http_logbroker_ring_counters[k],
+                             info.counters[k]);
+            total[k] += info.counters[k];
+        }
+
+        p = ngx_slprintf(p, last, "}");
+
+        capacity += info.capacity;
+        backlog_bytes += info.committed - info.acked;
+        backlog_events += info.next_seq - info.acked_seq;
+        locked += info.locked ? 1 : 0;
+    }
+
+    p = ngx_slprintf(p, last,
+                     "\n],\n\"total\": {\"rings\": %i, \"locked\": %ui, "
+                     "\"max_rings\": %ui, \"capacity\": %uL, "
+                     "\"backlog_bytes\": %uL, \"backlog_events\": %uL",
+                     (ngx_int_t) n, locked, w->max_rings, capacity,
+                     backlog_bytes, backlog_events);
+
+    for (k = 0; k < LB_COUNTERS; k++) {
+        p = ngx_slprintf(p, last, ", \"%s\": %uL",
+                         ngx_http_logbroker_ring_counters[k], total[k]);
+    }
+
+    return ngx_slprintf(p, last, "},\n");
+}
+
+
+static u_char *
+ngx_http_logbroker_status_string(u_char *p, u_char *last, const char *text)
+{
+    size_t  len;
+
+    len = ngx_strlen(text);
+
+    if ((size_t) (last - p)
+        < len + ngx_escape_json(NULL, (u_char *) text, len) + 2)
+    {
+        return ngx_slprintf(p, last, "\"\"");
+    }
+
+    *p++ = '"';
+    p = (u_char *) ngx_escape_json(p, (u_char *) text, len);
+    *p++ = '"';
+
+    return p;
+}
+
+
+/* flusher.json is replaced as a whole; what is not one JSON object is not
+ * shown, so that the status always is one. */
+
+static ngx_int_t
+ngx_http_logbroker_status_flusher(ngx_http_request_t *r,
+    ngx_http_logbroker_worker_t *w, ngx_str_t *json)
+{
+    u_char            *name, *raw, *out;
+    size_t             max;
+    ssize_t            n;
+    ngx_fd_t           fd;
+    lb_scan_result_t   res;
+
+    name = ngx_pnalloc(r->pool, w->path.len + sizeof("/flusher.json"));
+    if (name == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(name, "%V/flusher.json%Z", &w->path);
+
+    fd = ngx_open_file(name, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        return NGX_DECLINED;
+    }
+
+    max = lb_scan_json_out_max(NGX_HTTP_LOGBROKER_FLUSHER_MAX);
+
+    raw = ngx_pnalloc(r->pool, NGX_HTTP_LOGBROKER_FLUSHER_MAX + max);
+
+    n = raw ? pread(fd, raw, NGX_HTTP_LOGBROKER_FLUSHER_MAX, 0) : -1;
+
+    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, ngx_errno,
+                      ngx_close_file_n " \"%s\" failed", name);
+    }
+
+    if (raw == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (n <= 0 || n == NGX_HTTP_LOGBROKER_FLUSHER_MAX) {
+        return NGX_DECLINED;
+    }
+
+    out = raw + NGX_HTTP_LOGBROKER_FLUSHER_MAX;
+
+    if (lb_scan_json(raw, n, out, max, max, &res) != LB_SCAN_OK
+        || res.events != 1)
+    {
+        return NGX_DECLINED;
+    }
+
+    json->data = out;
+    json->len = res.out_len - 1;
+
+    return NGX_OK;
+}
