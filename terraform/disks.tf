@@ -18,8 +18,10 @@ resource "yandex_compute_disk" "disk" {
   size   = each.value.machine.size.disk
   type   = each.value.machine.size.disk_type
 
+  # A disk brought back from a snapshot and imported is as good as a new one.
   lifecycle {
     prevent_destroy = true
+    ignore_changes  = [snapshot_id]
   }
 }
 

@@ -71,3 +71,22 @@ output "ci_service_account_id" {
   description = "The account CI pushes images with; make its key with yc, not here."
   value       = yandex_iam_service_account.ci.id
 }
+
+output "billable" {
+  description = "What is paid for and counts against quotas: vCPUs by guaranteed share (percent), memory, disks by type, addresses."
+  value = {
+    machines  = length(local.machines)
+    vcpus     = { for share in distinct([for m in local.machines : m.size.core_fraction]) : share => sum([for m in local.machines : m.size.cores if m.size.core_fraction == share]) }
+    memory_gb = sum([for m in local.machines : m.size.memory])
+    disk_gb = {
+      for type in ["network-hdd", "network-ssd", "network-ssd-io-m3"] : type => sum(concat(
+        [0],
+        [for m in local.machines : m.size.boot_disk if type == "network-ssd"],
+        [for d in local.disks : d.machine.size.disk if type == d.machine.size.disk_type],
+      ))
+    }
+    public_addresses = length([for m in local.machines : m if contains(local.public_roles, m.role)]) + (local.balanced ? 1 : 0)
+    static_addresses = 2
+    load_balancers   = local.balanced ? 1 : 0
+  }
+}

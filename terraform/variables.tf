@@ -141,6 +141,8 @@ variable "edge" {
   }
 }
 
+# The speed of a network-ssd grows with its size, in units of 32 GB: that, not
+# only the backlog to be held, decides the size of a spool.
 variable "broker" {
   description = "Size of each broker and of its spool disk. Memory and disks in GB, core_fraction in percent."
   type = object({
@@ -148,7 +150,7 @@ variable "broker" {
     memory        = optional(number, 4)
     core_fraction = optional(number, 100)
     boot_disk     = optional(number, 20)
-    disk          = optional(number, 50)
+    disk          = optional(number, 64)
     disk_type     = optional(string, "network-ssd")
   })
   default  = {}
@@ -178,7 +180,7 @@ variable "clickhouse" {
     memory        = optional(number, 16)
     core_fraction = optional(number, 100)
     boot_disk     = optional(number, 30)
-    disk          = optional(number, 200)
+    disk          = optional(number, 256)
     disk_type     = optional(string, "network-ssd")
   })
   default  = {}

@@ -47,7 +47,7 @@ run "disks" {
   command = plan
 
   assert {
-    condition     = { for name, d in yandex_compute_disk.disk : name => "${d.size} ${d.type} ${d.zone}" } == { broker-1 = "50 network-ssd ru-central1-a", broker-2 = "50 network-ssd ru-central1-a", clickhouse-1 = "200 network-ssd ru-central1-a" }
+    condition     = { for name, d in yandex_compute_disk.disk : name => "${d.size} ${d.type} ${d.zone}" } == { broker-1 = "64 network-ssd ru-central1-a", broker-2 = "64 network-ssd ru-central1-a", clickhouse-1 = "256 network-ssd ru-central1-a" }
     error_message = "Each broker has a spool disk and ClickHouse a data disk."
   }
   assert {
@@ -111,6 +111,10 @@ run "inventory" {
   assert {
     condition     = output.service_address == "203.0.113.2" && output.registry == "cr.yandex/registry-1"
     error_message = "Wrong service address or registry."
+  }
+  assert {
+    condition     = jsonencode(output.billable) == jsonencode({ machines = 5, vcpus = { "20" = 2, "100" = 10 }, memory_gb = 30, disk_gb = { network-hdd = 0, network-ssd = 484, network-ssd-io-m3 = 0 }, public_addresses = 2, static_addresses = 2, load_balancers = 0 })
+    error_message = "The quantities to be paid are wrong."
   }
 }
 

@@ -125,7 +125,7 @@ PY
 
   tf_kept plan -var-file=prod.tfvars \
     -var 'broker_zones=["ru-central1-a","ru-central1-a","ru-central1-b"]' \
-    -var 'broker={disk=100}' >"$log" 2>&1 &&
+    -var 'broker={disk=128}' >"$log" 2>&1 &&
     says ' 0 to destroy' "$log" && ! says 'must be replaced' "$log"
   report $? 'a further broker and larger disks replace nothing' "$log"
 
@@ -211,6 +211,7 @@ mutants() {
   mutant outputs.tf 's/(ansible_ssh_common_args = ).*/\1""/' $m 'Ansible must go through the jump host.'
   mutant outputs.tf 's/ansible_host = m\.address/ansible_host = m.fqdn/' $m 'Machines behind the jump host are reached by their private addresses'
   mutant outputs.tf '/output "service_address"/,/^}/s/address\.service/address.jump/' $m 'Wrong service address or registry.'
+  mutant outputs.tf 's/(memory_gb = sum.*)m\.size\.memory/\1m.size.cores/' $m 'The quantities to be paid are wrong.'
   mutant network.tf 's/ru-central1-b = 1/ru-central1-b = 3/' $m "A machine's address depends on something else"
   mutant machines.tf 's/ : local\.image_id/ : local.jump_image_id/' $m 'A machine does not use the image named for it.'
   mutant machines.tf 's/var\.image_id == null \? 1 : 0/1/' $m 'A named image must not be looked up.'
