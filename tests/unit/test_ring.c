@@ -288,7 +288,7 @@ failures_are_never_confirmed(void **state)
     lb_reader_t *r;
     lb_error_t err;
     lb_record_t rec;
-    lb_io_calls_t calls;
+    static lb_io_calls_t calls;
     lb_ring_info_t good, info;
 
     failing_io(&calls);
@@ -369,7 +369,7 @@ creation_survives_each_failure(void **state)
     env_t *e = *state;
     lb_error_t err;
     struct stat st;
-    lb_io_calls_t calls;
+    static lb_io_calls_t calls;
 
     failing_io(&calls);
 
