@@ -398,7 +398,7 @@ ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx)
         }
 
         if (h[i].key.len != sizeof("Content-Encoding") - 1
-            || ngx_strcmp(h[i].lowcase_key, "content-encoding") != 0)
+            || ngx_strncmp(h[i].lowcase_key, "content-encoding", 16) != 0)
         {
             continue;
         }
