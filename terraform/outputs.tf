@@ -20,6 +20,20 @@ output "inventory" {
   value       = local.inventory
 }
 
+locals {
+  # Host variables; Ansible's own names and ours do not mix.
+  host_vars = {
+    for name, m in local.inventory : name => {
+      ansible_host         = m.role == "jump" ? m.public_address : m.address
+      logbroker_role       = m.role
+      logbroker_address    = m.address
+      logbroker_disk       = m.disk
+      logbroker_node_index = m.node_index
+      logbroker_node_count = m.node_count
+    }
+  }
+}
+
 output "ansible_inventory" {
   description = "The same as an Ansible inventory: save it as inventory.json and give it to ansible-playbook -i."
   value = {
@@ -30,7 +44,7 @@ output "ansible_inventory" {
       }
       children = {
         jump = {
-          hosts = { for name, m in local.inventory : name => merge(m, { ansible_host = m.public_address }) if m.role == "jump" }
+          hosts = { jump = local.host_vars["jump"] }
         }
         inside = {
           vars = {
@@ -38,7 +52,7 @@ output "ansible_inventory" {
           }
           children = {
             for role in ["edge", "broker", "clickhouse"] : role => {
-              hosts = { for name, m in local.inventory : name => merge(m, { ansible_host = m.address }) if m.role == role }
+              hosts = { for name, h in local.host_vars : name => h if h.logbroker_role == role }
             }
           }
         }

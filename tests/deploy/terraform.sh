@@ -119,7 +119,7 @@ PY
 
   if command -v ansible-inventory >/dev/null 2>&1; then
     ansible-inventory -i "$scratch/ansible.json" --host broker-2 >"$log" 2>&1 &&
-      grep -q '"node_index": 1' "$log" && grep -q 'ProxyJump=ops@' "$log"
+      grep -q '"logbroker_node_index": 1' "$log" && grep -q 'ProxyJump=ops@' "$log"
     report $? 'Ansible reads the inventory' "$log"
   fi
 
@@ -209,7 +209,7 @@ mutants() {
   mutant disks.tf 's/days \* 24/days/' $m 'Snapshots are kept for seven days'
   mutant outputs.tf 's/(node_index +=) m\.index/\1 0/' $m 'The inventory differs from what Ansible expects.'
   mutant outputs.tf 's/(ansible_ssh_common_args = ).*/\1""/' $m 'Ansible must go through the jump host.'
-  mutant outputs.tf 's/ansible_host = m\.address/ansible_host = m.fqdn/' $m 'Machines behind the jump host are reached by their private addresses'
+  mutant outputs.tf 's/: m\.address$/: m.fqdn/' $m 'Machines behind the jump host are reached by their private addresses'
   mutant outputs.tf '/output "service_address"/,/^}/s/address\.service/address.jump/' $m 'Wrong service address or registry.'
   mutant outputs.tf 's/(memory_gb = sum.*)m\.size\.memory/\1m.size.cores/' $m 'The quantities to be paid are wrong.'
   mutant network.tf 's/ru-central1-b = 1/ru-central1-b = 3/' $m "A machine's address depends on something else"
