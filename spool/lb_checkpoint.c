@@ -46,6 +46,7 @@ encode(uint8_t *buf, const uint8_t spool[LB_UUID_LEN],
     lb_put32(buf + 100, st->day);
     memcpy(buf + 104, st->token, strnlen(st->token, LB_TOKEN_MAX));
     memcpy(buf + 168, st->table, strnlen(st->table, LB_TABLE_MAX));
+    memcpy(buf + 296, st->broker, strnlen(st->broker, LB_BROKER_MAX));
 
     for (i = 0; i < st->nrings; i++) {
         p = buf + LB_CKPT_FIXED + i * LB_CKPT_RING;
@@ -112,6 +113,7 @@ decode(const uint8_t *buf, lb_ckpt_state_t *st)
     st->day = lb_get32(buf + 100);
     memcpy(st->token, buf + 104, LB_TOKEN_MAX);
     memcpy(st->table, buf + 168, LB_TABLE_MAX);
+    memcpy(st->broker, buf + 296, LB_BROKER_MAX);
 
     for (i = 0; i < st->nrings; i++) {
         p = buf + LB_CKPT_FIXED + i * LB_CKPT_RING;

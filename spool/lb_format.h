@@ -172,7 +172,8 @@ enum {
  *  100   4  day of the batch in flight, days since 1970 UTC
  *  104  64  token of the batch in flight, zero-padded text
  *  168 128  target table of the batch in flight, zero-padded text
- *  296 216  zero
+ *  296  64  broker name in the rows of the batch in flight, zero-padded text
+ *  360 152  zero
  *  512  ..  n entries, one per ring
  *
  * Entry
@@ -194,6 +195,7 @@ enum {
 #define LB_CKPT_IN_FLIGHT 0x1u
 #define LB_TOKEN_MAX 64u
 #define LB_TABLE_MAX 128u
+#define LB_BROKER_MAX 64u
 
 /* Slots are 0..LB_SLOTS_MAX-1; each fits into the checkpoint twice over, so
  * that rings that were replaced do not crowd out those that are. */

@@ -256,6 +256,7 @@ typedef struct {
     uint32_t day;
     char token[LB_TOKEN_MAX + 1];
     char table[LB_TABLE_MAX + 1];
+    char broker[LB_BROKER_MAX + 1];
     uint32_t nrings;
     lb_ckpt_ring_t rings[LB_CKPT_RINGS_MAX];
 } lb_ckpt_state_t;
