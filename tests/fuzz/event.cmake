@@ -1,0 +1,32 @@
+# Fuzzers of event/.  With clang and LB_FUZZ they are libFuzzer programs; in
+# any build their corpora are replayed as ordinary tests.
+option(LB_FUZZ "Build the fuzzers with libFuzzer (needs clang)" OFF)
+
+foreach(part scanner)
+    set(fuzz_sources
+        ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${part}.c
+        ${CMAKE_SOURCE_DIR}/tests/fuzz/${part}_oracle.c)
+    set(event_sources
+        ${CMAKE_SOURCE_DIR}/event/scanner.c
+        ${CMAKE_SOURCE_DIR}/event/explain.c
+        ${CMAKE_SOURCE_DIR}/event/lift.c
+        ${CMAKE_SOURCE_DIR}/event/timestamp.c
+        ${CMAKE_SOURCE_DIR}/event/unescape.c)
+
+    add_executable(replay_${part} ${fuzz_sources}
+                   ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)
+    target_link_libraries(replay_${part} PRIVATE lb_event lb_explain)
+    add_test(NAME replay_${part}
+             COMMAND replay_${part}
+                     ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${part})
+
+    if(LB_FUZZ)
+        add_executable(fuzz_${part} ${fuzz_sources} ${event_sources})
+        target_compile_options(fuzz_${part} PRIVATE
+            -fsanitize=fuzzer,address,undefined
+            -fno-sanitize-recover=undefined)
+        target_link_options(fuzz_${part} PRIVATE
+            -fsanitize=fuzzer,address,undefined)
+        target_link_libraries(fuzz_${part} PRIVATE PkgConfig::JANSSON)
+    endif()
+endforeach()

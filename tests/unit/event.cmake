@@ -1,0 +1,8 @@
+# Units of event/, and its benchmark (built, not run as a test).
+lb_unit_test(test_scanner
+             SOURCES test_scanner.c
+                     ${CMAKE_SOURCE_DIR}/tests/fuzz/scanner_oracle.c
+             LIBS lb_event lb_explain)
+
+add_executable(bench_scanner ${CMAKE_SOURCE_DIR}/tests/bench/bench_scanner.c)
+target_link_libraries(bench_scanner PRIVATE lb_event PkgConfig::JANSSON)
