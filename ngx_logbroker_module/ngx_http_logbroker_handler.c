@@ -567,6 +567,11 @@ ngx_http_logbroker_accepted(ngx_http_logbroker_ctx_t *ctx)
 
     rc = ngx_http_send_header(r);
 
+    if (rc == NGX_ERROR || c->error) {
+        (void) ngx_atomic_fetch_add(
+                             &ngx_http_logbroker_worker->counters->dropped, 1);
+    }
+
     ngx_http_finalize_request(r, rc);
 
     ngx_http_run_posted_requests(c);

@@ -168,6 +168,7 @@ http {{
 
     def start(self, ring=True):
         """ring: wait until each worker has claimed one."""
+        self.unix.unlink(missing_ok=True)  # left there by kill()
         with open(self.dir / "nginx.out", "ab") as out:
             self.process = subprocess.Popen(
                 self.command(), env=self.env, stdin=subprocess.DEVNULL,
@@ -191,8 +192,10 @@ http {{
     def ready(self):
         if not self.listening():
             return False
-        locked = [r for r in self.status()["rings"] if r.get("locked")]
-        return len(locked) >= self.count
+        # a ring is also locked while it is created, at epoch 0
+        claimed = [r for r in self.status()["rings"]
+                   if r.get("locked") and r["epoch"] > 0]
+        return len(claimed) >= self.count
 
     def log(self):
         text = ""
@@ -207,8 +210,12 @@ http {{
     def send(self, sig):
         os.kill(self.process.pid, sig)
 
-    def reload(self):
-        """Returns when the old workers no longer accept connections."""
+    def reload(self, spares=True):
+        """Returns when there are new workers; by default waits first until
+        there is a free ring for each."""
+        if spares:
+            wait_for(lambda: self.status()["total"]["rings"] >= 2 * self.count,
+                     what="spare rings")
         old = set(self.workers())
         self.send(signal.SIGHUP)
         wait_for(lambda: set(self.workers()) - old, what="new workers")

@@ -23,7 +23,7 @@ import zlib
 import pytest
 
 import spoolread
-from nginxd import Nginx, alive, children, sanitized, wait_for
+from nginxd import Nginx, alive, wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -787,9 +787,12 @@ def test_too_few_rings(tmp_path):
 class Load:
     """Clients that post until told to stop, and remember what was answered."""
 
+    number = itertools.count()
+
     def __init__(self, nginx, clients=6, path="/log"):
         self.nginx = nginx
         self.path = path
+        self.id = next(self.number)
         self.acked = []
         self.other = []
         self.lost = []
@@ -802,8 +805,8 @@ class Load:
         c = None
         n = 0
         while not self.stop.is_set():
-            event = b'{"c":%d,"n":%d,"p":"%s"}' % (
-                i, n, b"x" * rng.randint(0, 500))
+            event = b'{"load":%d,"c":%d,"n":%d,"p":"%s"}' % (
+                self.id, i, n, b"x" * rng.randint(0, 500))
             n += 1
             if c is None:
                 c = self.nginx.connect()
@@ -843,23 +846,22 @@ class Load:
         before = len(self.acked)
         wait_for(lambda: len(self.acked) >= before + n, what="progress")
 
-    def verify(self):
+    def verify(self, *others):
         """Everything acknowledged is stored once; what else is stored was
         sent by a request that got no answer."""
+        loads = [self, *others]
         stored = spoolread.events(self.nginx.spool)
         assert len(stored) == len(set(stored))
-        missing = set(self.acked) - set(stored)
+        missing = {e for x in loads for e in x.acked} - set(stored)
         assert not missing, f"{len(missing)} lost"
-        extra = set(stored) - set(self.acked)
-        assert extra <= {event for event, _ in self.lost}
+        extra = set(stored) - {e for x in loads for e in x.acked}
+        assert extra <= {e for x in loads for e, _ in x.lost}
 
 
 @pytest.mark.parametrize("sync", ["always", "off"])
 def test_reload(tmp_path, sync):
     with Nginx(tmp_path, workers=2, spool="size=4m rings=16",
                location=f"logbroker_sync {sync};") as nginx:
-        wait_for(lambda: nginx.status()["total"]["rings"] >= 4,
-                 what="spare rings")
         with Load(nginx) as load:
             for _ in range(10):
                 old = nginx.workers()
@@ -943,14 +945,13 @@ def test_kill_worker(tmp_path, sync):
 def test_kill_all(tmp_path):
     nginx = Nginx(tmp_path, workers=2, spool="size=4m rings=16")
     nginx.start()
-    acked = set()
+    loads = []
     for _ in range(3):
         with Load(nginx) as load:
             load.more(100)
             nginx.kill()
-            load.stop.set()
-        acked |= set(load.acked)
-        load.verify()
+        load.verify(*loads)
+        loads.append(load)
         nginx.start()
     nginx.stop()
 
@@ -1039,7 +1040,7 @@ def test_other_size_after_restart(tmp_path):
     with Nginx(tmp_path, spool="size=64k rings=1") as nginx:
         assert nginx.post("/log", '{"a":1}').status == 204
         nginx.write_conf(spool="size=128k rings=1")
-        nginx.reload()
+        nginx.reload(spares=False)
         wait_for(lambda: nginx.post("/log", '{"a":2}').status == 204,
                  what="the ring")
         assert spoolread.events(nginx.spool) == [b'{"a":1}', b'{"a":2}']
