@@ -22,7 +22,7 @@ int lb_time_epoch(const uint8_t *p, const uint8_t *end, int64_t *ns,
                   int *inexact);
 
 /* Copies p..end, the inside of a JSON string, without its escapes and returns
- * where the copy ends, which is never longer.  May write up to 16 bytes
+ * where the copy ends, which is never longer.  May write up to 64 bytes
  * behind that; reads up to event_end, for speed.  Lone surrogates become
  * U+FFFD; what no scanner lets through is copied as it is. */
 uint8_t *lb_lift_unescape(uint8_t *to, const uint8_t *p, const uint8_t *end,

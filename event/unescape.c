@@ -80,47 +80,120 @@ lb_lift_unicode(uint8_t *o, const uint8_t **p, const uint8_t *end)
     return lb_lift_put_utf8(o, (uint32_t)c);
 }
 
-uint8_t *
-lb_lift_unescape(uint8_t *o, const uint8_t *p, const uint8_t *end,
-                 const uint8_t *event_end)
+/* The escape at *p; at least one byte is taken and put. */
+LB_INLINE uint8_t *
+lb_lift_escape(uint8_t *o, const uint8_t **p, const uint8_t *end)
 {
-    static const uint8_t named[128] = {
+    static const uint8_t named[256] = {
         ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
         ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t',
     };
 
-    while (p < end) {
-#if LB_BLOCK_X86
-        while (event_end - p >= 16) {
-            __m128i v = _mm_loadu_si128((const __m128i *)p);
-            unsigned m = (unsigned)_mm_movemask_epi8(
-                _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-            size_t n = m ? (size_t)__builtin_ctz(m) : 16;
+    if (lb_likely(end - *p >= 2)) {
+        uint8_t c = named[(*p)[1]];
 
-            _mm_storeu_si128((__m128i *)o, v);
-            if (n >= (size_t)(end - p)) {
-                return o + (end - p);
-            }
-            o += n;
-            p += n;
-            if (m) {
+        if (lb_likely(c != 0)) {
+            *o++ = c;
+            *p += 2;
+            return o;
+        }
+        if ((*p)[1] == 'u') {
+            return lb_lift_unicode(o, p, end);
+        }
+    }
+    *o++ = *(*p)++;
+    return o;
+}
+
+#if LB_BLOCK_X86
+
+LB_INLINE uint64_t
+lb_lift_backslashes(const uint8_t *p)
+{
+    uint64_t m = 0;
+
+    for (unsigned i = 0; i < LB_BLOCK; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+
+        v = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+        m |= (uint64_t)(uint32_t)_mm_movemask_epi8(v) << i;
+    }
+    return m;
+}
+
+/* 64 bytes are copied, whole, behind every escape: to write too much is
+ * cheaper than a branch on where the next escape is. */
+uint8_t *
+lb_lift_unescape(uint8_t *o, const uint8_t *p, const uint8_t *end,
+                 const uint8_t *event_end)
+{
+    uint8_t last[4 * LB_BLOCK];
+
+    while (p < end) {
+        const uint8_t *const block = p;
+        const uint8_t *stop = p + LB_BLOCK;
+        uint64_t m;
+
+        if (lb_unlikely((size_t)(event_end - p) < 2 * LB_BLOCK)) {
+            /* Too near the end to read so far: go on in a copy. */
+            size_t left = (size_t)(end - p);
+
+            memcpy(last, p, left);
+            memset(last + left, 0, LB_BLOCK);
+            p = last;
+            end = last + left;
+            event_end = last + sizeof(last);
+            continue;
+        }
+
+        m = lb_lift_backslashes(p);
+        if (end - p < (ptrdiff_t)LB_BLOCK) {
+            m &= (UINT64_C(1) << (end - p)) - 1;
+            stop = end;
+        }
+        memcpy(o, p, LB_BLOCK);
+        while (m != 0) {
+            const uint8_t *escape = block + __builtin_ctzll(m);
+            size_t taken;
+
+            o += escape - p;
+            p = escape;
+            o = lb_lift_escape(o, &p, end);
+            if (p >= stop) {
                 break;
             }
+            memcpy(o, p, LB_BLOCK);
+            taken = (size_t)(p - block);
+            m = m >> taken << taken;
         }
-#else
-        (void)event_end;
-#endif
-        if (*p != '\\' || end - p < 2) {
-            *o++ = *p++;
-        } else if (p[1] == 'u') {
-            o = lb_lift_unicode(o, &p, end);
-        } else if (p[1] < 128 && named[p[1]]) {
-            *o++ = named[p[1]];
-            p += 2;
-        } else {
-            *o++ = *p++;
+        if (p < stop) {
+            o += stop - p;
+            p = stop;
         }
     }
 
     return o;
 }
+
+#else
+
+uint8_t *
+lb_lift_unescape(uint8_t *o, const uint8_t *p, const uint8_t *end,
+                 const uint8_t *event_end)
+{
+    (void)event_end;
+    while (p < end) {
+        const uint8_t *escape = memchr(p, '\\', (size_t)(end - p));
+        size_t n = (size_t)((escape ? escape : end) - p);
+
+        memcpy(o, p, n);
+        o += n;
+        p += n;
+        if (escape) {
+            o = lb_lift_escape(o, &p, end);
+        }
+    }
+    return o;
+}
+
+#endif

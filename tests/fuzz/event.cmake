@@ -2,7 +2,7 @@
 # any build their corpora are replayed as ordinary tests.
 option(LB_FUZZ "Build the fuzzers with libFuzzer (needs clang)" OFF)
 
-foreach(part scanner)
+foreach(part scanner lift)
     set(fuzz_sources
         ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${part}.c
         ${CMAKE_SOURCE_DIR}/tests/fuzz/${part}_oracle.c)

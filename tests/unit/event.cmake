@@ -6,3 +6,7 @@ lb_unit_test(test_scanner
 
 add_executable(bench_scanner ${CMAKE_SOURCE_DIR}/tests/bench/bench_scanner.c)
 target_link_libraries(bench_scanner PRIVATE lb_event PkgConfig::JANSSON)
+
+lb_unit_test(test_lift
+             SOURCES test_lift.c ${CMAKE_SOURCE_DIR}/tests/fuzz/lift_oracle.c
+             LIBS lb_event PkgConfig::JANSSON)

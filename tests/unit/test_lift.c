@@ -1,0 +1,627 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "event/lift.h"
+#include "event/lift_private.h"
+#include "event/scanner.h"
+#include "tests/fuzz/lift_oracle.h"
+
+#define RECEIVED UINT64_C(1600000000123456)
+
+static uint8_t scratch[65536];
+
+static lb_fields_t
+lift(const char *event)
+{
+    lb_fields_t f;
+
+    /* Nothing may depend on what scratch held before. */
+    memset(scratch, 0xee, sizeof(scratch));
+    lb_lift((const uint8_t *)event, strlen(event), RECEIVED, scratch, &f);
+    return f;
+}
+
+static void
+assert_str(lb_str_t s, const char *want)
+{
+    if (s.len != strlen(want) || memcmp(s.data, want, s.len) != 0) {
+        fail_msg("'%.*s' instead of '%s'", (int)s.len, (const char *)s.data,
+                 want);
+    }
+}
+
+static void
+test_all_fields(void **state)
+{
+    lb_fields_t f = lift(
+        "{\"timestamp\":\"2024-05-17T10:05:03.123456789Z\",\"level\":\"INFO\","
+        "\"a\":1,\"service\":\"shop\",\"host\":\"h1\",\"b\":[2],"
+        "\"message\":\"hello\",\"trace_id\":\"4bf92f\",\"c\":{\"level\":1}}");
+
+    (void)state;
+    assert_int_equal(f.timestamp_ns, INT64_C(1715940303123456789));
+    assert_str(f.level, "info");
+    assert_str(f.service, "shop");
+    assert_str(f.host, "h1");
+    assert_str(f.message, "hello");
+    assert_str(f.trace_id, "4bf92f");
+    assert_str(f.attributes, "{\"a\":1,\"b\":[2],\"c\":{\"level\":1}}");
+}
+
+/* What is left, for every way of leaving. */
+static void
+test_attributes(void **state)
+{
+    static const char *const cases[][2] = {
+        {"{}", "{}"},
+        {"{\"a\":1}", "{\"a\":1}"},
+        {"{\"msg\":\"x\"}", "{}"},
+        {"{\"msg\":\"x\",\"level\":\"y\"}", "{}"},
+        {"{\"msg\":\"x\",\"a\":1}", "{\"a\":1}"},
+        {"{\"a\":1,\"msg\":\"x\"}", "{\"a\":1}"},
+        {"{\"a\":1,\"msg\":\"x\",\"b\":2}", "{\"a\":1,\"b\":2}"},
+        {"{\"a\":1,\"msg\":\"x\",\"host\":\"y\",\"b\":2}", "{\"a\":1,\"b\":2}"},
+        {"{\"msg\":\"x\",\"a\":1,\"b\":2,\"host\":\"y\"}", "{\"a\":1,\"b\":2}"},
+        {"{\"host\":\"x\",\"a\":1,\"level\":\"z\",\"b\":2,\"msg\":\"y\"}",
+         "{\"a\":1,\"b\":2}"},
+        /* unexpected types and empty strings stay */
+        {"{\"msg\":1}", "{\"msg\":1}"},
+        {"{\"msg\":null}", "{\"msg\":null}"},
+        {"{\"msg\":{\"a\":\"b\"}}", "{\"msg\":{\"a\":\"b\"}}"},
+        {"{\"msg\":\"\"}", "{\"msg\":\"\"}"},
+        {"{\"level\":35}", "{\"level\":35}"},
+        {"{\"level\":3}", "{\"level\":3}"},
+        {"{\"level\":30.0}", "{\"level\":30.0}"},
+        {"{\"level\":true}", "{\"level\":true}"},
+        {"{\"host\":{\"name\":\"x\"}}", "{\"host\":{\"name\":\"x\"}}"},
+        {"{\"time\":true}", "{\"time\":true}"},
+        {"{\"time\":\"yesterday\"}", "{\"time\":\"yesterday\"}"},
+        {"{\"time\":0.25}", "{\"time\":0.25}"},
+        /* only the first of its name goes */
+        {"{\"msg\":\"x\",\"msg\":\"y\"}", "{\"msg\":\"y\"}"},
+        {"{\"msg\":1,\"msg\":\"y\"}", "{\"msg\":1}"},
+        {"{\"msg\":1,\"msg\":\"y\",\"msg\":\"z\"}",
+         "{\"msg\":1,\"msg\":\"z\"}"},
+        /* a key written with escapes is no alias */
+        {"{\"mess\\u0061ge\":\"x\"}", "{\"mess\\u0061ge\":\"x\"}"},
+        {"{\"Message\":\"x\"}", "{\"Message\":\"x\"}"},
+        {"{\"messages\":\"x\"}", "{\"messages\":\"x\"}"},
+        {"{\"o\":{\"message\":\"x\"}}", "{\"o\":{\"message\":\"x\"}}"},
+        /* bytes stay as they are */
+        {"{\"n\":1.50e+2,\"s\":\"\\u0041\\/\",\"msg\":\"x\"}",
+         "{\"n\":1.50e+2,\"s\":\"\\u0041\\/\"}"},
+        {"{\"s\":\"a,\\\"}{\",\"msg\":\"x\",\"t\":\"\\\\\"}",
+         "{\"s\":\"a,\\\"}{\",\"t\":\"\\\\\"}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_str(lift(cases[i][0]).attributes, cases[i][1]);
+        assert_null(lift_oracle_event((const uint8_t *)cases[i][0],
+                                      strlen(cases[i][0])));
+    }
+}
+
+/* Every alias lifts, and the earlier in its list wins wherever it stands. */
+static void
+test_aliases(void **state)
+{
+    static const char *const names[6][8] = {
+        {"timestamp", "time", "ts", "@timestamp"},
+        {"level", "severity", "lvl", "log.level", "levelname", "loglevel"},
+        {"service", "service.name", "service_name", "app", "application"},
+        {"host", "hostname", "host.name"},
+        {"message", "msg", "log", "body", "event"},
+        {"trace_id", "traceId", "trace.id", "traceid", "traceID", "dd.trace_id",
+         "otelTraceID"},
+    };
+    static const char *const values[2][2] = {
+        {"first", "2024-05-17T10:05:03Z"},
+        {"second", "2030-01-01T00:00:00Z"},
+    };
+
+    (void)state;
+    for (int field = 0; field < 6; field++) {
+        for (int a = 0; a < 8 && names[field][a]; a++) {
+            char event[400];
+            lb_fields_t f;
+            const lb_str_t *strings[] = {NULL,    &f.level,   &f.service,
+                                         &f.host, &f.message, &f.trace_id};
+
+            sprintf(event, "{\"%s\":\"%s\"}", names[field][a],
+                    values[0][field == 0]);
+            f = lift(event);
+            assert_str(f.attributes, "{}");
+            if (field == 0) {
+                assert_int_equal(f.timestamp_ns, INT64_C(1715940303000000000));
+            } else {
+                assert_str(*strings[field], "first");
+                assert_int_equal(f.timestamp_ns, RECEIVED * 1000);
+            }
+
+            for (int b = a + 1; b < 8 && names[field][b]; b++) {
+                char left[100];
+
+                sprintf(left, "{\"%s\":\"%s\"}", names[field][b],
+                        values[1][field == 0]);
+                for (int swap = 0; swap < 2; swap++) {
+                    sprintf(
+                        event, "{\"%s\":\"%s\",\"%s\":\"%s\"}",
+                        names[field][swap ? b : a], values[swap][field == 0],
+                        names[field][swap ? a : b], values[!swap][field == 0]);
+                    f = lift(event);
+                    assert_str(f.attributes, left);
+                    if (field != 0) {
+                        assert_str(*strings[field], "first");
+                    }
+                }
+                /* Not if it has an unexpected type. */
+                sprintf(event, "{\"%s\":[],\"%s\":\"%s\"}", names[field][a],
+                        names[field][b], values[0][field == 0]);
+                sprintf(left, "{\"%s\":[]}", names[field][a]);
+                f = lift(event);
+                assert_str(f.attributes, left);
+            }
+        }
+    }
+}
+
+static void
+test_levels(void **state)
+{
+    static const char *const cases[][2] = {
+        {"\"Warning\"", "warning"},
+        {"\"ERROR\"", "error"},
+        {"\"info\"", "info"},
+        {"\"\\u0049NF\\u004f\"", "info"},
+        {"\"\xd0\x98NFO\"", "\xd0\x98nfo"},
+        {"\"30\"", "30"},
+        {"10", "trace"},
+        {"20", "debug"},
+        {"30", "info"},
+        {"40", "warn"},
+        {"50", "error"},
+        {"60", "fatal"},
+    };
+    char event[100];
+    lb_fields_t f;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        sprintf(event, "{\"level\":%s}", cases[i][0]);
+        f = lift(event);
+        assert_str(f.level, cases[i][1]);
+        assert_str(f.attributes, "{}");
+    }
+
+    /* A number is taken back when a better alias is a string, and the other
+     * way round. */
+    f = lift("{\"severity\":50,\"level\":\"Info\"}");
+    assert_str(f.level, "info");
+    assert_str(f.attributes, "{\"severity\":50}");
+    f = lift("{\"severity\":\"Info\",\"level\":50}");
+    assert_str(f.level, "error");
+    assert_str(f.attributes, "{\"severity\":\"Info\"}");
+    f = lift("{\"level\":\"\\u0041B\",\"message\":\"\\u0041B\"}");
+    assert_str(f.level, "ab");
+    assert_str(f.message, "AB");
+}
+
+static void
+test_strings(void **state)
+{
+    static const char *const cases[][2] = {
+        {"a\\\"b\\\\c\\/d", "a\"b\\c/d"},
+        {"\\b\\f\\n\\r\\t", "\b\f\n\r\t"},
+        {"\\u0041\\u00e9\\u20AC", "A\xc3\xa9\xe2\x82\xac"},
+        {"\\ud83d\\ude00!", "\xf0\x9f\x98\x80!"},
+        {"\\uD83D\\uDE00", "\xf0\x9f\x98\x80"},
+        {"\\udbff\\udfff", "\xf4\x8f\xbf\xbf"},
+        {"\\ud800", "\xef\xbf\xbd"},
+        {"\\ud800x", "\xef\xbf\xbdx"},
+        {"\\udc00", "\xef\xbf\xbd"},
+        {"\\udc00\\ud800", "\xef\xbf\xbd\xef\xbf\xbd"},
+        {"\\ud800\\ud800\\udc00", "\xef\xbf\xbd\xf0\x90\x80\x80"},
+        {"\\ud800\\u0041", "\xef\xbf\xbd"
+                           "A"},
+        {"\\ud800\\n", "\xef\xbf\xbd\n"},
+        {"\\uffff\\ufffd", "\xef\xbf\xbf\xef\xbf\xbd"},
+        {"\\\\u0041", "\\u0041"},
+        {"\xd0\xbf\\n\xd1\x80", "\xd0\xbf\n\xd1\x80"},
+    };
+    char event[4096];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        /* At every distance from the start, the end and a block's edge. */
+        for (int before = 0; before < 150; before++) {
+            char want[400];
+
+            sprintf(event, "{\"msg\":\"%.*s%s%.*s\",\"a\":%d}", before,
+                    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz"
+                    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz"
+                    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+                    cases[i][0], before % 37,
+                    "0123456789012345678901234567890123456789", before);
+            sprintf(want, "%.*s%s%.*s", before,
+                    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz"
+                    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz"
+                    "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+                    cases[i][1], before % 37,
+                    "0123456789012345678901234567890123456789");
+            assert_str(lift(event).message, want);
+            assert_null(
+                lift_oracle_event((const uint8_t *)event, strlen(event)));
+        }
+    }
+
+    /* NUL is a byte. */
+    {
+        lb_fields_t f = lift("{\"msg\":\"a\\u0000b\"}");
+
+        assert_int_equal(f.message.len, 3);
+        assert_memory_equal(f.message.data, "a\0b", 3);
+    }
+
+    /* Several strings with escapes do not meet in scratch. */
+    {
+        lb_fields_t f = lift(
+            "{\"msg\":\"\\nm\",\"x\":\"\\n\",\"host\":\"\\nh\",\"level\":"
+            "\"\\nL\",\"service\":\"\\ns\",\"trace_id\":\"\\nt\",\"y\":2}");
+
+        assert_str(f.message, "\nm");
+        assert_str(f.host, "\nh");
+        assert_str(f.level, "\nl");
+        assert_str(f.service, "\ns");
+        assert_str(f.trace_id, "\nt");
+        assert_str(f.attributes, "{\"x\":\"\\n\",\"y\":2}");
+    }
+}
+
+/*
+ * Timestamps
+ */
+typedef struct {
+    const char *value;
+    int64_t ns;
+    int stays; /* the member is left in the attributes as well */
+} instant_t;
+
+#define S(s) (INT64_C(s) * 1000000000)
+
+static const instant_t instants[] = {
+    {"\"1970-01-01T00:00:00Z\"", 0, 0},
+    {"\"2024-05-17T10:05:03Z\"", S(1715940303), 0},
+    {"\"2024-05-17t10:05:03z\"", S(1715940303), 0},
+    {"\"2024-05-17 10:05:03\"", S(1715940303), 0},
+    {"\"2024-05-17T10:05:03\"", S(1715940303), 0},
+    {"\"2024-05-17T10:05:03+00:00\"", S(1715940303), 0},
+    {"\"2024-05-17T10:05:03-00:00\"", S(1715940303), 0},
+    {"\"2024-05-17T13:05:03+03:00\"", S(1715940303), 0},
+    {"\"2024-05-17T13:05:03+0300\"", S(1715940303), 0},
+    {"\"2024-05-17T13:05:03+03\"", S(1715940303), 0},
+    {"\"2024-05-17T04:35:03-05:30\"", S(1715940303), 0},
+    {"\"2024-05-18T10:04:03+23:59\"", S(1715940303), 0},
+    {"\"2024-05-17T10:05:03.1Z\"", S(1715940303) + 100000000, 0},
+    {"\"2024-05-17T10:05:03.123\"", S(1715940303) + 123000000, 0},
+    {"\"2024-05-17 10:05:03,123\"", S(1715940303) + 123000000, 0},
+    {"\"2024-05-17T13:05:03.000001+03:00\"", S(1715940303) + 1000, 0},
+    {"\"2024-05-17T10:05:03.123456789Z\"", S(1715940303) + 123456789, 0},
+    {"\"2024-05-17T10:05:03.12345678900Z\"", S(1715940303) + 123456789, 0},
+    {"\"2024-05-17T10:05:03.1234567891Z\"", S(1715940303) + 123456789, 1},
+    {"\"2024-05-17T10:05:03.0000000000000000000001Z\"", S(1715940303), 1},
+    {"\"2000-02-29T00:00:00Z\"", S(951782400), 0},
+    {"\"2024-02-29T23:59:59Z\"", S(1709251199), 0},
+    {"\"2024-12-31T23:59:59Z\"", S(1735689599), 0},
+    {"\"1969-12-31T23:59:59.5Z\"", -500000000, 0},
+    {"\"1900-01-01T00:00:00Z\"", S(-2208988800), 0},
+    {"\"1899-12-31T23:00:00-01:00\"", S(-2208988800), 0},
+    {"\"2262-04-10T23:59:59.999999999Z\"", S(9223286399) + 999999999, 0},
+    {"\"2262-04-11T00:59:59+01:00\"", S(9223286399), 0},
+    /* numbers, and strings of them */
+    {"1715940303", S(1715940303), 0},
+    {"1715940303.5", S(1715940303) + 500000000, 0},
+    {"1715940303.123456", S(1715940303) + 123456000, 0},
+    {"1715940303.1234567890", S(1715940303) + 123456789, 0},
+    {"1715940303.12345678901", S(1715940303) + 123456789, 1},
+    {"1715940303123", S(1715940303) + 123000000, 0},
+    {"1715940303123.456", S(1715940303) + 123456000, 0},
+    {"1715940303123.4567891", S(1715940303) + 123456789, 1},
+    {"1715940303123456", S(1715940303) + 123456000, 0},
+    {"1715940303123456.789", S(1715940303) + 123456789, 0},
+    {"1715940303123456789", S(1715940303) + 123456789, 0},
+    {"1715940303123456789.0", S(1715940303) + 123456789, 0},
+    {"1715940303123456789.5", S(1715940303) + 123456789, 1},
+    {"\"1715940303\"", S(1715940303), 0},
+    {"\"1715940303.25\"", S(1715940303) + 250000000, 0},
+    {"\"1715940303123\"", S(1715940303) + 123000000, 0},
+    {"100000000", S(100000000), 0},
+    {"99999999999", 0, -1},
+    {"100000000000", S(100000000), 0},
+    {"9223286399", S(9223286399), 0},
+    {"9223286399999999999", S(9223286399) + 999999999, 0},
+    /* what is no timestamp */
+    {"9223286400", 0, -1},
+    {"9223286400000000000", 0, -1},
+    {"9999999999999999999", 0, -1},
+    {"10000000000000000000", 0, -1},
+    {"99999999", 0, -1},
+    {"0", 0, -1},
+    {"0.25", 0, -1},
+    {"-1715940303", 0, -1},
+    {"1.715940303e9", 0, -1},
+    {"1715940303e0", 0, -1},
+    {"true", 0, -1},
+    {"null", 0, -1},
+    {"{\"a\":1}", 0, -1},
+    {"[1715940303]", 0, -1},
+    {"\"\"", 0, -1},
+    {"\"01715940303\"", 0, -1},
+    {"\"1715940303.\"", 0, -1},
+    {"\" 1715940303\"", 0, -1},
+    {"\"1715940303 \"", 0, -1},
+    {"\"1715940303s\"", 0, -1},
+    {"\"2024-05-17\"", 0, -1},
+    {"\"2024-05-17T10:05\"", 0, -1},
+    {"\"2024-05-17T10:05:03.\"", 0, -1},
+    {"\"2024-05-17T10:05:03.Z\"", 0, -1},
+    {"\"2024-05-17T10:05:03Zx\"", 0, -1},
+    {"\"2024-05-17T10:05:03 Z\"", 0, -1},
+    {"\"2024-05-17T10:05:03+\"", 0, -1},
+    {"\"2024-05-17T10:05:03+3\"", 0, -1},
+    {"\"2024-05-17T10:05:03+03:\"", 0, -1},
+    {"\"2024-05-17T10:05:03+03:0\"", 0, -1},
+    {"\"2024-05-17T10:05:03+24:00\"", 0, -1},
+    {"\"2024-05-17T10:05:03+03:60\"", 0, -1},
+    {"\"2024-05-17T10:05:03+03:000\"", 0, -1},
+    {"\"2024-05-17T10:05:60Z\"", 0, -1},
+    {"\"2024-05-17T10:60:03Z\"", 0, -1},
+    {"\"2024-05-17T24:00:00Z\"", 0, -1},
+    {"\"2024-13-17T10:05:03Z\"", 0, -1},
+    {"\"2024-00-17T10:05:03Z\"", 0, -1},
+    {"\"2024-05-00T10:05:03Z\"", 0, -1},
+    {"\"2024-05-32T10:05:03Z\"", 0, -1},
+    {"\"2024-04-31T10:05:03Z\"", 0, -1},
+    {"\"2023-02-29T10:05:03Z\"", 0, -1},
+    {"\"1900-02-29T10:05:03Z\"", 0, -1},
+    {"\"2100-02-29T10:05:03Z\"", 0, -1},
+    {"\"2024/05/17T10:05:03Z\"", 0, -1},
+    {"\"2024-05-17_10:05:03Z\"", 0, -1},
+    {"\"2024-05-17T10.05.03Z\"", 0, -1},
+    {"\"2o24-05-17T10:05:03Z\"", 0, -1},
+    {"\"0000-05-17T10:05:03Z\"", 0, -1},
+    {"\"1899-12-31T23:59:59Z\"", 0, -1},
+    {"\"1900-01-01T00:00:00+00:01\"", 0, -1},
+    {"\"2262-04-11T00:00:00Z\"", 0, -1},
+    {"\"2262-04-10T23:59:59-00:01\"", 0, -1},
+    {"\"9999-12-31T23:59:59Z\"", 0, -1},
+    {"\"17/May/2015:10:05:03 +0000\"", 0, -1},
+    {"\"2024-05-17T10:05:03\\u005a\"", 0, -1},
+};
+
+static void
+test_timestamps(void **state)
+{
+    char event[200];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(instants) / sizeof(instants[0]); i++) {
+        const instant_t *t = &instants[i];
+        int64_t want = t->stays < 0 ? (int64_t)RECEIVED * 1000 : t->ns;
+        lb_fields_t f;
+
+        sprintf(event, "{\"time\":%s}", t->value);
+        f = lift(event);
+        if (f.timestamp_ns != want) {
+            fail_msg("%s: %lld instead of %lld", t->value,
+                     (long long)f.timestamp_ns, (long long)want);
+        }
+        assert_str(f.attributes, t->stays ? event : "{}");
+        assert_null(lift_oracle_event((const uint8_t *)event, strlen(event)));
+    }
+}
+
+/* Every day DateTime64 knows, against the C library (in the oracle). */
+static void
+test_calendar(void **state)
+{
+    (void)state;
+    for (int year = 1899; year <= 2263; year++) {
+        for (int month = 1; month <= 12; month++) {
+            for (int day = 28; day <= 32; day++) {
+                char event[100];
+
+                sprintf(event, "{\"ts\":\"%04d-%02d-%02dT12:34:56.7Z\"}", year,
+                        month, day % 32 + day / 32);
+                assert_null(
+                    lift_oracle_event((const uint8_t *)event, strlen(event)));
+            }
+        }
+    }
+}
+
+static void
+test_received(void **state)
+{
+    lb_fields_t f;
+
+    (void)state;
+    lb_lift((const uint8_t *)"{}", 2, 0, scratch, &f);
+    assert_int_equal(f.timestamp_ns, 0);
+    lb_lift((const uint8_t *)"{}", 2, UINT64_MAX, scratch, &f);
+    assert_int_equal(f.timestamp_ns, INT64_MAX);
+}
+
+/* Bytes that no scanner wrote are attributes. */
+static void
+test_foreign(void **state)
+{
+    static const char *const cases[] = {
+        "",
+        "{",
+        "}",
+        "[]",
+        "{}}",
+        "{\"msg\"}",
+        "{\"msg\":}",
+        "{\"msg\":\"x}",
+        "{\"msg\":\"x\\\"}",
+        "{\"msg\":\"x\"",
+        "{\"msg\":\"x\",}",
+        "{\"msg\":\"x\" }",
+        "{\"msg\":\"x\",\"level\":30,a}",
+        "{\"level\":30,\"time\":1715940303,\"a\":[}",
+        "{\"level\":30,\"time\":1715940303,\"a\":{}",
+        "{msg:1}",
+        "\"msg\":\"x\"",
+        "{\"msg\":\"x\"}\n",
+        "{\"msg\":\"x\"}{\"msg\":\"x\"}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        lb_fields_t f = lift(cases[i]);
+
+        if (strcmp(cases[i], "{\"msg\":}") != 0) {
+            assert_str(f.attributes, cases[i]);
+            assert_int_equal(f.timestamp_ns, RECEIVED * 1000);
+            assert_int_equal(f.message.len, 0);
+            assert_int_equal(f.level.len, 0);
+        }
+        assert_null(
+            lift_oracle_bytes((const uint8_t *)cases[i], strlen(cases[i])));
+    }
+}
+
+/* Nothing is read beyond the event, wherever it is cut. */
+static void
+test_page_end(void **state)
+{
+    static const char event[] =
+        "{\"time\":\"2024-05-17T10:05:03.123456Z\",\"level\":\"INFO\","
+        "\"n\":{\"a\":[1,\"\\u0041\",{}]},\"msg\":\"say \\\"hi\\\" and "
+        "something longer than two blocks of sixty-four bytes, with \\n "
+        "escapes \\ud83d\\ude00 near its end\\t\",\"x\":-1.5e3}";
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uint8_t *map = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t n;
+    const lb_lift_impl_t *impls = lb_lift_impls(&n);
+
+    (void)state;
+    assert_true(map != MAP_FAILED);
+    assert_int_equal(mprotect(map + page, page, PROT_NONE), 0);
+    for (size_t len = 0; len < sizeof(event); len++) {
+        uint8_t *at = map + page - len;
+        uint8_t *room = malloc(lb_lift_scratch(len));
+
+        assert_non_null(room);
+        memcpy(at, event, len);
+        for (size_t k = 0; k < n; k++) {
+            lb_fields_t f;
+
+            impls[k].lift(at, len, RECEIVED, room, &f);
+            if (len + 1 == sizeof(event)) {
+                assert_str(f.level, "info");
+                assert_str(f.attributes,
+                           "{\"n\":{\"a\":[1,\"\\u0041\",{}]},\"x\":-1.5e3}");
+                assert_int_equal(f.timestamp_ns, S(1715940303) + 123456000);
+            }
+        }
+        free(room);
+    }
+    munmap(map, 2 * page);
+}
+
+/* Events made by chance. */
+static void
+test_chance(void **state)
+{
+    static const char *const keys[] = {
+        "timestamp", "time", "ts",     "@timestamp",    "level",
+        "severity",  "lvl",  "msg",    "message",       "log",
+        "service",   "app",  "host",   "hostname",      "trace_id",
+        "traceId",   "a",    "status", "mess\\u0061ge", "",
+    };
+    static const char *const values[] = {
+        "1",
+        "30",
+        "60",
+        "true",
+        "null",
+        "1715940303",
+        "1715940303.123",
+        "1715940303123",
+        "\"\"",
+        "\"x\"",
+        "\"ERROR\"",
+        "\"a\\nb\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ud83d\"",
+        "\"2024-05-17T10:05:03Z\"",
+        "\"2024-05-17 10:05:03.1234567899\"",
+        "{}",
+        "[]",
+        "{\"msg\":\"x\",\"level\":[\"}\"]}",
+        "[{},\"]\",[1,2]]",
+        "\"a text of more than sixty-four bytes, so that it spans two blocks "
+        "and has \\\"quotes\\\" at its \\\"end\\\"\"",
+        "-0.5e-10",
+    };
+    uint64_t dice = 88172645463325252u;
+    char event[8192];
+
+    (void)state;
+    lift_oracle_lifted = 0;
+    for (int round = 0; round < 60000; round++) {
+        char *p = event;
+        unsigned members;
+        const char *error;
+
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        *p++ = '{';
+        for (members = (unsigned)(dice >> 33) % 14; members > 0; members--) {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            p += sprintf(p, "\"%s\":%s,", keys[(dice >> 20) % 20],
+                         values[(dice >> 40) % 22]);
+        }
+        if (p[-1] == ',') {
+            p--;
+        }
+        *p++ = '}';
+        *p = '\0';
+        error = lift_oracle_event((uint8_t *)event, (size_t)(p - event));
+        if (error) {
+            fail_msg("%s: %s", error, event);
+        }
+    }
+    assert_true(lift_oracle_lifted > 50000);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_fields), cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_aliases),    cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_strings),    cmocka_unit_test(test_timestamps),
+        cmocka_unit_test(test_calendar),   cmocka_unit_test(test_received),
+        cmocka_unit_test(test_foreign),    cmocka_unit_test(test_page_end),
+        cmocka_unit_test(test_chance),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
