@@ -1,0 +1,63 @@
+/*
+ * Requests to ClickHouse over HTTP, and what their outcome means.  The only
+ * part that knows curl.
+ */
+
+#ifndef _LB_CLICKHOUSE_H_INCLUDED_
+#define _LB_CLICKHOUSE_H_INCLUDED_
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "flusher/options.h"
+
+typedef enum {
+    LB_CH_DONE,     /* an INSERT: every row is in; a query: answered */
+    LB_CH_NOT_SENT, /* no connection: the server knows nothing of it */
+    LB_CH_REFUSED,  /* the server said no, for certain: nothing is in */
+    LB_CH_UNKNOWN,  /* anything else: it may be in or not */
+} lb_ch_outcome_t;
+
+typedef struct {
+    lb_ch_outcome_t outcome;
+    int code;           /* ClickHouse's exception code, 0: none */
+    long http;          /* status, 0: no answer */
+    char text[512];     /* for people, one line; empty if DONE */
+    char answer[16384]; /* of a query, cut at the size */
+} lb_ch_result_t;
+
+typedef struct lb_ch_s lb_ch_t;
+
+/* abort: a request ends as UNKNOWN soon after *abort becomes nonzero. */
+lb_ch_t *lb_ch_new(const lb_options_t *options,
+                   const volatile sig_atomic_t *abort);
+void lb_ch_free(lb_ch_t *ch);
+
+/* The next request goes to the next URL of the list. */
+void lb_ch_next_url(lb_ch_t *ch);
+const char *lb_ch_url(const lb_ch_t *ch);
+
+/* read fills up to size bytes, 0 at the end, negative on failure. */
+typedef struct {
+    const char *table; /* `db`.`table` */
+    const char *columns;
+    const char *token; /* deduplication token and query id */
+    uint64_t rows;
+    long (*read)(void *arg, void *buf, size_t size);
+    void *arg;
+} lb_ch_insert_t;
+
+void lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert,
+                  lb_ch_result_t *result);
+void lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result);
+
+/* Judges an answer to an INSERT; pure, for tests.  summary: the value of
+ * X-ClickHouse-Summary or NULL; body: the start of the answer. */
+lb_ch_outcome_t lb_ch_judge(long http, int code, const char *summary,
+                            const char *body, uint64_t rows);
+
+/* 1 if an exception with this code is thrown before anything is inserted. */
+int lb_ch_definite(int code);
+
+#endif /* _LB_CLICKHOUSE_H_INCLUDED_ */

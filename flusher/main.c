@@ -1,0 +1,533 @@
+/*
+ * logbroker-flusher: moves a spool into ClickHouse.
+ *
+ * One thread: look at the rings, wait until a request may start, make one step
+ * of delivery, publish the figures.
+ */
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "flusher/deliver.h"
+#include "flusher/metrics.h"
+#include "flusher/options.h"
+#include "flusher/pace.h"
+#include "flusher/preflight.h"
+
+/* how often the rings are looked at: part of the time until an event is in */
+#define LOOK_MS 50
+
+static volatile sig_atomic_t terminations;
+static volatile sig_atomic_t hangups;
+static volatile sig_atomic_t abort_request;
+
+static void
+on_signal(int sig)
+{
+    if (sig == SIGHUP) {
+        hangups = 1;
+        return;
+    }
+
+    terminations++;
+    if (terminations > 1) {
+        abort_request = 1;
+    }
+}
+
+static int64_t
+mono_ms(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* The same line again is worth one line in ten seconds. */
+__attribute__((format(printf, 2, 3))) static void
+log_line(int level, const char *fmt, ...)
+{
+    char text[1024], when[32];
+    time_t now;
+    va_list ap;
+    struct tm tm;
+
+    static char last[1024];
+    static int64_t last_ms;
+    static unsigned repeated;
+    static const char *const names[] = {"info", "warn", "error"};
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+
+    if (strcmp(text, last) == 0 && mono_ms() - last_ms < 10000) {
+        repeated++;
+        return;
+    }
+
+    now = time(NULL);
+    (void)gmtime_r(&now, &tm);
+    (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+
+    if (repeated > 0) {
+        fprintf(stderr, "%s info: the last line %u times more\n", when,
+                repeated);
+    }
+
+    fprintf(stderr, "%s %s: %s\n", when, names[level], text);
+    (void)snprintf(last, sizeof(last), "%s", text);
+    last_ms = mono_ms();
+    repeated = 0;
+}
+
+static void
+usage(FILE *f)
+{
+    fputs("usage: logbroker-flusher --config FILE [--check]\n"
+          "\n"
+          "  -c, --config FILE  settings (JSON)\n"
+          "  -t, --check        check the settings, print them with their\n"
+          "                     defaults, and exit\n"
+          "  -h, --help\n"
+          "  -V, --version\n"
+          "\n"
+          "SIGTERM finishes the request under way, delivers what is left\n"
+          "within shutdown_timeout_ms and exits; SIGHUP reads the settings\n"
+          "again.\n",
+          f);
+}
+
+static void
+transport_insert(void *ctx, const lb_ch_insert_t *insert,
+                 lb_ch_result_t *result)
+{
+    lb_ch_insert(*(lb_ch_t **)ctx, insert, result);
+}
+
+static void
+transport_query(void *ctx, const char *sql, lb_ch_result_t *result)
+{
+    lb_ch_query(*(lb_ch_t **)ctx, sql, result);
+}
+
+static void
+transport_next_url(void *ctx)
+{
+    lb_ch_next_url(*(lb_ch_t **)ctx);
+}
+
+typedef struct {
+    const char *config;
+    lb_options_t *options;
+    lb_spool_t *spool;
+    lb_ckpt_t *ckpt;
+    lb_ckpt_state_t state;
+    lb_rings_t rings;
+    lb_dead_t *dead;
+    lb_ch_t *ch;
+    lb_deliver_t deliver;
+    lb_pace_t pace;
+    lb_metrics_t metrics;
+    int preflight_due;
+    int64_t retry_at;     /* monotonic ms, for backoff */
+    int64_t published_at; /* monotonic ms */
+    int look_failed;
+} flusher_t;
+
+static int
+start(flusher_t *f)
+{
+    int64_t now = mono_ms();
+    lb_error_t err;
+
+    static lb_transport_t transport = {NULL, transport_insert, transport_query,
+                                       transport_next_url};
+
+    if (lb_spool_open(f->options->spool, LB_SPOOL_CREATE, &f->spool, &err) !=
+            0 ||
+        lb_ckpt_open(f->spool, &f->ckpt, &f->state, &err) != 0) {
+        log_line(LB_LOG_ERROR, "%s", err.text);
+        return -1;
+    }
+
+    lb_rings_init(&f->rings, f->spool);
+
+    if (lb_rings_look(&f->rings, now, &err) != 0 ||
+        lb_dead_open(f->spool, f->options->dead_bytes, &f->dead, &err) != 0) {
+        log_line(LB_LOG_ERROR, "%s", err.text);
+        return -1;
+    }
+
+    f->ch = lb_ch_new(f->options, &abort_request);
+    if (f->ch == NULL) {
+        log_line(LB_LOG_ERROR, "cannot initialise curl");
+        return -1;
+    }
+
+    transport.ctx = &f->ch;
+
+    f->deliver.spool = f->spool;
+    f->deliver.ckpt = f->ckpt;
+    f->deliver.state = &f->state;
+    f->deliver.rings = &f->rings;
+    f->deliver.dead = f->dead;
+    f->deliver.options = f->options;
+    f->deliver.transport = &transport;
+    f->deliver.log = log_line;
+
+    if (lb_deliver_init(&f->deliver, &err) != 0) {
+        log_line(LB_LOG_ERROR, "%s", err.text);
+        return -1;
+    }
+
+    /* The page of a ring may be behind the checkpoint. */
+    if (lb_rings_ack(&f->rings, &f->state, &err) != 0) {
+        log_line(LB_LOG_ERROR, "%s", err.text);
+        return -1;
+    }
+
+    lb_pace_init(&f->pace, f->options->node_index, f->options->node_count, now);
+    f->metrics.started_us = lb_now_us();
+    f->metrics.preflight.verdict = "unknown";
+    f->preflight_due = 1;
+
+    log_line(LB_LOG_INFO,
+             "serving spool \"%s\" as broker \"%s\", node %u of %u",
+             f->options->spool, f->options->broker, f->options->node_index,
+             f->options->node_count);
+
+    return 0;
+}
+
+static void
+stop(flusher_t *f)
+{
+    lb_ch_free(f->ch);
+    lb_dead_close(f->dead);
+    lb_rings_close(&f->rings);
+    lb_ckpt_close(f->ckpt);
+    lb_spool_close(f->spool);
+    lb_options_free(f->options);
+    free(f->metrics.written);
+}
+
+static void
+reload(flusher_t *f)
+{
+    char text[512];
+    lb_ch_t *ch;
+    lb_options_t *o;
+
+    o = lb_options_load(f->config, text, sizeof(text));
+
+    if (o == NULL) {
+        log_line(LB_LOG_ERROR, "the old settings stay: %s", text);
+        return;
+    }
+
+    if (strcmp(o->spool, f->options->spool) != 0) {
+        log_line(LB_LOG_ERROR,
+                 "the old settings stay: another spool needs a restart");
+        lb_options_free(o);
+        return;
+    }
+
+    ch = lb_ch_new(o, &abort_request);
+    if (ch == NULL) {
+        log_line(LB_LOG_ERROR, "the old settings stay: no memory");
+        lb_options_free(o);
+        return;
+    }
+
+    lb_ch_free(f->ch);
+    f->ch = ch;
+    lb_options_free(f->options);
+    f->options = o;
+    f->deliver.options = o;
+    f->pace.index = o->node_index;
+    f->pace.count = o->node_count;
+    f->deliver.no_processes = 0;
+    f->preflight_due = 1;
+    f->retry_at = 0;
+
+    log_line(LB_LOG_INFO, "settings were read again");
+}
+
+static void
+preflight(flusher_t *f)
+{
+    char sql[1024];
+    lb_ch_result_t *r = &f->deliver.result;
+    lb_preflight_t *p = &f->metrics.preflight;
+
+    lb_preflight_sql(f->options, sql, sizeof(sql));
+    f->deliver.counters.requests++;
+    lb_ch_query(f->ch, sql, r);
+
+    if (r->outcome == LB_CH_NOT_SENT) {
+        f->deliver.counters.not_sent++;
+        (void)snprintf(f->deliver.last_error, sizeof(f->deliver.last_error),
+                       "ClickHouse cannot be reached (%.400s)", r->text);
+        f->deliver.last_error_us = lb_now_us();
+        log_line(LB_LOG_WARN, "%s", f->deliver.last_error);
+        lb_ch_next_url(f->ch);
+        f->deliver.failures++;
+        f->retry_at =
+            mono_ms() + lb_deliver_backoff(f->options, f->deliver.failures);
+        return;
+    }
+
+    f->deliver.failures = 0;
+    f->preflight_due = 0;
+    lb_preflight_judge(r, p);
+
+    log_line(strcmp(p->verdict, "yes") == 0 ? LB_LOG_INFO : LB_LOG_ERROR,
+             "exactly once into %s.%s: %s%s%s", f->options->database,
+             f->options->table, p->verdict, p->reason[0] ? ", because " : "",
+             p->reason);
+}
+
+/* The receive time of the oldest unacked event, 0 without one. */
+static uint64_t
+oldest(flusher_t *f)
+{
+    uint32_t i;
+    uint64_t us = 0;
+    lb_record_t rec;
+    lb_ckpt_ring_t *e;
+    lb_flusher_ring_t *r;
+
+    for (i = 0; i < f->rings.n; i++) {
+        r = &f->rings.ring[i];
+        e = lb_ckpt_find(&f->state, r->info.uuid);
+
+        if (lb_reader_record(r->reader, e != NULL ? e->acked : 0,
+                             r->info.committed, 0, &rec) == 0 &&
+            (us == 0 || rec.received_us < us)) {
+            us = rec.received_us;
+        }
+    }
+
+    return us;
+}
+
+static void
+publish(flusher_t *f, int64_t now)
+{
+    int rc;
+    char buf[128];
+
+    if (now - f->published_at < 1000 && f->published_at != 0) {
+        return;
+    }
+
+    f->published_at = now;
+    lb_rings_backlog(&f->rings, &f->state, &f->metrics.backlog);
+    f->metrics.oldest_us = oldest(f);
+
+    rc = lb_metrics_publish(&f->metrics, &f->deliver, now);
+    if (rc != 0) {
+        log_line(LB_LOG_WARN, "cannot write flusher.json: %s",
+                 lb_strerror(rc, buf, sizeof(buf)));
+    }
+}
+
+/* One turn; returns how long to wait before the next. */
+static int64_t
+turn(flusher_t *f)
+{
+    int64_t now = mono_ms(), wait;
+    lb_error_t err;
+
+    if (lb_rings_look(&f->rings, now, &err) != 0 ||
+        lb_rings_recover_orphans(&f->rings, now, &err) != 0) {
+        (void)snprintf(f->deliver.last_error, sizeof(f->deliver.last_error),
+                       "%s", err.text);
+        f->deliver.last_error_us = lb_now_us();
+        log_line(LB_LOG_ERROR, "%s", err.text);
+        publish(f, now);
+        return 1000;
+    }
+
+    if (lb_deliver_wanted(&f->deliver) || f->preflight_due) {
+
+        wait = lb_pace_wait(&f->pace, now, (int64_t)(lb_now_us() / 1000));
+
+        if (f->retry_at > now + wait) {
+            wait = f->retry_at - now;
+        }
+
+        if (wait > 0) {
+            publish(f, now);
+            return wait < LOOK_MS ? wait : LOOK_MS;
+        }
+
+        lb_pace_start(&f->pace, now);
+        lb_metrics_request(&f->metrics, now);
+
+        if (f->preflight_due) {
+            preflight(f);
+        } else if (lb_deliver_step(&f->deliver)) {
+            f->retry_at = 0;
+        } else {
+            f->retry_at =
+                mono_ms() + lb_deliver_backoff(f->options, f->deliver.failures);
+        }
+
+        publish(f, mono_ms());
+        return 0;
+    }
+
+    publish(f, now);
+
+    return LOOK_MS;
+}
+
+static int
+serve(flusher_t *f)
+{
+    int64_t wait, deadline = -1;
+    sigset_t none;
+    struct timespec ts;
+
+    sigemptyset(&none);
+
+    for (;;) {
+        if (hangups) {
+            hangups = 0;
+            reload(f);
+        }
+
+        if (terminations > 0) {
+            if (deadline < 0) {
+                deadline = mono_ms() + f->options->shutdown_timeout_ms;
+                log_line(LB_LOG_INFO, "stopping: delivering what is left");
+            }
+
+            if (terminations > 1 || mono_ms() >= deadline ||
+                !lb_deliver_wanted(&f->deliver)) {
+                break;
+            }
+        }
+
+        wait = turn(f);
+
+        /* Signals are let in only here, so none is missed. */
+        ts.tv_sec = wait / 1000;
+        ts.tv_nsec = wait % 1000 * 1000000;
+        (void)ppoll(NULL, 0, &ts, &none);
+    }
+
+    f->published_at = 0;
+    publish(f, mono_ms());
+
+    if (f->metrics.backlog.events > 0) {
+        log_line(LB_LOG_WARN, "stopped; %llu events stay in the spool",
+                 (unsigned long long)f->metrics.backlog.events);
+    } else {
+        log_line(LB_LOG_INFO, "stopped; everything is delivered");
+    }
+
+    return 0;
+}
+
+static void
+catch_signals(void)
+{
+    sigset_t set;
+    struct sigaction sa;
+
+    memset(&sa, 0, sizeof(sa));
+    sa.sa_handler = on_signal;
+
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGHUP, &sa, NULL);
+    signal(SIGPIPE, SIG_IGN);
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+int
+main(int argc, char **argv)
+{
+    int c, check = 0, rc;
+    char text[1024], *dump;
+    const char *config = NULL;
+
+    static flusher_t f;
+    static const struct option longopts[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"check", no_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+
+    while ((c = getopt_long(argc, argv, "c:thV", longopts, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            config = optarg;
+            break;
+        case 't':
+            check = 1;
+            break;
+        case 'h':
+            usage(stdout);
+            return 0;
+        case 'V':
+            puts("logbroker-flusher " LB_VERSION);
+            return 0;
+        default:
+            usage(stderr);
+            return 2;
+        }
+    }
+
+    if (config == NULL || optind != argc) {
+        usage(stderr);
+        return 2;
+    }
+
+    f.config = config;
+    f.options = lb_options_load(config, text, sizeof(text));
+
+    if (f.options == NULL) {
+        fprintf(stderr, "logbroker-flusher: %s\n", text);
+        return 2;
+    }
+
+    if (check) {
+        dump = lb_options_dump(f.options);
+        puts(dump != NULL ? dump : "");
+        free(dump);
+        lb_options_free(f.options);
+        return 0;
+    }
+
+    catch_signals();
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+
+    rc = start(&f) == 0 ? serve(&f) : 1;
+
+    stop(&f);
+    curl_global_cleanup();
+
+    return rc;
+}

@@ -1,0 +1,28 @@
+/*
+ * The flusher's figures for the status page: <spool>/flusher.json.
+ */
+
+#ifndef _LB_METRICS_H_INCLUDED_
+#define _LB_METRICS_H_INCLUDED_
+
+#include "flusher/deliver.h"
+#include "flusher/preflight.h"
+
+typedef struct {
+    uint64_t started_us;
+    lb_preflight_t preflight;
+    lb_backlog_t backlog;
+    uint64_t oldest_us;      /* receive time of the oldest unacked event */
+    int64_t request_ms[128]; /* monotonic starts, a ring buffer */
+    uint32_t request_at;
+    char *written; /* what is in the file */
+} lb_metrics_t;
+
+/* A request was started. */
+void lb_metrics_request(lb_metrics_t *m, int64_t mono_ms);
+
+/* Writes the file if its content changed (temporary file and rename, without
+ * a sync: it may be lost).  0 or -errno. */
+int lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms);
+
+#endif /* _LB_METRICS_H_INCLUDED_ */

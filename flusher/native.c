@@ -1,0 +1,356 @@
+#include "flusher/native.h"
+
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "event/lift.h"
+
+enum {
+    TIMESTAMP,
+    RECEIVED_AT,
+    STREAM,
+    LEVEL,
+    SERVICE,
+    HOST,
+    MESSAGE,
+    TRACE_ID,
+    ATTRIBUTES,
+    CLIENT,
+    BROKER,
+    RING,
+    SEQ,
+};
+
+_Static_assert(SEQ + 1 == LB_NATIVE_COLUMNS, "columns");
+
+const char lb_native_columns[] =
+    "timestamp,received_at,stream,level,service,host,message,trace_id,"
+    "attributes,client,broker,ring,seq";
+
+static const struct {
+    const char *name;
+    const char *type;
+} columns[LB_NATIVE_COLUMNS] = {
+    {"timestamp", "DateTime64(9, 'UTC')"},
+    {"received_at", "DateTime64(6, 'UTC')"},
+    {"stream", "String"},
+    {"level", "String"},
+    {"service", "String"},
+    {"host", "String"},
+    {"message", "String"},
+    {"trace_id", "String"},
+    {"attributes", "String"},
+    {"client", "String"},
+    {"broker", "String"},
+    {"ring", "UUID"},
+    {"seq", "UInt64"},
+};
+
+typedef struct {
+    uint8_t *data;
+    size_t len;
+    size_t cap;
+} buffer_t;
+
+struct lb_native_s {
+    buffer_t column[LB_NATIVE_COLUMNS];
+    buffer_t head[LB_NATIVE_COLUMNS]; /* what comes before the values */
+    buffer_t scratch;
+    size_t rows;
+    size_t bytes;
+
+    int closed;
+    size_t piece; /* of 2 * LB_NATIVE_COLUMNS: head, values, head, ... */
+    size_t taken; /* of that piece */
+
+    char *broker;
+    size_t broker_len;
+
+    /* of the record */
+    uint8_t ring[LB_UUID_LEN]; /* as ClickHouse keeps it */
+    uint64_t received_us;
+    char stream[LB_STREAM_MAX];
+    size_t stream_len;
+    char client[INET6_ADDRSTRLEN];
+    size_t client_len;
+};
+
+static int
+reserve(buffer_t *b, size_t more)
+{
+    size_t cap;
+    uint8_t *data;
+
+    if (b->cap - b->len >= more) {
+        return 0;
+    }
+
+    cap = b->cap * 2 > 4096 ? b->cap * 2 : 4096;
+    if (cap < b->len + more) {
+        cap = b->len + more;
+    }
+
+    data = realloc(b->data, cap);
+    if (data == NULL) {
+        return -ENOMEM;
+    }
+
+    b->data = data;
+    b->cap = cap;
+
+    return 0;
+}
+
+static size_t
+varint(uint8_t *p, uint64_t v)
+{
+    size_t n = 0;
+
+    while (v >= 0x80) {
+        p[n++] = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+
+    p[n++] = (uint8_t)v;
+
+    return n;
+}
+
+static int
+put_string(buffer_t *b, const void *data, size_t len)
+{
+    if (reserve(b, len + 10) != 0) {
+        return -ENOMEM;
+    }
+
+    b->len += varint(b->data + b->len, len);
+    if (len > 0) {
+        memcpy(b->data + b->len, data, len);
+        b->len += len;
+    }
+
+    return 0;
+}
+
+static int
+put_u64(buffer_t *b, uint64_t v)
+{
+    if (reserve(b, 8) != 0) {
+        return -ENOMEM;
+    }
+
+    v = htole64(v);
+    memcpy(b->data + b->len, &v, 8);
+    b->len += 8;
+
+    return 0;
+}
+
+lb_native_t *
+lb_native_new(const char *broker)
+{
+    lb_native_t *n = calloc(1, sizeof(*n));
+
+    if (n == NULL) {
+        return NULL;
+    }
+
+    n->broker = strdup(broker);
+    if (n->broker == NULL) {
+        free(n);
+        return NULL;
+    }
+
+    n->broker_len = strlen(broker);
+
+    return n;
+}
+
+void
+lb_native_free(lb_native_t *n)
+{
+    size_t i;
+
+    if (n == NULL) {
+        return;
+    }
+
+    for (i = 0; i < LB_NATIVE_COLUMNS; i++) {
+        free(n->column[i].data);
+        free(n->head[i].data);
+    }
+
+    free(n->scratch.data);
+    free(n->broker);
+    free(n);
+}
+
+void
+lb_native_reset(lb_native_t *n)
+{
+    size_t i;
+
+    for (i = 0; i < LB_NATIVE_COLUMNS; i++) {
+        n->column[i].len = 0;
+        n->head[i].len = 0;
+    }
+
+    n->rows = 0;
+    n->bytes = 0;
+    n->closed = 0;
+    n->piece = 0;
+    n->taken = 0;
+}
+
+void
+lb_native_record(lb_native_t *n, const uint8_t ring[LB_UUID_LEN],
+                 const lb_record_t *record)
+{
+    size_t i;
+
+    /* A UUID is two 64-bit integers, the high one first, each of them
+     * little-endian. */
+    for (i = 0; i < 8; i++) {
+        n->ring[i] = ring[7 - i];
+        n->ring[8 + i] = ring[15 - i];
+    }
+
+    n->received_us = record->received_us;
+    n->stream_len = record->stream_len;
+    memcpy(n->stream, record->stream, record->stream_len);
+
+    n->client[0] = '\0';
+    if (record->client_len == 4) {
+        (void)inet_ntop(AF_INET, record->client, n->client, sizeof(n->client));
+    } else if (record->client_len == 16) {
+        (void)inet_ntop(AF_INET6, record->client, n->client, sizeof(n->client));
+    }
+    n->client_len = strlen(n->client);
+}
+
+int
+lb_native_add(lb_native_t *n, const uint8_t *event, size_t len, uint64_t seq)
+{
+    int rc;
+    buffer_t *c = n->column;
+    lb_fields_t f;
+
+    n->scratch.len = 0;
+    if (reserve(&n->scratch, lb_lift_scratch(len)) != 0 ||
+        reserve(&c[RING], LB_UUID_LEN) != 0) {
+        return -ENOMEM;
+    }
+
+    lb_lift(event, len, n->received_us, n->scratch.data, &f);
+
+    rc = put_u64(&c[TIMESTAMP], (uint64_t)f.timestamp_ns);
+    rc |= put_u64(&c[RECEIVED_AT], n->received_us);
+    rc |= put_string(&c[STREAM], n->stream, n->stream_len);
+    rc |= put_string(&c[LEVEL], f.level.data, f.level.len);
+    rc |= put_string(&c[SERVICE], f.service.data, f.service.len);
+    rc |= put_string(&c[HOST], f.host.data, f.host.len);
+    rc |= put_string(&c[MESSAGE], f.message.data, f.message.len);
+    rc |= put_string(&c[TRACE_ID], f.trace_id.data, f.trace_id.len);
+    rc |= put_string(&c[ATTRIBUTES], f.attributes.data, f.attributes.len);
+    rc |= put_string(&c[CLIENT], n->client, n->client_len);
+    rc |= put_string(&c[BROKER], n->broker, n->broker_len);
+    rc |= put_u64(&c[SEQ], seq);
+
+    if (rc != 0) {
+        return -ENOMEM;
+    }
+
+    memcpy(c[RING].data + c[RING].len, n->ring, LB_UUID_LEN);
+    c[RING].len += LB_UUID_LEN;
+
+    n->rows++;
+    n->bytes += len;
+
+    return 0;
+}
+
+int
+lb_native_full(const lb_native_t *n)
+{
+    return n->rows >= LB_NATIVE_ROWS || n->bytes >= LB_NATIVE_BYTES;
+}
+
+size_t
+lb_native_rows(const lb_native_t *n)
+{
+    return n->rows;
+}
+
+int
+lb_native_close(lb_native_t *n)
+{
+    size_t i;
+    buffer_t *h;
+
+    if (n->rows == 0) {
+        return 0;
+    }
+
+    for (i = 0; i < LB_NATIVE_COLUMNS; i++) {
+        h = &n->head[i];
+        h->len = 0;
+
+        if (i == 0) {
+            if (reserve(h, 20) != 0) {
+                return -ENOMEM;
+            }
+            h->len += varint(h->data, LB_NATIVE_COLUMNS);
+            h->len += varint(h->data + h->len, n->rows);
+        }
+
+        if (put_string(h, columns[i].name, strlen(columns[i].name)) != 0 ||
+            put_string(h, columns[i].type, strlen(columns[i].type)) != 0) {
+            return -ENOMEM;
+        }
+    }
+
+    n->closed = 1;
+    n->piece = 0;
+    n->taken = 0;
+
+    return 0;
+}
+
+size_t
+lb_native_take(lb_native_t *n, void *buf, size_t size)
+{
+    size_t done = 0, k;
+    buffer_t *b;
+
+    if (!n->closed) {
+        return 0;
+    }
+
+    while (done < size && n->piece < 2 * LB_NATIVE_COLUMNS) {
+
+        b = n->piece % 2 ? &n->column[n->piece / 2] : &n->head[n->piece / 2];
+
+        k = b->len - n->taken;
+        if (k > size - done) {
+            k = size - done;
+        }
+
+        memcpy((uint8_t *)buf + done, b->data + n->taken, k);
+        done += k;
+        n->taken += k;
+
+        if (n->taken == b->len) {
+            n->piece++;
+            n->taken = 0;
+        }
+    }
+
+    if (done == 0) {
+        lb_native_reset(n);
+    }
+
+    return done;
+}

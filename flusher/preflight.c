@@ -1,0 +1,104 @@
+#include "flusher/preflight.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flusher/native.h"
+
+void
+lb_preflight_sql(const lb_options_t *o, char *sql, size_t size)
+{
+    /* the names were checked to be plain */
+    (void)snprintf(sql, size,
+                   "SELECT engine_full, (SELECT concat(',', "
+                   "arrayStringConcat(groupArray(name), ','), ',') "
+                   "FROM system.columns WHERE database = '%s' "
+                   "AND table = '%s') FROM system.tables "
+                   "WHERE database = '%s' AND name = '%s' "
+                   "FORMAT TabSeparatedRaw",
+                   o->database, o->table, o->database, o->table);
+}
+
+static int
+missing_column(const char *columns, char *name, size_t size)
+{
+    char key[64];
+    size_t len;
+    const char *p, *end;
+
+    for (p = lb_native_columns; *p != '\0'; p = *end ? end + 1 : end) {
+        end = strchr(p, ',');
+        end = end != NULL ? end : p + strlen(p);
+        len = (size_t)(end - p);
+
+        (void)snprintf(key, sizeof(key), ",%.*s,", (int)len, p);
+
+        if (strstr(columns, key) == NULL) {
+            (void)snprintf(name, size, "%.*s", (int)len, p);
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+void
+lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p)
+{
+    char name[64];
+    const char *engine = result->answer, *columns, *window;
+
+    static const char key[] = "non_replicated_deduplication_window = ";
+
+    p->verdict = "no";
+    p->reason[0] = '\0';
+
+    if (result->outcome != LB_CH_DONE) {
+        p->verdict = "unknown";
+        (void)snprintf(p->reason, sizeof(p->reason), "%.500s", result->text);
+        return;
+    }
+
+    columns = strchr(engine, '\t');
+
+    if (columns == NULL) {
+        (void)snprintf(p->reason, sizeof(p->reason),
+                       "the table does not exist or this user has no rights "
+                       "on it");
+        return;
+    }
+
+    if (missing_column(columns, name, sizeof(name))) {
+        (void)snprintf(p->reason, sizeof(p->reason),
+                       "the table has no column %s", name);
+        return;
+    }
+
+    if (strncmp(engine, "Replicated", 10) == 0 ||
+        strncmp(engine, "Shared", 6) == 0) {
+        p->verdict = "yes";
+        return;
+    }
+
+    if (strstr(engine, "MergeTree") == NULL ||
+        strstr(engine, "MergeTree") > columns) {
+        (void)snprintf(p->reason, sizeof(p->reason),
+                       "only tables of the MergeTree family deduplicate, "
+                       "this one is %.*s",
+                       (int)strcspn(engine, " (\t"), engine);
+        return;
+    }
+
+    window = strstr(engine, key);
+
+    if (window == NULL || strtoull(window + sizeof(key) - 1, NULL, 10) == 0) {
+        (void)snprintf(p->reason, sizeof(p->reason),
+                       "the table has no deduplication window: ALTER TABLE "
+                       "... MODIFY SETTING "
+                       "non_replicated_deduplication_window = 10000");
+        return;
+    }
+
+    p->verdict = "yes";
+}

@@ -1,0 +1,58 @@
+/*
+ * The rings of a spool as the flusher sees them: opened readers and, for each,
+ * its entry in the checkpoint.
+ */
+
+#ifndef _LB_RINGS_H_INCLUDED_
+#define _LB_RINGS_H_INCLUDED_
+
+#include "spool/lb_ring.h"
+
+typedef struct {
+    lb_reader_t *reader;
+    lb_ring_info_t info;   /* of the last lb_rings_look */
+    int64_t free_since;    /* monotonic ms it was first seen unlocked, or -1 */
+    uint32_t closed_epoch; /* recovered as an orphan at this epoch */
+} lb_flusher_ring_t;
+
+typedef struct {
+    lb_spool_t *spool;
+    lb_flusher_ring_t ring[LB_SLOTS_MAX];
+    uint32_t n;
+    int64_t listed; /* monotonic ms of the last listing, or -1 */
+} lb_rings_t;
+
+void lb_rings_init(lb_rings_t *rings, lb_spool_t *spool);
+void lb_rings_close(lb_rings_t *rings);
+
+/* Opens new rings, forgets replaced ones, reads what they hold now.  A ring
+ * that cannot be opened or read is an error: it may hold events. */
+int lb_rings_look(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err);
+
+/* Makes sure every ring has an entry in the state, and drops entries of rings
+ * that are gone and have nothing left to deliver.  1: something changed that
+ * the next store will carry along. */
+int lb_rings_enter(lb_rings_t *rings, lb_ckpt_state_t *state);
+
+/* Orphans: a ring nobody has held for LB_ORPHAN_MS is claimed once, so that
+ * records behind its commit cell (after a power cut) are committed. */
+#define LB_ORPHAN_MS 5000
+int lb_rings_recover_orphans(lb_rings_t *rings, int64_t mono_ms,
+                             lb_error_t *err);
+
+/* The open ring of a UUID, or NULL. */
+lb_flusher_ring_t *lb_rings_find(lb_rings_t *rings,
+                                 const uint8_t uuid[LB_UUID_LEN]);
+
+typedef struct {
+    uint64_t events;
+    uint64_t bytes;
+} lb_backlog_t;
+
+void lb_rings_backlog(lb_rings_t *rings, lb_ckpt_state_t *state,
+                      lb_backlog_t *backlog);
+
+/* Tells the writers what they may reuse. */
+int lb_rings_ack(lb_rings_t *rings, lb_ckpt_state_t *state, lb_error_t *err);
+
+#endif /* _LB_RINGS_H_INCLUDED_ */
