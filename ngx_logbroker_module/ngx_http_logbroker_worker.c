@@ -197,16 +197,15 @@ ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w)
     w->writer = NULL;
 
     if (rc != LB_ENOSLOT) {
+        /* whatever is wrong with the rings there are, a new one may do */
         ngx_http_logbroker_problem(w, NGX_LOG_CRIT, rc, err.text);
-        return;
+
+    } else if (w->problem_code == 0) {
+        (void) ngx_cpystrn(w->problem, (u_char *) "no ring is free, one is "
+                           "being created", sizeof(w->problem));
     }
 
-    if (w->problem_code == 0) {
-        *ngx_cpystrn(w->problem, (u_char *) "no ring is free, one is being "
-                     "created", sizeof(w->problem)) = '\0';
-    }
-
-    if (!w->creating && ngx_time() >= w->create_after) {
+    if (!w->creating && !ngx_exiting && ngx_time() >= w->create_after) {
         ngx_http_logbroker_create(w, 0);
     }
 }
@@ -399,6 +398,7 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     }
 
     ngx_http_logbroker_unpark(w);
+    ngx_http_logbroker_hold(w);
 
     ngx_add_timer(&w->tick, 1000);
 }

@@ -71,6 +71,19 @@ def children(pid):
     return [int(c) for c in text.split() if alive(int(c))]
 
 
+class Daemon:
+    """A master in the background, with the face of subprocess.Popen."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def poll(self):
+        return None if alive(self.pid) else 0
+
+    def wait(self, timeout=None):
+        wait_for(lambda: not alive(self.pid), timeout or 60, "nginx to end")
+
+
 class Nginx:
     """location and log are put into their blocks as they are; spool is what
     follows the path in logbroker_spool."""
@@ -90,9 +103,6 @@ class Nginx:
         self.reports.mkdir(exist_ok=True)
         self.process = None
         self.env = dict(os.environ, **(env or {}))
-        # nginx drops its environment unless told otherwise
-        main += "".join(f"env {name};\n" for name in env or {})
-        self.main = main
         preloads = [preload] if preload else []
         if sanitized():
             preloads.insert(0, subprocess.check_output(
@@ -104,6 +114,10 @@ class Nginx:
                 f"log_path={self.reports}/ubsan:print_stacktrace=1")
         if preloads:
             self.env["LD_PRELOAD"] = ":".join(str(p) for p in preloads)
+        # nginx drops its environment unless told otherwise
+        main += "".join(f"env {name};\n" for name in (
+            "LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS", *(env or {})))
+        self.main = main
         for temp in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
             (self.dir / temp).mkdir(exist_ok=True)
         self.write_conf(workers=workers, spool=spool, location=location,
@@ -155,9 +169,9 @@ http {{
     def __exit__(self, kind, *exc):
         self.stop(check=kind is None)
 
-    def command(self, *extra):
+    def command(self, daemon=False):
         return [NGINX, "-p", str(self.dir), "-c", str(self.conf),
-                "-g", "daemon off;", *extra]
+                "-g", f"daemon {'on' if daemon else 'off'};"]
 
     def test_conf(self):
         """nginx -t: (status, what it says)"""
@@ -166,13 +180,19 @@ http {{
             env=self.env, capture_output=True, text=True, check=False)
         return p.returncode, p.stderr
 
-    def start(self, ring=True):
-        """ring: wait until each worker has claimed one."""
+    def start(self, ring=True, daemon=False):
+        """ring: wait until each worker has claimed one.  daemon: in the
+        background, where nginx takes a binary upgrade."""
         self.unix.unlink(missing_ok=True)  # left there by kill()
         with open(self.dir / "nginx.out", "ab") as out:
             self.process = subprocess.Popen(
-                self.command(), env=self.env, stdin=subprocess.DEVNULL,
+                self.command(daemon), env=self.env, stdin=subprocess.DEVNULL,
                 stdout=out, stderr=out, start_new_session=True)
+        if daemon:
+            assert self.process.wait(20) == 0, self.log()
+            pid = self.dir / "nginx.pid"
+            self.process = Daemon(int(wait_for(
+                lambda: pid.exists() and pid.read_text(), what="pid file")))
         wait_for(lambda: self.ready() if ring else self.listening(),
                  what=f"nginx to be ready\n{self.log()}", timeout=30)
         return self
@@ -227,9 +247,10 @@ http {{
             self.send(sig)
             try:
                 self.process.wait(timeout)
-            except subprocess.TimeoutExpired:
+            except (subprocess.TimeoutExpired, AssertionError):
                 self.kill()
-                raise AssertionError(f"nginx did not stop\n{self.log()}")
+                raise AssertionError(
+                    f"nginx did not stop\n{self.log()}") from None
         self.process = None
         if check:
             self.check()

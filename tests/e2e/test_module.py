@@ -23,7 +23,7 @@ import zlib
 import pytest
 
 import spoolread
-from nginxd import Nginx, alive, wait_for
+from nginxd import Daemon, Nginx, alive, wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -387,6 +387,17 @@ def test_sizes(tmp_path, buffer):
         assert [r.payload for r in spoolread.records(nginx.spool)] == sent
         used_file = "buffered to a temporary file" in nginx.error_log.read_text()
         assert used_file == (buffer != "4m")
+
+
+def test_body_always_in_file(tmp_path):
+    with Nginx(tmp_path, http="client_body_in_file_only clean;") as nginx:
+        bodies = [b"{}\n", body_of(5000), body_of(200_000)]
+        for body in bodies:
+            assert nginx.post("/log", body).status == 204
+        a = nginx.post("/log", '{"a":\n1,}')
+        assert (a.status, error(a)["row"]) == (400, 2)
+        assert nginx.post("/log", "").status == 400
+        assert [r.payload for r in spoolread.records(nginx.spool)] == bodies
 
 
 def test_slow_client(nginx):
@@ -954,6 +965,38 @@ def test_kill_all(tmp_path):
         loads.append(load)
         nginx.start()
     nginx.stop()
+
+
+def test_binary_upgrade(tmp_path):
+    """USR2, QUIT: two masters for a while, rings for all workers, no request
+    lost or refused."""
+    nginx = Nginx(tmp_path, workers=2, spool="size=4m rings=16")
+    nginx.start(daemon=True)
+    old = nginx.process
+    pid_file = tmp_path / "nginx.pid"
+    try:
+        wait_for(lambda: nginx.status()["total"]["rings"] >= 4,
+                 what="spare rings")
+        with Load(nginx) as load:
+            nginx.send(signal.SIGUSR2)
+            wait_for((tmp_path / "nginx.pid.oldbin").exists, what="upgrade")
+            nginx.process = Daemon(int(wait_for(
+                lambda: pid_file.exists() and pid_file.read_text(),
+                what="the new master")))
+            wait_for(lambda: len(nginx.workers()) == 2, what="new workers")
+            load.more()
+            os.kill(old.pid, signal.SIGQUIT)
+            old.wait(20)
+            load.more()
+        assert load.other == []
+        load.verify()
+        assert not set(spoolread.events(nginx.spool)) & {
+            event for event, _ in load.lost}
+        nginx.stop()
+    finally:
+        for process in (old, nginx.process):
+            if process and process.poll() is None:
+                os.kill(process.pid, signal.SIGTERM)
 
 
 def test_single_process(tmp_path):
