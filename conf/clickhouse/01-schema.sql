@@ -1,0 +1,39 @@
+-- The table logbroker delivers into.  Statements end with a semicolon at the
+-- end of a line; each may be run again.  ClickHouse 24.8 and newer.
+
+CREATE DATABASE IF NOT EXISTS logbroker;
+
+-- Partitions are days of receipt: a batch never crosses one, so an INSERT is
+-- one part, all or nothing.  Do not partition by anything else.
+--
+-- The deduplication window counts INSERTs into the table, from all brokers: a
+-- batch that is sent again is recognised for as long as fewer than that many
+-- others came in between (10000: hours, even with many brokers).
+CREATE TABLE IF NOT EXISTS logbroker.logs
+(
+    timestamp   DateTime64(9, 'UTC')   CODEC(Delta(8), ZSTD(1)),
+    received_at DateTime64(6, 'UTC')   CODEC(Delta(8), ZSTD(1)),
+    stream      LowCardinality(String),
+    level       LowCardinality(String),
+    service     LowCardinality(String),
+    host        LowCardinality(String),
+    message     String                 CODEC(ZSTD(1)),
+    trace_id    String                 CODEC(ZSTD(1)),
+    attributes  String                 CODEC(ZSTD(1)),
+    client      String                 CODEC(ZSTD(1)),
+    broker      LowCardinality(String),
+    ring        UUID                   CODEC(ZSTD(1)),
+    seq         UInt64                 CODEC(Delta(8), ZSTD(1)),
+
+    -- words of a message: hasToken(lower(message), 'timeout')
+    INDEX message_words lower(message) TYPE tokenbf_v1(16384, 3, 0) GRANULARITY 1,
+    INDEX trace_ids     trace_id       TYPE bloom_filter(0.01)      GRANULARITY 1,
+    -- what the flusher asks when the outcome of a batch is not known
+    INDEX rings         ring           TYPE set(64)                 GRANULARITY 1,
+    INDEX seqs          seq            TYPE minmax                  GRANULARITY 1
+)
+ENGINE = MergeTree
+PARTITION BY toDate(received_at)
+ORDER BY (stream, service, level, timestamp)
+TTL toDateTime(received_at) + INTERVAL 30 DAY DELETE
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;

@@ -1,0 +1,30 @@
+-- Exactly once, to be checked by anyone: each event carries (ring, seq), and
+-- the seqs of a ring have neither gaps nor repetitions.
+--
+--   SELECT * FROM logbroker.logbroker_audit
+--
+-- gaps counts missing seqs between the first and the last that are there (the
+-- TTL removes the oldest days, nothing in between).  Reads three columns of the
+-- whole table and keeps one compressed bitmap per ring.
+CREATE VIEW IF NOT EXISTS logbroker.logbroker_audit AS
+SELECT
+    broker,
+    ring,
+    events,
+    first_seq,
+    last_seq,
+    last_seq - first_seq + 1 - distinct_events AS gaps,
+    events - distinct_events AS duplicates
+FROM
+(
+    SELECT
+        any(broker) AS broker,
+        ring,
+        count() AS events,
+        min(seq) AS first_seq,
+        max(seq) AS last_seq,
+        groupBitmap(seq) AS distinct_events
+    FROM logbroker.logs
+    GROUP BY ring
+)
+ORDER BY broker, ring;

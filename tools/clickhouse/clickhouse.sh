@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# clickhouse.sh DIR PORT: a ClickHouse HTTP server on 127.0.0.1:PORT in the
+# foreground, with its data in DIR, for the quickstart and the tests.
+#
+# Uses `clickhouse` from the PATH if there is one, else the engine in the npm
+# package chdb, which is fetched once into LOGBROKER_CHDB_DIR (default:
+# build/chdb).  The default user needs no password, from loopback only; the
+# password of the flusher's user is in DIR/password.
+# clickhouse.sh --fetch only fetches.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cache=${LOGBROKER_CHDB_DIR:-$root/build/chdb}
+version=3.4.0
+library=$cache/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
+
+fail() {
+    echo "clickhouse.sh: $*" >&2
+    exit 1
+}
+
+fetch() {
+    if command -v clickhouse >/dev/null || [ -f "$library" ]; then
+        return
+    fi
+    [ "$(uname -m)" = x86_64 ] ||
+        fail "the embedded engine is for x86_64; install clickhouse or set LOGBROKER_CLICKHOUSE_URL"
+    command -v npm >/dev/null || fail "npm is needed to fetch chdb@$version"
+    mkdir -p "$cache"
+    # one at a time: tests may start several servers at once
+    exec 9>"$cache/.lock"
+    flock 9
+    [ -f "$library" ] || npm install --prefix "$cache" --no-save --ignore-scripts \
+        --no-audit --no-fund --loglevel=error "chdb@$version" >&2 ||
+        fail "npm could not install chdb@$version"
+    exec 9>&-
+    [ -f "$library" ] || fail "chdb@$version has no libchdb.so for this machine"
+}
+
+if [ "${1-}" = --fetch ]; then
+    fetch
+    exit
+fi
+
+[ $# = 2 ] || fail "usage: clickhouse.sh DIR PORT"
+fetch
+mkdir -p "$1/data" "$1/tmp"
+dir=$(cd "$1" && pwd)
+port=$2
+
+cat >"$dir/config.xml" <<EOF
+<clickhouse>
+    <logger>
+        <level>warning</level>
+        <log>$dir/clickhouse.log</log>
+        <errorlog>$dir/clickhouse.err.log</errorlog>
+        <size>50M</size>
+        <count>2</count>
+    </logger>
+    <path>$dir/data/</path>
+    <tmp_path>$dir/tmp/</tmp_path>
+    <users_config>$dir/users.xml</users_config>
+    <listen_host>127.0.0.1</listen_host>
+    <http_port>$port</http_port>
+    <timezone>UTC</timezone>
+    <mark_cache_size>268435456</mark_cache_size>
+    <max_server_memory_usage>6000000000</max_server_memory_usage>
+    <query_log>
+        <database>system</database>
+        <table>query_log</table>
+        <flush_interval_milliseconds>1000</flush_interval_milliseconds>
+    </query_log>
+</clickhouse>
+EOF
+# the flusher's user, with a password of this server's own
+if [ ! -s "$dir/password" ]; then
+    (umask 077 && head -c 18 /dev/urandom | base64 >"$dir/password")
+fi
+hash=$(tr -d '\n' <"$dir/password" | sha256sum | cut -d ' ' -f 1)
+flusher=$(sed -n "s/@PASSWORD_SHA256@/$hash/; /<logbroker>/,/<\/logbroker>/p" \
+    "$root/conf/clickhouse/users.xml")
+cat >"$dir/users.xml" <<EOF
+<clickhouse>
+    <profiles><default/></profiles>
+    <quotas><default/></quotas>
+    <users>
+        <default>
+            <password></password>
+            <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
+            <profile>default</profile>
+            <quota>default</quota>
+            <access_management>1</access_management>
+        </default>
+$flusher
+    </users>
+</clickhouse>
+EOF
+
+cd "$dir"
+if command -v clickhouse >/dev/null; then
+    exec clickhouse server --config-file="$dir/config.xml"
+fi
+server=${LOGBROKER_CHSERVER:-$root/build/tools/logbroker-chserver}
+[ -x "$server" ] || fail "$server is missing: build first"
+exec "$server" "$library" "$dir/config.xml" "$dir/data"
