@@ -83,9 +83,9 @@ ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t posted)
 
     w = ngx_http_logbroker_worker;
 
-    if (w->writer
-        && (!ngx_queue_empty(&w->parked)
-            || !ngx_http_logbroker_has_room(w, ctx)))
+    if (w->writer ? !ngx_queue_empty(&w->parked)
+                    || !ngx_http_logbroker_has_room(w, ctx)
+                  : ngx_http_logbroker_in_grace(w))
     {
         ctx->state = NGX_HTTP_LOGBROKER_PARKED;
         ngx_queue_insert_tail(&w->parked, &ctx->queue);
@@ -119,6 +119,10 @@ ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w)
     ngx_queue_t               *q;
     ngx_connection_t          *c;
     ngx_http_logbroker_ctx_t  *ctx;
+
+    if (ngx_http_logbroker_in_grace(w)) {
+        return;
+    }
 
     while (!ngx_queue_empty(&w->parked)) {
 
@@ -591,6 +595,7 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
     now = ngx_time();
 
     if (now - w->lost_at > 1) {
+        w->grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
         ngx_http_logbroker_claim(w);
     }
 

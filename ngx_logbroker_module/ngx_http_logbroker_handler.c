@@ -67,6 +67,9 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
 /* a media type ends with "/" to stand for all that begin with it */
 
 static ngx_str_t  ngx_http_logbroker_json_types[] = {
+    ngx_string("application/json"),
+    ngx_string("application/x-ndjson"),
+    ngx_string("application/x-www-form-urlencoded"),
     ngx_string("text/json"),
     ngx_string("text/x-json"),
     ngx_string("text/ndjson"),
@@ -185,7 +188,7 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
         reason = ngx_http_logbroker_stream(ctx);
     }
 
-    if (reason == 0 && w->writer == NULL) {
+    if (reason == 0 && w->writer == NULL && !ngx_http_logbroker_in_grace(w)) {
         reason = NGX_HTTP_LOGBROKER_NO_RING;
     }
 

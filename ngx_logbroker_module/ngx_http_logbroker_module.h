@@ -34,6 +34,10 @@
 /* records staged while a group is in flight; beyond it, requests are parked */
 #define NGX_HTTP_LOGBROKER_STAGED_MAX    (8 * 1024 * 1024)
 
+/* how long requests are parked after a worker has started, or has lost its
+ * ring, without a new one; afterwards they are refused */
+#define NGX_HTTP_LOGBROKER_GRACE         1000
+
 /* bodies being read back from temporary files, all requests together */
 #define NGX_HTTP_LOGBROKER_READING_MAX   (32 * 1024 * 1024)
 
@@ -266,6 +270,7 @@ struct ngx_http_logbroker_worker_s {
     time_t                           create_after;
     time_t                           spare_after;
     time_t                           lost_at;
+    ngx_msec_t                       grace_until;
 
     ngx_http_logbroker_mem_t         joined;
     ngx_http_logbroker_mem_t         decoded;
@@ -329,6 +334,7 @@ void ngx_http_logbroker_cleanup(void *data);
 ngx_int_t ngx_http_logbroker_init_process(ngx_cycle_t *cycle);
 void ngx_http_logbroker_exit_process(ngx_cycle_t *cycle);
 void ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w);
+ngx_uint_t ngx_http_logbroker_in_grace(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_problem(ngx_http_logbroker_worker_t *w,
     ngx_uint_t level, int code, const char *text);
 

@@ -17,6 +17,9 @@
 /* seconds between two attempts at creating a ring, after a failure */
 #define NGX_HTTP_LOGBROKER_CREATE_RETRY  10
 
+/* milliseconds between two attempts at a ring while requests are parked */
+#define NGX_HTTP_LOGBROKER_CLAIM_RETRY   20
+
 /* seconds between two counts of the free rings */
 #define NGX_HTTP_LOGBROKER_SPARE_CHECK   10
 
@@ -82,8 +85,6 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     w->tick.log = cycle->log;
     w->tick.cancelable = 1;
 
-    ngx_add_timer(&w->tick, 1000);
-
     w->create.task.ctx = &w->create;
     w->create.task.handler = ngx_http_logbroker_create_thread;
     w->create.task.event.handler = ngx_http_logbroker_create_done;
@@ -92,7 +93,11 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
 
     ngx_http_logbroker_worker = w;
 
+    w->grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
+
     ngx_http_logbroker_claim(w);
+
+    ngx_add_timer(&w->tick, w->writer ? 1000 : NGX_HTTP_LOGBROKER_CLAIM_RETRY);
 
     return NGX_OK;
 }
@@ -208,6 +213,19 @@ ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w)
     if (!w->creating && !ngx_exiting && ngx_time() >= w->create_after) {
         ngx_http_logbroker_create(w, 0);
     }
+}
+
+
+/*
+ * A reload may come before there are free rings for the new workers: old ones
+ * give theirs back any moment, or one is being created.
+ */
+
+ngx_uint_t
+ngx_http_logbroker_in_grace(ngx_http_logbroker_worker_t *w)
+{
+    return w->writer == NULL
+           && (ngx_msec_int_t) (w->grace_until - ngx_current_msec) > 0;
 }
 
 
@@ -371,6 +389,7 @@ ngx_http_logbroker_create_done(ngx_event_t *ev)
 
         } else {
             ngx_http_logbroker_claim(w);
+            ngx_http_logbroker_unpark(w);
         }
 
     } else if (create->rc < 0 && create->rc != LB_ENOSLOT) {
