@@ -37,6 +37,7 @@ typedef struct {
 typedef struct {
     const uint8_t *event;
     const uint8_t *end;
+    lb_unescape_fn unescape;
     size_t members;
     lb_found_t found[LB_LIFT_FIELDS];
     int64_t timestamp_ns;
@@ -248,8 +249,8 @@ lb_lift_string(const lb_walk_t *walk, const lb_found_t *found,
         return s;
     }
     s.data = *scratch;
-    *scratch = lb_lift_unescape(*scratch, found->member.value + 1,
-                                found->member.end - 1, walk->end);
+    *scratch = walk->unescape(*scratch, found->member.value + 1,
+                              found->member.end - 1, walk->event, walk->end);
     s.len = (size_t)(*scratch - s.data);
     return s;
 }
@@ -350,16 +351,18 @@ lb_lift_scratch(size_t len)
     return len + LB_LIFT_SLACK;
 }
 
-/* look: one of lb_lift_walk_*. */
+/* look: one of lb_lift_walk_*, unescape: its lb_lift_unescape_*. */
 LB_INLINE void
-lb_lift_event(int (*look)(lb_walk_t *), const uint8_t *event, size_t len,
-              uint64_t received_us, uint8_t *scratch, lb_fields_t *fields)
+lb_lift_event(int (*look)(lb_walk_t *), lb_unescape_fn unescape,
+              const uint8_t *event, size_t len, uint64_t received_us,
+              uint8_t *scratch, lb_fields_t *fields)
 {
     lb_walk_t walk;
     lb_found_t *found = walk.found;
 
     walk.event = event;
     walk.end = event + len;
+    walk.unescape = unescape;
     walk.members = 0;
     walk.timestamp_inexact = 0;
     walk.level = NULL;
@@ -402,7 +405,8 @@ static void
 lb_lift_plain(const uint8_t *event, size_t len, uint64_t received_us,
               uint8_t *scratch, lb_fields_t *fields)
 {
-    lb_lift_event(lb_lift_walk_plain, event, len, received_us, scratch, fields);
+    lb_lift_event(lb_lift_walk_plain, lb_lift_unescape_plain, event, len,
+                  received_us, scratch, fields);
 }
 
 #if LB_BLOCK_X86
@@ -411,14 +415,16 @@ static void
 lb_lift_sse2(const uint8_t *event, size_t len, uint64_t received_us,
              uint8_t *scratch, lb_fields_t *fields)
 {
-    lb_lift_event(lb_lift_walk_sse2, event, len, received_us, scratch, fields);
+    lb_lift_event(lb_lift_walk_sse2, lb_lift_unescape_sse2, event, len,
+                  received_us, scratch, fields);
 }
 
 static void
 lb_lift_avx2(const uint8_t *event, size_t len, uint64_t received_us,
              uint8_t *scratch, lb_fields_t *fields)
 {
-    lb_lift_event(lb_lift_walk_avx2, event, len, received_us, scratch, fields);
+    lb_lift_event(lb_lift_walk_avx2, lb_lift_unescape_avx2, event, len,
+                  received_us, scratch, fields);
 }
 
 #endif

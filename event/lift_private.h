@@ -21,12 +21,23 @@ int lb_time_date(const uint8_t *p, const uint8_t *end, int64_t *ns,
 int lb_time_epoch(const uint8_t *p, const uint8_t *end, int64_t *ns,
                   int *inexact);
 
-/* Copies p..end, the inside of a JSON string, without its escapes and returns
- * where the copy ends, which is never longer.  May write up to 64 bytes
- * behind that; reads up to event_end, for speed.  Lone surrogates become
- * U+FFFD; what no scanner lets through is copied as it is. */
-uint8_t *lb_lift_unescape(uint8_t *to, const uint8_t *p, const uint8_t *end,
-                          const uint8_t *event_end);
+/* Copy p..end, the inside of a JSON string of event..event_end, without its
+ * escapes and return where the copy ends, which is never longer.  May write up
+ * to 64 bytes behind that, and reads nothing outside the event.  Lone
+ * surrogates become U+FFFD; what no scanner lets through is copied as it is. */
+typedef uint8_t *(*lb_unescape_fn)(uint8_t *to, const uint8_t *p,
+                                   const uint8_t *end, const uint8_t *event,
+                                   const uint8_t *event_end);
+
+uint8_t *lb_lift_unescape_plain(uint8_t *to, const uint8_t *p,
+                                const uint8_t *end, const uint8_t *event,
+                                const uint8_t *event_end);
+uint8_t *lb_lift_unescape_sse2(uint8_t *to, const uint8_t *p,
+                               const uint8_t *end, const uint8_t *event,
+                               const uint8_t *event_end);
+uint8_t *lb_lift_unescape_avx2(uint8_t *to, const uint8_t *p,
+                               const uint8_t *end, const uint8_t *event,
+                               const uint8_t *event_end);
 
 typedef struct {
     const char *name;

@@ -185,55 +185,85 @@ lb_scan_is_digit(const uint8_t *p, const uint8_t *end)
     return p < end && (uint8_t)(*p - '0') <= 9;
 }
 
-/* A number, true, false or null at p: where it ends, or NULL. */
+/* Behind the digits at p.  Eight at once: how many a number has is nothing a
+ * branch could foresee. */
 LB_INLINE const uint8_t *
-lb_scan_bare(const uint8_t *p, const uint8_t *end, const uint8_t **at,
-             const char **error)
+lb_scan_skip_digits(const uint8_t *p, const uint8_t *end)
 {
-    const char *word;
+    while (end - p >= 8) {
+        uint64_t x, other;
 
-    if (*p == '-' || (uint8_t)(*p - '0') <= 9) {
-        if (*p == '-') {
-            p++;
+        memcpy(&x, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        x = __builtin_bswap64(x);
+#endif
+        /* A digit is 0x30 + 0..9.  What a byte carries into the next one does
+         * not matter: it is itself no digit then. */
+        x ^= LB_ONES * 0x30;
+        other = (x | (x + LB_ONES * 6)) & (LB_ONES * 0xf0);
+        if (other != 0) {
+            return p + __builtin_ctzll(other) / 8;
         }
-        if (lb_unlikely(!lb_scan_is_digit(p, end))) {
+        p += 8;
+    }
+    while (lb_scan_is_digit(p, end)) {
+        p++;
+    }
+    return p;
+}
+
+/* The number at p: where it ends, or NULL. */
+LB_INLINE const uint8_t *
+lb_scan_number(const uint8_t *p, const uint8_t *end, const uint8_t **at,
+               const char **error)
+{
+    const uint8_t *q;
+
+    p += *p == '-';
+    q = lb_scan_skip_digits(p, end);
+    if (lb_unlikely(q == p)) {
+        goto digit;
+    }
+    if (lb_unlikely(*p == '0' && q - p > 1)) {
+        *at = p;
+        *error = lb_scan_words_zero;
+        return NULL;
+    }
+
+    p = q;
+    if (p < end && *p == '.') {
+        q = lb_scan_skip_digits(++p, end);
+        if (lb_unlikely(q == p)) {
             goto digit;
         }
-        if (*p == '0') {
-            p++;
-            if (lb_unlikely(lb_scan_is_digit(p, end))) {
-                *at = p - 1;
-                *error = lb_scan_words_zero;
-                return NULL;
-            }
-        } else {
-            do {
-                p++;
-            } while (lb_scan_is_digit(p, end));
-        }
-        if (p < end && *p == '.') {
-            p++;
-            if (lb_unlikely(!lb_scan_is_digit(p, end))) {
-                goto digit;
-            }
-            do {
-                p++;
-            } while (lb_scan_is_digit(p, end));
-        }
-        if (p < end && (*p | 0x20) == 'e') {
-            p++;
-            if (p < end && (*p == '+' || *p == '-')) {
-                p++;
-            }
-            if (lb_unlikely(!lb_scan_is_digit(p, end))) {
-                goto digit;
-            }
-            do {
-                p++;
-            } while (lb_scan_is_digit(p, end));
-        }
-        return p;
+        p = q;
     }
+    if (p < end && (*p | 0x20) == 'e') {
+        p++;
+        if (p < end && (*p == '+' || *p == '-')) {
+            p++;
+        }
+        q = lb_scan_skip_digits(p, end);
+        if (lb_unlikely(q == p)) {
+            goto digit;
+        }
+        p = q;
+    }
+    return p;
+
+digit:
+    *at = p;
+    *error = p == end ? lb_scan_words_cut : lb_scan_words_digit;
+    return NULL;
+}
+
+/* true, false or null at p: where it ends, or NULL. */
+LB_INLINE const uint8_t *
+lb_scan_literal(const uint8_t *p, const uint8_t *end, const uint8_t **at,
+                const char **error)
+{
+    const char *word;
+    const uint8_t *first = p;
 
     switch (*p) {
     case 't':
@@ -251,23 +281,19 @@ lb_scan_bare(const uint8_t *p, const uint8_t *end, const uint8_t **at,
         return NULL;
     }
 
-    for (*at = p; *word; word++, p++) {
+    for (; *word; word++, p++) {
         if (lb_unlikely(p == end)) {
             *at = end;
             *error = lb_scan_words_cut;
             return NULL;
         }
         if (lb_unlikely(*p != (uint8_t)*word)) {
+            *at = first;
             *error = lb_scan_words_value;
             return NULL;
         }
     }
     return p;
-
-digit:
-    *at = p;
-    *error = p == end ? lb_scan_words_cut : lb_scan_words_digit;
-    return NULL;
 }
 
 /* Words for a p that should be the first byte of an event. */
@@ -293,7 +319,7 @@ lb_scan_words_item(const uint8_t *in, const uint8_t *end, const uint8_t *p,
 /* The first character that begins in the block at base and is not UTF-8, as a
  * bit of the mask.  The block before was checked or is ASCII, so the bytes of
  * a character that began there need no second look. */
-LB_COLD static uint64_t
+static __attribute__((noinline)) uint64_t
 lb_scan_utf8_errors(const uint8_t *in, size_t len, size_t base)
 {
     size_t i = base;

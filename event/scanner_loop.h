@@ -263,7 +263,9 @@ value:
         goto value;
 
     } else {
-        p = lb_scan_bare(p, src.end, &at, &error);
+        p = *p == '-' || (uint8_t)(*p - '0') <= 9
+                ? lb_scan_number(p, src.end, &at, &error)
+                : lb_scan_literal(p, src.end, &at, &error);
         if (lb_unlikely(p == NULL)) {
             goto bad;
         }

@@ -47,6 +47,9 @@ LB_INLINE int64_t
 lb_time_fraction(const uint8_t **p, const uint8_t *end, unsigned digits,
                  int *inexact)
 {
+    static const int64_t power[10] = {1,         10,        100,     1000,
+                                      10000,     100000,    1000000, 10000000,
+                                      100000000, 1000000000};
     const uint8_t *q = *p;
     int64_t value = 0;
 
@@ -58,11 +61,8 @@ lb_time_fraction(const uint8_t **p, const uint8_t *end, unsigned digits,
             *inexact = 1;
         }
     }
-    for (; digits > 0; digits--) {
-        value *= 10;
-    }
     *p = q;
-    return value;
+    return value * power[digits];
 }
 
 /* Seconds since 1970 by a whole number, its unit told by its magnitude. */
@@ -116,8 +116,35 @@ lb_time_epoch(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
     return q == end;
 }
 
-/* RFC 3339, or what comes close: 'T', 't' or a space; a fraction of any
- * length behind '.' or ','; Z, z, +hh:mm, +hhmm, +hh, or nothing for UTC. */
+/*
+ * Eight characters at once, the first in the lowest byte.  After the exclusive
+ * or with what they should look like, a digit is 0..9 and anything else is 0.
+ */
+LB_INLINE uint64_t
+lb_time_load(const uint8_t *p, uint64_t like)
+{
+    uint64_t x;
+
+    memcpy(&x, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap64(x);
+#endif
+    return x ^ like;
+}
+
+/* Two neighbouring digits as one number in the byte of the first. */
+LB_INLINE uint64_t
+lb_time_pairs(uint64_t x)
+{
+    return x * 10 + (x >> 8);
+}
+
+LB_INLINE int
+lb_time_byte(uint64_t x, unsigned i)
+{
+    return (int)(x >> (8 * i) & 0xff);
+}
+
 int
 lb_time_date(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
 {
@@ -125,25 +152,35 @@ lb_time_date(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
                                      31, 31, 30, 31, 30, 31};
     int year, month, day, hour, minute, second;
     int64_t seconds, fraction = 0;
+    uint64_t date, time, wrong;
 
     if (end - p < 19) {
         return 0;
     }
-    year = lb_time_digits(p, 4);
-    month = lb_time_digits(p + 5, 2);
-    day = lb_time_digits(p + 8, 2);
-    hour = lb_time_digits(p + 11, 2);
-    minute = lb_time_digits(p + 14, 2);
-    second = lb_time_digits(p + 17, 2);
 
-    if (p[4] != '-' || p[7] != '-' || p[13] != ':' || p[16] != ':' ||
+    /* "2024-05-" and "17T10:05"; the separator in the second one is looked at
+     * by itself. */
+    date = lb_time_load(p, UINT64_C(0x2d30302d30303030));
+    time = lb_time_load(p + 8, UINT64_C(0x30303a3030003030));
+    wrong = (date | (date + UINT64_C(0x0006060006060606))) &
+            UINT64_C(0xfff0f0fff0f0f0f0);
+    wrong |= (time | (time + UINT64_C(0x0606000606000606))) &
+             UINT64_C(0xf0f0fff0f000f0f0);
+    second = lb_time_digits(p + 17, 2);
+    if (wrong != 0 || second < 0 || p[16] != ':' ||
         (p[10] != 'T' && p[10] != ' ' && p[10] != 't')) {
         return 0;
     }
-    /* A digit that is none has made its number -1. */
-    if (year < 1 || month < 1 || month > 12 || day < 1 || hour < 0 ||
-        hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59 ||
-        day > days[month - 1] ||
+    date = lb_time_pairs(date);
+    time = lb_time_pairs(time & ~UINT64_C(0xff0000));
+    year = lb_time_byte(date, 0) * 100 + lb_time_byte(date, 2);
+    month = lb_time_byte(date, 5);
+    day = lb_time_byte(time, 0);
+    hour = lb_time_byte(time, 3);
+    minute = lb_time_byte(time, 6);
+
+    if (year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 ||
+        minute > 59 || second > 59 || day > days[month - 1] ||
         (month == 2 && day == 29 &&
          (year % 4 != 0 || (year % 100 == 0 && year % 400 != 0)))) {
         return 0;

@@ -121,37 +121,57 @@ lb_lift_backslashes(const uint8_t *p)
     return m;
 }
 
-/* 64 bytes are copied, whole, behind every escape: to write too much is
- * cheaper than a branch on where the next escape is. */
-uint8_t *
-lb_lift_unescape(uint8_t *o, const uint8_t *p, const uint8_t *end,
-                 const uint8_t *event_end)
+/* The first 64 of the n bytes at p, or all of them; nothing behind them is
+ * read. */
+LB_INLINE void
+lb_lift_copy_block(uint8_t *o, const uint8_t *p, size_t n)
 {
-    uint8_t last[4 * LB_BLOCK];
+    if (lb_likely(n >= LB_BLOCK)) {
+        memcpy(o, p, LB_BLOCK);
+    } else if (n >= 32) {
+        memcpy(o, p, 32);
+        memcpy(o + n - 32, p + n - 32, 32);
+    } else if (n >= 16) {
+        memcpy(o, p, 16);
+        memcpy(o + n - 16, p + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(o, p, 8);
+        memcpy(o + n - 8, p + n - 8, 8);
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            o[i] = p[i];
+        }
+    }
+}
 
+/* A block is copied, whole, behind every escape: to write too much is cheaper
+ * than a branch on where the next escape is. */
+LB_INLINE uint8_t *
+lb_lift_unescape_blocks(uint8_t *o, const uint8_t *p, const uint8_t *end,
+                        const uint8_t *event, const uint8_t *event_end)
+{
     while (p < end) {
         const uint8_t *const block = p;
         const uint8_t *stop = p + LB_BLOCK;
+        size_t left = (size_t)(event_end - p);
         uint64_t m;
 
-        if (lb_unlikely((size_t)(event_end - p) < 2 * LB_BLOCK)) {
-            /* Too near the end to read so far: go on in a copy. */
-            size_t left = (size_t)(end - p);
+        if (lb_likely(left >= LB_BLOCK)) {
+            m = lb_lift_backslashes(p);
+        } else if (lb_likely(event_end - event >= (ptrdiff_t)LB_BLOCK)) {
+            m = lb_lift_backslashes(event_end - LB_BLOCK) >> (LB_BLOCK - left);
+        } else {
+            uint8_t small[LB_BLOCK] = {0};
 
-            memcpy(last, p, left);
-            memset(last + left, 0, LB_BLOCK);
-            p = last;
-            end = last + left;
-            event_end = last + sizeof(last);
-            continue;
+            memcpy(small, p, left);
+            m = lb_lift_backslashes(small);
         }
-
-        m = lb_lift_backslashes(p);
         if (end - p < (ptrdiff_t)LB_BLOCK) {
             m &= (UINT64_C(1) << (end - p)) - 1;
             stop = end;
         }
-        memcpy(o, p, LB_BLOCK);
+
+        lb_lift_copy_block(o, p, left);
         while (m != 0) {
             const uint8_t *escape = block + __builtin_ctzll(m);
             size_t taken;
@@ -162,7 +182,7 @@ lb_lift_unescape(uint8_t *o, const uint8_t *p, const uint8_t *end,
             if (p >= stop) {
                 break;
             }
-            memcpy(o, p, LB_BLOCK);
+            lb_lift_copy_block(o, p, (size_t)(event_end - p));
             taken = (size_t)(p - block);
             m = m >> taken << taken;
         }
@@ -175,12 +195,28 @@ lb_lift_unescape(uint8_t *o, const uint8_t *p, const uint8_t *end,
     return o;
 }
 
-#else
+uint8_t *
+lb_lift_unescape_sse2(uint8_t *o, const uint8_t *p, const uint8_t *end,
+                      const uint8_t *event, const uint8_t *event_end)
+{
+    return lb_lift_unescape_blocks(o, p, end, event, event_end);
+}
+
+/* The same in wider registers. */
+LB_AVX2 uint8_t *
+lb_lift_unescape_avx2(uint8_t *o, const uint8_t *p, const uint8_t *end,
+                      const uint8_t *event, const uint8_t *event_end)
+{
+    return lb_lift_unescape_blocks(o, p, end, event, event_end);
+}
+
+#endif
 
 uint8_t *
-lb_lift_unescape(uint8_t *o, const uint8_t *p, const uint8_t *end,
-                 const uint8_t *event_end)
+lb_lift_unescape_plain(uint8_t *o, const uint8_t *p, const uint8_t *end,
+                       const uint8_t *event, const uint8_t *event_end)
 {
+    (void)event;
     (void)event_end;
     while (p < end) {
         const uint8_t *escape = memchr(p, '\\', (size_t)(end - p));
@@ -195,5 +231,3 @@ lb_lift_unescape(uint8_t *o, const uint8_t *p, const uint8_t *end,
     }
     return o;
 }
-
-#endif
