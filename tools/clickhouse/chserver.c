@@ -80,8 +80,6 @@ main(int argc, char **argv)
         return 2;
     }
 
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-
     if (hold_input(&set) != 0) {
         perror("logbroker-chserver");
         return 1;
