@@ -1,7 +1,8 @@
 /*
  * Preloaded into nginx by tests: makes writes and syncs of ring files slow or
- * fail.  $LB_FAULT_DIR/delay holds milliseconds, $LB_FAULT_DIR/fail an errno;
- * without these files nothing is changed.
+ * fail, and reads of request bodies slow.  In $LB_FAULT_DIR the files delay
+ * (both), sync_delay (fdatasync alone) and read_delay hold milliseconds, fail
+ * holds an errno; without these files nothing is changed.
  */
 
 #include <dlfcn.h>
@@ -41,14 +42,21 @@ setting(const char *name)
     return value;
 }
 
-/* 0, or -1 with errno set */
-static int
-fault(int fd)
+static void
+wait_ms(int ms)
 {
-    int ms, err;
+    struct timespec ts;
+
+    ts.tv_sec = ms / 1000;
+    ts.tv_nsec = ms % 1000 * 1000000L;
+    nanosleep(&ts, NULL);
+}
+
+static int
+is(int fd, const char *part, const char *not)
+{
     ssize_t n;
     char link[64], path[512];
-    struct timespec ts;
 
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 
@@ -59,15 +67,23 @@ fault(int fd)
 
     path[n] = '\0';
 
-    if (strstr(path, "/ring-") == NULL || strstr(path, ".new") != NULL) {
+    return strstr(path, part) != NULL && strstr(path, not) == NULL;
+}
+
+/* 0, or -1 with errno set */
+static int
+fault(int fd, const char *delay)
+{
+    int err;
+
+    if (!is(fd, "/ring-", ".new")) {
         return 0;
     }
 
-    ms = setting("delay");
-    if (ms > 0) {
-        ts.tv_sec = ms / 1000;
-        ts.tv_nsec = ms % 1000 * 1000000L;
-        nanosleep(&ts, NULL);
+    wait_ms(setting("delay"));
+
+    if (delay != NULL) {
+        wait_ms(setting(delay));
     }
 
     err = setting("fail");
@@ -88,7 +104,7 @@ pwrite(int fd, const void *buf, size_t len, off_t offset)
         next = dlsym(RTLD_NEXT, "pwrite");
     }
 
-    return fault(fd) ? -1 : next(fd, buf, len, offset);
+    return fault(fd, NULL) ? -1 : next(fd, buf, len, offset);
 }
 
 ssize_t
@@ -106,7 +122,7 @@ pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
         next = dlsym(RTLD_NEXT, "pwritev2");
     }
 
-    return fault(fd) ? -1 : next(fd, iov, n, offset, flags);
+    return fault(fd, NULL) ? -1 : next(fd, iov, n, offset, flags);
 }
 
 ssize_t
@@ -124,5 +140,27 @@ fdatasync(int fd)
         next = dlsym(RTLD_NEXT, "fdatasync");
     }
 
-    return fault(fd) ? -1 : next(fd);
+    return fault(fd, "sync_delay") ? -1 : next(fd);
+}
+
+ssize_t
+pread(int fd, void *buf, size_t len, off_t offset)
+{
+    static ssize_t (*next)(int, void *, size_t, off_t);
+
+    if (next == NULL) {
+        next = dlsym(RTLD_NEXT, "pread");
+    }
+
+    if (is(fd, "/body/", "/ring-")) {
+        wait_ms(setting("read_delay"));
+    }
+
+    return next(fd, buf, len, offset);
+}
+
+ssize_t
+pread64(int fd, void *buf, size_t len, off_t offset)
+{
+    return pread(fd, buf, len, offset);
 }

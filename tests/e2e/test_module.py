@@ -283,7 +283,7 @@ def test_compressed(tmp_path):
     half = body.index(b"\n", len(body) // 2) + 1
     rest = random.Random(1).randbytes(3000)
     noise = b'{"noise":"%s"}\n' % base64.b64encode(rest)
-    with Nginx(tmp_path, http="client_max_body_size 200k;",
+    with Nginx(tmp_path, spool="size=4m", http="client_max_body_size 200k;",
                server="""location /file {
                    logbroker; client_body_buffer_size 1k; }""") as nginx:
         good = [
@@ -330,6 +330,12 @@ def test_compressed(tmp_path):
             a = nginx.post(path, gzip.compress(b"{}" + b" " * (200 * 1024 - 2)),
                            {"Content-Encoding": "gzip"}, c)
             assert a.status == 204
+            for exact in (b"{}" + b" " * (200 * 1024 - 2), b'{"n":"%s"}' % (
+                    base64.b64encode(random.Random(2).randbytes(153_594)))):
+                assert len(exact) == 200 * 1024
+                a = nginx.post(path, gzip.compress(exact) + gzip.compress(b""),
+                               {"Content-Encoding": "gzip"}, c)
+                assert a.status == 204
             a = nginx.post(path, b"", {"Content-Encoding": "gzip"}, c)
             assert a.status == 400
             a = nginx.post(path, gzip.compress(b'{"a":\n?}'),
@@ -339,7 +345,7 @@ def test_compressed(tmp_path):
             a = nginx.post("/log", "{}", {"Content-Encoding": encoding}, c)
             assert a.status == 415
             assert "Content-Encoding" in error(a)["error"]
-        assert len(spoolread.records(nginx.spool)) == 2 * len(good) + 2
+        assert len(spoolread.records(nginx.spool)) == 2 * len(good) + 6
 
 
 # Ways a body can arrive
@@ -547,12 +553,17 @@ def test_sync_off(tmp_path, faults):
         assert ring().counters["syncs"] >= 1
         c = nginx.connect()
         end = time.monotonic() + 3
-        faults.set("delay", 2)
+        faults.set("sync_delay", 500)
         n = 1
+        longest = 0
         while time.monotonic() < end:
+            start = time.monotonic()
             assert nginx.post("/log", "{}", conn=c).status == 204
+            longest = max(longest, time.monotonic() - start)
             n += 1
-        faults.clear("delay")
+            time.sleep(0.002)
+        faults.clear("sync_delay")
+        assert longest > 0.4
         assert ring().counters["syncs"] >= 2
         assert len(spoolread.records(nginx.spool)) == n
 
@@ -593,6 +604,9 @@ def test_parked(tmp_path, faults):
         assert answers == [204] * 31
         stored = [r.payload for r in spoolread.records(nginx.spool)]
         assert sorted(stored) == sorted(bodies)
+        # 42 MB in groups of at most 8 MB, but for the large one
+        assert sum(r.counters["writes"]
+                   for r in spoolread.rings(nginx.spool)) >= 5
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
@@ -937,6 +951,26 @@ def test_worker_shutdown_timeout(tmp_path, faults):
     faults.clear("delay")
     with nginx:
         assert nginx.post("/log", "{}").status == 204
+
+
+def test_shutdown_timeout_while_reading(tmp_path, faults):
+    """The request goes away while its body is read back from the file."""
+    nginx = Nginx(tmp_path, preload=faults.so, env=faults.env,
+                  main="worker_shutdown_timeout 300ms;",
+                  http="client_body_in_file_only clean;")
+    nginx.start()
+    held = nginx.connect()  # keeps the worker there for its 300 ms
+    faults.set("read_delay", 1500)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(nginx.post, "/log", '{"i":%d}' % i)
+                   for i in range(4)]
+        time.sleep(0.3)
+        nginx.stop(signal.SIGQUIT)
+        for f in futures:
+            with contextlib.suppress(Exception):
+                assert f.result().status != 204
+    held.close()
+    assert spoolread.records(nginx.spool) == []
 
 
 @pytest.mark.parametrize("sync", ["always", "off"])
