@@ -21,7 +21,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-import clickhoused
+
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("LB_BUILD", ROOT / "build")).resolve()
@@ -94,6 +94,27 @@ class Process:
         self.p.wait()
 
 
+class Daemon:
+    """What of Process makes sense for a process that is not our child."""
+
+    def __init__(self, pidfile):
+        self.pidfile = pidfile
+
+    @property
+    def pid(self):
+        return int(self.pidfile.read_text())
+
+    def signal(self, sig):
+        os.kill(self.pid, sig)
+
+    def stop(self, timeout=20):
+        with contextlib.suppress(OSError, ValueError):
+            pid = self.pid
+            os.kill(pid, signal.SIGTERM)
+            wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists(),
+                     timeout, f"end of {pid}")
+
+
 def children(pid):
     try:
         text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
@@ -106,7 +127,7 @@ class Broker:
     """One broker node: nginx and flusher over one spool."""
 
     def __init__(self, directory, clickhouse_urls, *, name="broker-0",
-                 index=0, count=1, workers=2, sync="always", size="1m",
+                 index=0, count=1, workers=2, sync="always", size="16m",
                  rings=16, extra_location="", extra_http="", user=None,
                  password=None, flusher=None):
         self.dir = pathlib.Path(directory)
@@ -183,13 +204,18 @@ http {{
 
     # nginx
 
-    def start_nginx(self):
+    def start_nginx(self, daemon=False):
+        """As a daemon, nginx is not our child (a binary upgrade needs that:
+        it is ignored by a master whose parent is the one it started with)."""
         wait_for(lambda: not self.listening(), what="port to be free")
         self.nginx = Process(
             f"{self.name} nginx",
             [NGINX, "-p", str(self.dir), "-c", str(self.conf),
-             "-g", "daemon off;"],
+             "-g", f"daemon {'on' if daemon else 'off'};"],
             self.dir / "nginx.out", self.nginx_env)
+        if daemon:
+            assert self.nginx.p.wait(30) == 0
+            self.nginx = Daemon(self.dir / "nginx.pid")
         wait_for(self.ready, what=f"{self.name}: nginx ready "
                  f"(see {self.dir}/error.log)", timeout=60)
 

@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# All tests. --quick leaves the slow ones out (sanitizers in the system tests,
+# valgrind, tests marked slow). Ends with one line: N passed, N failed
+set -uo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+quick=
+case ${1-} in
+'') ;;
+--quick) quick=1 ;;
+*) echo "usage: tests/run.sh [--quick]" >&2 && exit 2 ;;
+esac
+
+passed=0
+failed=0
+failures=()
+begun=$(date +%s)
+logs=build/test-logs
+mkdir -p "$logs"
+
+step() {
+    printf '\n== [%4d s] %s\n' $(($(date +%s) - begun)) "$*"
+}
+
+# count NAME PASSED FAILED
+count() {
+    passed=$((passed + $2))
+    failed=$((failed + $3))
+    [ "$3" = 0 ] || failures+=("$1")
+    echo "$1: $2 passed, $3 failed"
+}
+
+# check NAME COMMAND...: one test
+check() {
+    local name=$1 log
+    log=$logs/$(tr -c 'a-z0-9\n' - <<<"$name").log
+    shift
+    if "$@" >"$log" 2>&1; then
+        count "$name" 1 0
+    else
+        tail -n 40 "$log"
+        count "$name" 0 1
+    fi
+}
+
+# build DIR FLAG...
+build() {
+    local dir=$1
+    shift
+    cmake -S . -B "$dir" "$@" && cmake --build "$dir" -j "$(nproc)"
+}
+
+# units DIR
+units() {
+    local log=$logs/ctest-$1.log
+    (cd "$1" && ctest -j "$(nproc)" --output-on-failure) >"$log" 2>&1 || tail -n 60 "$log"
+    # "88% tests passed, 1 tests failed out of 8"
+    count "ctest $1" $(sed -n 's/.*tests passed, \([0-9]*\) tests failed out of \([0-9]*\)/\1 \2/p' "$log" |
+        awk '{print $2 - $1, $1} END {if (!NR) print 0, 1}')
+}
+
+# system DIR PYTEST_OPTION...
+system() {
+    local dir=$1 log=$logs/pytest-$1.log status
+    shift
+    LB_BUILD=$dir /usr/bin/python3 -m pytest -q -p no:cacheprovider -rfE "$@" tests/e2e >"$log" 2>&1
+    status=$?
+    [ $status = 0 ] || tail -n 120 "$log"
+    awk -v name="pytest $dir" -v status=$status '
+        /^[0-9]+ (passed|failed|error)|^=.* (passed|failed|error)/ { line = $0 }
+        END {
+            n = split(line, word, /[ ,]+/)
+            for (i = 2; i <= n; i++) {
+                if (word[i] ~ /^passed/) p += word[i - 1]
+                if (word[i] ~ /^(failed|error)/) f += word[i - 1]
+            }
+            if (status && !f) f = 1
+            print p + 0, f + 0
+        }' "$log" >"$log.count"
+    # shellcheck disable=SC2046
+    count "pytest $dir" $(cat "$log.count")
+}
+
+valgrind_units() {
+    local test
+    for test in test_record test_ring test_recovery test_checkpoint test_model; do
+        LB_STEPS=500 valgrind -q --error-exitcode=99 --leak-check=full \
+            --errors-for-leak-kinds=definite "build/tests/unit/$test" || return 1
+    done
+}
+
+formatted() {
+    git ls-files '*.c' '*.h' | grep -v '^ngx_logbroker_module/' |
+        xargs clang-format --dry-run --Werror
+}
+
+step "packages"
+tools/install-deps.sh build broker edge quickstart test || exit 1
+tools/clickhouse/clickhouse.sh --fetch || exit 1
+
+step "builds"
+check "build release" build build
+check "build asan" build build-asan -DCMAKE_BUILD_TYPE=Debug -DLB_SANITIZE=ON
+check "build clang" build build-clang -DCMAKE_C_COMPILER=clang
+
+step "layout and scripts"
+check "clang-format" formatted
+check "shellcheck" bash -c "git ls-files '*.sh' .ci/run | xargs shellcheck -S warning"
+
+step "units"
+units build
+units build-asan
+
+step "system"
+if [ -n "$quick" ]; then
+    system build -m "not slow"
+else
+    system build
+    step "valgrind"
+    check "valgrind spool" valgrind_units
+    step "system, sanitized"
+    system build-asan -m "not release_only"
+fi
+
+step "done"
+for name in "${failures[@]-}"; do
+    [ -z "$name" ] || echo "failed: $name"
+done
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
