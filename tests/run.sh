@@ -56,6 +56,7 @@ units() {
     local log=$logs/ctest-$1.log
     (cd "$1" && ctest -j "$(nproc)" --output-on-failure) >"$log" 2>&1 || tail -n 60 "$log"
     # "88% tests passed, 1 tests failed out of 8"
+    # shellcheck disable=SC2046
     count "ctest $1" $(sed -n 's/.*tests passed, \([0-9]*\) tests failed out of \([0-9]*\)/\1 \2/p' "$log" |
         awk '{print $2 - $1, $1} END {if (!NR) print 0, 1}')
 }
