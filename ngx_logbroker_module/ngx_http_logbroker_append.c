@@ -1,9 +1,5 @@
 /*
- * From a body to a record, and from records to answers: group commit.
- *
- * A request is NEW until its body is known, then either STAGED (its record
- * lies in the pending group) or PARKED (no room there yet), for a body in a
- * file with READING in between.  Groups move on like this:
+ * From records to answers: group commit.
  *
  *     pending --- lb_writer_begin() ---> flight --- written ---> answers
  *
@@ -27,15 +23,6 @@
 #define NGX_HTTP_LOGBROKER_SLOW          60000
 
 
-static ngx_uint_t ngx_http_logbroker_has_room(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx);
-static ngx_uint_t ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx);
-static ngx_uint_t ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body, size_t *len);
-static void ngx_http_logbroker_explain(ngx_http_logbroker_ctx_t *ctx,
-    ngx_str_t *body, lb_scan_result_t *res);
-static void ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta);
 static void ngx_http_logbroker_commit_handler(ngx_event_t *ev);
 static void ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w);
 static void ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
@@ -75,187 +62,24 @@ ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w)
 }
 
 
-void
-ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t posted)
-{
-    ngx_uint_t                    reason;
-    ngx_http_logbroker_worker_t  *w;
-
-    w = ngx_http_logbroker_worker;
-
-    if (w->writer ? !ngx_queue_empty(&w->parked)
-                    || !ngx_http_logbroker_has_room(w, ctx)
-                  : ngx_http_logbroker_in_grace(w))
-    {
-        ctx->state = NGX_HTTP_LOGBROKER_PARKED;
-        ngx_queue_insert_tail(&w->parked, &ctx->queue);
-        ngx_http_logbroker_hold(w);
-        return;
-    }
-
-    reason = ngx_http_logbroker_stage(w, ctx);
-
-    if (reason) {
-        ngx_http_logbroker_refused(ctx, reason, posted);
-    }
-}
-
+/* The record of the request is staged: the request waits for its group. */
 
 void
-ngx_http_logbroker_park_first(ngx_http_logbroker_worker_t *w,
+ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx)
 {
-    ctx->state = NGX_HTTP_LOGBROKER_PARKED;
-    ngx_queue_insert_head(&w->parked, &ctx->queue);
-}
-
-
-/* Takes parked requests in again, in order, as far as there is room. */
-
-void
-ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w)
-{
-    ngx_uint_t                 reason;
-    ngx_queue_t               *q;
-    ngx_connection_t          *c;
-    ngx_http_logbroker_ctx_t  *ctx;
-
-    if (ngx_http_logbroker_in_grace(w)) {
-        return;
-    }
-
-    while (!ngx_queue_empty(&w->parked)) {
-
-        q = ngx_queue_head(&w->parked);
-        ctx = ngx_queue_data(q, ngx_http_logbroker_ctx_t, queue);
-
-        if (w->writer && !ngx_http_logbroker_has_room(w, ctx)) {
-            break;
-        }
-
-        ngx_queue_remove(q);
-        ctx->state = NGX_HTTP_LOGBROKER_NEW;
-
-        c = ctx->request->connection;
-        ngx_http_set_log_request(c->log, ctx->request);
-
-        reason = ngx_http_logbroker_stage(w, ctx);
-
-        if (reason) {
-            ngx_http_logbroker_refused(ctx, reason, 1);
-        }
-    }
-}
-
-
-/* A record larger than the limit is taken when it is alone. */
-
-static ngx_uint_t
-ngx_http_logbroker_has_room(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx)
-{
-    size_t  staged;
-
-    staged = lb_writer_staged(w->writer);
-
-    if (staged && staged + ctx->len > NGX_HTTP_LOGBROKER_STAGED_MAX) {
-        return 0;
-    }
-
-    if (ctx->job == NULL
-        && w->reading && w->reading + ctx->len > NGX_HTTP_LOGBROKER_READING_MAX
-        && ngx_http_logbroker_body_in_file(ctx->request))
-    {
-        return 0;
-    }
-
-    return 1;
-}
-
-
-/* The request becomes STAGED or READING, or a reason is returned. */
-
-static ngx_uint_t
-ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx)
-{
-    int                             rc;
-    size_t                          len;
-    lb_meta_t                       meta;
-    ngx_str_t                       body;
-    ngx_uint_t                      reason;
     ngx_http_logbroker_loc_conf_t  *llcf;
-
-    if (w->writer == NULL) {
-        return NGX_HTTP_LOGBROKER_NO_RING;
-    }
-
-    if (ctx->job == NULL && ngx_http_logbroker_body_in_file(ctx->request)) {
-        return ngx_http_logbroker_body_read(w, ctx);
-    }
-
-    reason = ngx_http_logbroker_body(w, ctx, &body);
-
-    if (reason == 0) {
-        reason = ngx_http_logbroker_scan(w, ctx, &body, &len);
-    }
-
-    ngx_http_logbroker_body_done(w, ctx);
-
-    if (reason) {
-        return reason;
-    }
-
-    meta.received_us = lb_now_us();
-    meta.stream = ctx->stream.data;
-    meta.stream_len = ctx->stream.len;
-
-    ngx_http_logbroker_client(ctx->request->connection, &meta);
-
-    rc = lb_writer_append(w->writer, &meta, len, ctx->events);
-
-    switch (rc) {
-
-    case 0:
-        break;
-
-    case LB_EFULL:
-
-        if (ngx_time() - w->full_logged >= 60) {
-            w->full_logged = ngx_time();
-            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                          "logbroker: ring %uD is full, requests are "
-                          "answered with 503: is the flusher running, does "
-                          "ClickHouse take its batches?",
-                          lb_writer_slot(w->writer));
-        }
-
-        return NGX_HTTP_LOGBROKER_FULL;
-
-    case LB_ETOOBIG:
-        ngx_str_set(&ctx->error, "the body is larger than the whole ring");
-        return NGX_HTTP_LOGBROKER_BODY_TOO_BIG;
-
-    case -ENOMEM:
-        return NGX_HTTP_LOGBROKER_NO_MEMORY;
-
-    default:
-        return NGX_HTTP_LOGBROKER_WRITE_FAILED;
-    }
 
     llcf = ngx_http_get_module_loc_conf(ctx->request,
                                         ngx_http_logbroker_module);
 
-    ctx->bytes = len;
-    ctx->slot = lb_writer_slot(w->writer);
-    ctx->has_slot = 1;
     ctx->state = NGX_HTTP_LOGBROKER_STAGED;
 
     ngx_queue_insert_tail(&w->pending.waiters, &ctx->queue);
 
     w->pending.requests++;
     w->pending.events += ctx->events;
-    w->pending.bytes += len;
+    w->pending.bytes += ctx->bytes;
     w->pending.sync |= llcf->sync;
 
     ngx_http_logbroker_hold(w);
@@ -264,154 +88,6 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
 
     if (w->io == NGX_HTTP_LOGBROKER_IO_IDLE && !w->commit.posted) {
         ngx_post_event(&w->commit, &ngx_posted_events);
-    }
-
-    return 0;
-}
-
-
-/* The scanner writes straight into the memory the group is written from. */
-
-static ngx_uint_t
-ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body, size_t *len)
-{
-    u_char                         *p;
-    size_t                          cap, max;
-    lb_scan_result_t                res;
-    lb_scan_status_t                rc;
-    ngx_http_logbroker_loc_conf_t  *llcf;
-
-    if (body->len == 0) {
-        return NGX_HTTP_LOGBROKER_EMPTY;
-    }
-
-    if (body->len > NGX_MAX_INT32_VALUE) {
-        return NGX_HTTP_LOGBROKER_BODY_TOO_BIG;
-    }
-
-    llcf = ngx_http_get_module_loc_conf(ctx->request,
-                                        ngx_http_logbroker_module);
-
-    max = ctx->text ? lb_scan_text_out_max(body->len)
-                    : lb_scan_json_out_max(body->len);
-
-    cap = ngx_min(body->len + body->len / 8 + 64, max);
-
-    for ( ;; ) {
-        p = lb_writer_stage(w->writer, ctx->stream.len, cap);
-        if (p == NULL) {
-            return NGX_HTTP_LOGBROKER_NO_MEMORY;
-        }
-
-        rc = ctx->text ? lb_scan_text(body->data, body->len, p, cap,
-                                      llcf->max_event, &res)
-                       : lb_scan_json(body->data, body->len, p, cap,
-                                      llcf->max_event, &res);
-
-        if (rc != LB_SCAN_NOSPACE || cap == max) {
-            break;
-        }
-
-        cap = cap < max / 2 ? cap * 2 : max;
-    }
-
-    switch (rc) {
-
-    case LB_SCAN_OK:
-
-        if (res.out_len > NGX_MAX_UINT32_VALUE) {
-            return NGX_HTTP_LOGBROKER_BODY_TOO_BIG;
-        }
-
-        ctx->events = res.events;
-        *len = res.out_len;
-        return 0;
-
-    case LB_SCAN_EMPTY:
-        return NGX_HTTP_LOGBROKER_EMPTY;
-
-    case LB_SCAN_TOOBIG:
-        ngx_http_logbroker_explain(ctx, body, &res);
-        return NGX_HTTP_LOGBROKER_EVENT_TOO_BIG;
-
-    case LB_SCAN_NOSPACE:
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "logbroker: %uz bytes are not enough for a body of %uz",
-                      max, body->len);
-        return NGX_HTTP_LOGBROKER_NO_MEMORY;
-
-    default: /* LB_SCAN_BAD */
-        ngx_http_logbroker_explain(ctx, body, &res);
-        return NGX_HTTP_LOGBROKER_MALFORMED;
-    }
-}
-
-
-static void
-ngx_http_logbroker_explain(ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body,
-    lb_scan_result_t *res)
-{
-    char         text[512];
-    const char  *words;
-
-    ctx->row = res->row;
-    ctx->column = res->column;
-
-    words = res->error;
-
-    if (!ctx->text) {
-        words = lb_scan_explain(body->data, body->len, res, text,
-                                sizeof(text));
-    }
-
-    ctx->error.len = ngx_strlen(words);
-    ctx->error.data = ngx_pnalloc(ctx->request->pool, ctx->error.len);
-
-    if (ctx->error.data == NULL) {
-        ctx->error.len = 0;
-        return;
-    }
-
-    ngx_memcpy(ctx->error.data, words, ctx->error.len);
-}
-
-
-static void
-ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta)
-{
-    struct sockaddr_in   *sin;
-#if (NGX_HAVE_INET6)
-    struct sockaddr_in6  *sin6;
-#endif
-
-    meta->client = NULL;
-    meta->client_len = 0;
-
-    switch (c->sockaddr->sa_family) {
-
-    case AF_INET:
-        sin = (struct sockaddr_in *) c->sockaddr;
-        meta->client = (u_char *) &sin->sin_addr;
-        meta->client_len = 4;
-        break;
-
-#if (NGX_HAVE_INET6)
-    case AF_INET6:
-        sin6 = (struct sockaddr_in6 *) c->sockaddr;
-        meta->client = (u_char *) &sin6->sin6_addr;
-        meta->client_len = 16;
-
-        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
-            meta->client += 12;
-            meta->client_len = 4;
-        }
-
-        break;
-#endif
-
-    default: /* a unix socket has no address */
-        break;
     }
 }
 

@@ -1,10 +1,12 @@
 /*
  * The logbroker module: takes log events over HTTP and keeps them in a ring.
  *
- *   handler.c   method, media type, body, answers
+ *   handler.c   the request and its answer
+ *   accept.c    media type, encoding and stream: what is taken
  *   body.c      the body as one piece of memory
  *   decode.c    gzip and zstd
- *   append.c    waiters and group commit
+ *   stage.c     from the body to a record, parking
+ *   append.c    group commit and the requests that wait for it
  *   worker.c    the worker's ring: claim, create, sync, give back
  *   status.c    counters, variables, status
  */
@@ -303,6 +305,12 @@ void ngx_http_logbroker_accepted(ngx_http_logbroker_ctx_t *ctx);
 void ngx_http_logbroker_refused(ngx_http_logbroker_ctx_t *ctx,
     ngx_uint_t reason, ngx_uint_t posted);
 
+/* accept.c: 0 or a reason */
+
+ngx_uint_t ngx_http_logbroker_content_type(ngx_http_logbroker_ctx_t *ctx);
+ngx_uint_t ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx);
+ngx_uint_t ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx);
+
 /* body.c */
 
 ngx_uint_t ngx_http_logbroker_body_in_file(ngx_http_request_t *r);
@@ -315,15 +323,19 @@ void ngx_http_logbroker_body_done(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
 void ngx_http_logbroker_body_abandon(ngx_http_logbroker_ctx_t *ctx);
 
-/* append.c */
-
-void ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w);
+/* stage.c */
 
 /* Takes a request whose body was read: stages, parks or refuses it. */
 void ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx,
     ngx_uint_t posted);
 void ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_park_first(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx);
+
+/* append.c */
+
+void ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
 void ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w);

@@ -391,7 +391,8 @@ def test_sizes(tmp_path, buffer):
             assert a.status == 204, (size, a)
             sent.append(body)
         assert [r.payload for r in spoolread.records(nginx.spool)] == sent
-        used_file = "buffered to a temporary file" in nginx.error_log.read_text()
+        log = nginx.error_log.read_text()
+        used_file = "buffered to a temporary file" in log
         assert used_file == (buffer != "4m")
 
 

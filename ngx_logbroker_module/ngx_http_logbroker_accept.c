@@ -1,0 +1,383 @@
+/*
+ * What is taken: media type, encoding and stream, known before the body.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_logbroker_module.h"
+
+
+/* a media type ends with "/" to stand for all that begin with it */
+
+static ngx_str_t  ngx_http_logbroker_json_types[] = {
+    ngx_string("application/json"),
+    ngx_string("application/x-ndjson"),
+    ngx_string("application/x-www-form-urlencoded"),
+    ngx_string("text/json"),
+    ngx_string("text/x-json"),
+    ngx_string("text/ndjson"),
+    ngx_string("text/x-ndjson"),
+    ngx_string("text/jsonl"),
+    ngx_string("text/jsonlines"),
+    ngx_null_string
+};
+
+
+static ngx_str_t  ngx_http_logbroker_foreign_types[] = {
+    ngx_string("text/"),
+    ngx_string("image/"),
+    ngx_string("audio/"),
+    ngx_string("video/"),
+    ngx_string("font/"),
+    ngx_string("model/"),
+    ngx_string("message/"),
+    ngx_string("multipart/"),
+    ngx_string("application/avro"),
+    ngx_string("application/bson"),
+    ngx_string("application/cbor"),
+    ngx_string("application/csv"),
+    ngx_string("application/gzip"),
+    ngx_string("application/grpc"),
+    ngx_string("application/java-archive"),
+    ngx_string("application/javascript"),
+    ngx_string("application/msgpack"),
+    ngx_string("application/pdf"),
+    ngx_string("application/protobuf"),
+    ngx_string("application/toml"),
+    ngx_string("application/vnd.apache.parquet"),
+    ngx_string("application/vnd.google.protobuf"),
+    ngx_string("application/vnd.msgpack"),
+    ngx_string("application/wasm"),
+    ngx_string("application/x-avro"),
+    ngx_string("application/x-gzip"),
+    ngx_string("application/x-msgpack"),
+    ngx_string("application/x-protobuf"),
+    ngx_string("application/x-tar"),
+    ngx_string("application/x-thrift"),
+    ngx_string("application/x-yaml"),
+    ngx_string("application/x-zip-compressed"),
+    ngx_string("application/xml"),
+    ngx_string("application/yaml"),
+    ngx_string("application/zip"),
+    ngx_string("application/zstd"),
+    ngx_null_string
+};
+
+
+static ngx_str_t  ngx_http_logbroker_foreign_suffixes[] = {
+    ngx_string("+xml"),
+    ngx_string("+cbor"),
+    ngx_string("+protobuf"),
+    ngx_string("+msgpack"),
+    ngx_string("+yaml"),
+    ngx_string("+zip"),
+    ngx_string("+gzip"),
+    ngx_string("+proto"),
+    ngx_null_string
+};
+
+
+static ngx_uint_t ngx_http_logbroker_charset(u_char *p, u_char *last);
+
+
+/*
+ * JSON is what comes out of curl -d, of log shippers with their own idea of
+ * a media type, and of clients that send none: it is taken unless the type
+ * clearly says something else.
+ */
+
+ngx_uint_t
+ngx_http_logbroker_content_type(ngx_http_logbroker_ctx_t *ctx)
+{
+    u_char              *p, *last, *params;
+    size_t               len;
+    ngx_str_t           *t;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (r->headers_in.content_type == NULL) {
+        return 0;
+    }
+
+    p = r->headers_in.content_type->value.data;
+    last = p + r->headers_in.content_type->value.len;
+
+    params = ngx_strlchr(p, last, ';');
+
+    if (params == NULL) {
+        params = last;
+    }
+
+    while (p < params && (*p == ' ' || *p == '\t')) {
+        p++;
+    }
+
+    len = params - p;
+
+    while (len && (p[len - 1] == ' ' || p[len - 1] == '\t')) {
+        len--;
+    }
+
+    if (params < last && ngx_http_logbroker_charset(params, last)) {
+        return NGX_HTTP_LOGBROKER_TYPE;
+    }
+
+    if (len == 10 && ngx_strncasecmp(p, (u_char *) "text/plain", 10) == 0) {
+        ctx->text = 1;
+        return 0;
+    }
+
+    for (t = ngx_http_logbroker_json_types; t->len; t++) {
+        if (len == t->len && ngx_strncasecmp(p, t->data, len) == 0) {
+            return 0;
+        }
+    }
+
+    for (t = ngx_http_logbroker_foreign_suffixes; t->len; t++) {
+        if (len > t->len
+            && ngx_strncasecmp(p + len - t->len, t->data, t->len) == 0)
+        {
+            return NGX_HTTP_LOGBROKER_TYPE;
+        }
+    }
+
+    for (t = ngx_http_logbroker_foreign_types; t->len; t++) {
+
+        if (len < t->len || ngx_strncasecmp(p, t->data, t->len) != 0) {
+            continue;
+        }
+
+        if (len == t->len || t->data[t->len - 1] == '/') {
+            return NGX_HTTP_LOGBROKER_TYPE;
+        }
+    }
+
+    return 0;
+}
+
+
+/* The parameters of a media type: is there a charset that is not UTF-8? */
+
+static ngx_uint_t
+ngx_http_logbroker_charset(u_char *p, u_char *last)
+{
+    size_t       len;
+    u_char      *value;
+    ngx_uint_t   i;
+
+    static ngx_str_t  known[] = {
+        ngx_string("utf-8"),
+        ngx_string("utf8"),
+        ngx_string("us-ascii"),
+        ngx_string("ascii")
+    };
+
+    while (p < last) {
+
+        /* p is at ";" */
+
+        do {
+            p++;
+        } while (p < last && (*p == ' ' || *p == '\t'));
+
+        value = p;
+
+        while (p < last && *p != ';') {
+            p++;
+        }
+
+        len = p - value;
+
+        if (len < 8
+            || ngx_strncasecmp(value, (u_char *) "charset=", 8) != 0)
+        {
+            continue;
+        }
+
+        value += 8;
+        len -= 8;
+
+        while (len && (value[len - 1] == ' ' || value[len - 1] == '\t')) {
+            len--;
+        }
+
+        if (len >= 2 && value[0] == '"' && value[len - 1] == '"') {
+            value++;
+            len -= 2;
+        }
+
+        for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+            if (len == known[i].len
+                && ngx_strncasecmp(value, known[i].data, len) == 0)
+            {
+                break;
+            }
+        }
+
+        if (i == sizeof(known) / sizeof(known[0])) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx)
+{
+    u_char           *p, *last, *start;
+    size_t            len;
+    ngx_uint_t        i, encoding;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &ctx->request->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len != sizeof("Content-Encoding") - 1
+            || ngx_strncmp(h[i].lowcase_key, "content-encoding", 16) != 0)
+        {
+            continue;
+        }
+
+        p = h[i].value.data;
+        last = p + h[i].value.len;
+
+        while (p < last) {
+
+            while (p < last && (*p == ' ' || *p == '\t' || *p == ',')) {
+                p++;
+            }
+
+            start = p;
+
+            while (p < last && *p != ' ' && *p != '\t' && *p != ',') {
+                p++;
+            }
+
+            len = p - start;
+
+            if (len == 0
+                || (len == 8
+                    && ngx_strncasecmp(start, (u_char *) "identity", 8) == 0))
+            {
+                continue;
+            }
+
+            if ((len == 4
+                 && ngx_strncasecmp(start, (u_char *) "gzip", 4) == 0)
+                || (len == 6
+                    && ngx_strncasecmp(start, (u_char *) "x-gzip", 6) == 0))
+            {
+                encoding = NGX_HTTP_LOGBROKER_GZIP;
+
+            } else if (len == 4
+                       && ngx_strncasecmp(start, (u_char *) "zstd", 4) == 0)
+            {
+                encoding = NGX_HTTP_LOGBROKER_ZSTD;
+
+            } else {
+                return NGX_HTTP_LOGBROKER_ENCODING;
+            }
+
+            /* one layer only */
+
+            if (ctx->encoding) {
+                return NGX_HTTP_LOGBROKER_ENCODING;
+            }
+
+            ctx->encoding = encoding;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
+{
+    u_char                          c;
+    size_t                          i;
+    ngx_http_request_t             *r;
+    ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    r = ctx->request;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
+
+    if (llcf->stream) {
+
+        if (ngx_http_complex_value(r, llcf->stream, &ctx->stream) != NGX_OK) {
+            return NGX_HTTP_LOGBROKER_NO_MEMORY;
+        }
+
+    } else {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+        /* what follows a prefix location's name */
+
+        if (!clcf->named
+#if (NGX_PCRE)
+            && clcf->regex == NULL
+#endif
+            && r->uri.len > clcf->name.len)
+        {
+            ctx->stream.data = r->uri.data + clcf->name.len;
+            ctx->stream.len = r->uri.len - clcf->name.len;
+
+            if (clcf->name.len && clcf->name.data[clcf->name.len - 1] != '/') {
+
+                if (ctx->stream.data[0] != '/') {
+                    return NGX_HTTP_LOGBROKER_STREAM;
+                }
+
+                ctx->stream.data++;
+                ctx->stream.len--;
+            }
+        }
+    }
+
+    if (ctx->stream.len == 0) {
+        ngx_str_set(&ctx->stream, "default");
+        return 0;
+    }
+
+    if (ctx->stream.len > LB_STREAM_MAX) {
+        ctx->stream.len = 0;
+        return NGX_HTTP_LOGBROKER_STREAM;
+    }
+
+    for (i = 0; i < ctx->stream.len; i++) {
+        c = ctx->stream.data[i];
+
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+            || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-')
+        {
+            continue;
+        }
+
+        ctx->stream.len = 0;
+        return NGX_HTTP_LOGBROKER_STREAM;
+    }
+
+    return 0;
+}
