@@ -12,17 +12,13 @@
 #include "lb_ring_private.h"
 
 int
-lb_recover(int fd, const lb_identity_t *id, uint64_t position, uint64_t seq,
-           uint32_t epoch, uint64_t limit, lb_recovered_t *found)
+lb_recover(int fd, const lb_identity_t *id, uint64_t limit,
+           lb_recovered_t *found)
 {
     int rc;
     lb_view_t view;
+    uint64_t position = found->end;
     lb_record_t record;
-
-    found->end = position;
-    found->seq = seq;
-    found->epoch = epoch;
-    found->events = 0;
 
     rc = lb_view_init(&view, fd, id);
     if (rc != 0) {
@@ -36,12 +32,21 @@ lb_recover(int fd, const lb_identity_t *id, uint64_t position, uint64_t seq,
             break;
         }
 
-        if (record.first_seq != found->seq || record.epoch < found->epoch) {
+        if (record.epoch < found->epoch) {
             break;
         }
 
+        if (record.first_seq != found->seq) {
+            /* Only where the walk starts: the checkpoint names a record by
+             * a seq inside it. */
+            if (found->end != position || record.first_seq > found->seq ||
+                record.first_seq + record.events <= found->seq) {
+                break;
+            }
+        }
+
         found->end = record.next;
-        found->seq += record.events;
+        found->seq = record.first_seq + record.events;
         found->epoch = record.epoch;
         found->events += record.events;
     }

@@ -169,9 +169,10 @@ typedef struct {
     uint64_t events; /* found by this scan */
 } lb_recovered_t;
 
-/* Walks valid records from position/seq on, but never past limit. */
-int lb_recover(int fd, const lb_identity_t *id, uint64_t position, uint64_t seq,
-               uint32_t epoch, uint64_t limit, lb_recovered_t *found);
+/* Walks valid records from found's end and seq on, but never past limit, and
+ * moves found along. */
+int lb_recover(int fd, const lb_identity_t *id, uint64_t limit,
+               lb_recovered_t *found);
 
 /* lb_spool.c */
 

@@ -102,6 +102,15 @@ load_acked(lb_writer_t *w)
     return w->acked;
 }
 
+/* Nothing behind the commit cell of a poisoned ring is believed. */
+static int
+scan(lb_writer_t *w, lb_recovered_t *found)
+{
+    return w->cell.flags & LB_CELL_POISONED
+               ? 0
+               : lb_recover(w->fd, &w->id, w->acked + w->id.capacity, found);
+}
+
 /* Where to go on: behind everything that is valid, acked or in a batch. */
 static int
 resume(lb_spool_t *spool, lb_writer_t *w, lb_error_t *err)
@@ -135,28 +144,38 @@ resume(lb_spool_t *spool, lb_writer_t *w, lb_error_t *err)
     found.epoch = w->cell.epoch;
     found.events = 0;
 
-    if (!(w->cell.flags & LB_CELL_POISONED)) {
-        rc = lb_recover(w->fd, &w->id, w->cell.committed, w->cell.next_seq,
-                        w->cell.epoch, w->acked + w->id.capacity, &found);
-        if (rc != 0) {
-            free(st);
-            return lb_fail(err, rc, "cannot read ring %u of spool \"%s\": %s",
-                           w->id.slot, spool->path, strerror(-rc));
-        }
+    /*
+     * Three places to start from, each further on than the last valid record
+     * before it. The commit cell may be so old, after a power cut, that what
+     * it points at has been overwritten a lap later: the acked position is
+     * then the first that is known. And where the batch in flight can no longer
+     * be read, its positions and seqs are taken all the same.
+     */
+
+    rc = scan(w, &found);
+
+    if (rc == 0 && r != NULL && r->acked > found.end) {
+        found.end = r->acked;
+        found.seq = r->acked_seq;
+        rc = scan(w, &found);
     }
 
-    /* The batch in flight may reach beyond what is still readable: its
-     * positions and seqs are taken all the same. */
+    if (rc == 0 && r != NULL && r->end > found.end) {
+        found.end = r->end;
+        found.seq = r->end_seq;
+        rc = scan(w, &found);
+    }
 
+    if (rc != 0) {
+        free(st);
+        return lb_fail(err, rc, "cannot read ring %u of spool \"%s\": %s",
+                       w->id.slot, spool->path, strerror(-rc));
+    }
+
+    /* a batch may end inside a record */
     seq = found.seq;
-
-    if (r != NULL) {
-        if (r->end > found.end) {
-            found.end = r->end;
-        }
-        if (r->end_seq > seq) {
-            seq = r->end_seq;
-        }
+    if (r != NULL && r->end_seq > seq) {
+        seq = r->end_seq;
     }
 
     free(st);
