@@ -73,7 +73,7 @@ LB_LOOP(walk)(lb_walk_t *walk)
     lb_lift_block_t block = lb_lift_no_block;
     lb_member_t member;
 
-    if (end - p < 2 || p[0] != '{' || end[-1] != '}') {
+    if (end - p < 2 || p[0] != '{') {
         return 0;
     }
     p++;

@@ -24,9 +24,15 @@ lift(const char *event)
 {
     lb_fields_t f;
 
-    /* Nothing may depend on what scratch held before. */
+    /* Nothing may depend on what scratch held before, nor may anything be
+     * written beside it. */
     memset(scratch, 0xee, sizeof(scratch));
-    lb_lift((const uint8_t *)event, strlen(event), RECEIVED, scratch, &f);
+    lb_lift((const uint8_t *)event, strlen(event), RECEIVED, scratch + 64, &f);
+    for (size_t i = 0; i < 64; i++) {
+        assert_int_equal(scratch[i], 0xee);
+        assert_int_equal(scratch[64 + lb_lift_scratch(strlen(event)) + i],
+                         0xee);
+    }
     return f;
 }
 
@@ -234,6 +240,8 @@ test_strings(void **state)
         {"\\ud800\\u0041", "\xef\xbf\xbd"
                            "A"},
         {"\\ud800\\n", "\xef\xbf\xbd\n"},
+        {"\\ud800\\ue000", "\xef\xbf\xbd\xee\x80\x80"},
+        {"\\ud800\\udbff", "\xef\xbf\xbd\xef\xbf\xbd"},
         {"\\uffff\\ufffd", "\xef\xbf\xbf\xef\xbf\xbd"},
         {"\\\\u0041", "\\u0041"},
         {"\xd0\xbf\\n\xd1\x80", "\xd0\xbf\n\xd1\x80"},
@@ -354,6 +362,7 @@ static const instant_t instants[] = {
     {"9223286400000000000", 0, -1},
     {"9999999999999999999", 0, -1},
     {"10000000000000000000", 0, -1},
+    {"20000000000000000000", 0, -1},
     {"99999999", 0, -1},
     {"0", 0, -1},
     {"0.25", 0, -1},
@@ -395,6 +404,10 @@ static const instant_t instants[] = {
     {"\"1900-02-29T10:05:03Z\"", 0, -1},
     {"\"2100-02-29T10:05:03Z\"", 0, -1},
     {"\"2024/05/17T10:05:03Z\"", 0, -1},
+    {"\"2024-05/17T10:05:03Z\"", 0, -1},
+    {"\"2024/05-17T10:05:03Z\"", 0, -1},
+    {"\"2024-05-17T10.05:03Z\"", 0, -1},
+    {"\"2024-05-17T10:05.03Z\"", 0, -1},
     {"\"2024-05-17_10:05:03Z\"", 0, -1},
     {"\"2024-05-17T10.05.03Z\"", 0, -1},
     {"\"2o24-05-17T10:05:03Z\"", 0, -1},
@@ -427,6 +440,26 @@ test_timestamps(void **state)
         }
         assert_str(f.attributes, t->stays ? event : "{}");
         assert_null(lift_oracle_event((const uint8_t *)event, strlen(event)));
+    }
+}
+
+/* No byte but the right ones at any place of a date; the oracle knows them. */
+static void
+test_date_bytes(void **state)
+{
+    (void)state;
+    for (size_t at = 0; at < 26; at++) {
+        for (unsigned c = 0x20; c < 0x7f; c++) {
+            char event[] = "{\"ts\":\"2024-05-17T10:05:03.5+01:30\"}";
+
+            if (c == '"' || c == '\\') {
+                continue;
+            }
+            event[7 + at] = (char)c;
+            if (lift_oracle_event((uint8_t *)event, strlen(event))) {
+                fail_msg("%s", event);
+            }
+        }
     }
 }
 
@@ -618,9 +651,9 @@ main(void)
         cmocka_unit_test(test_all_fields), cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_aliases),    cmocka_unit_test(test_levels),
         cmocka_unit_test(test_strings),    cmocka_unit_test(test_timestamps),
-        cmocka_unit_test(test_calendar),   cmocka_unit_test(test_received),
-        cmocka_unit_test(test_foreign),    cmocka_unit_test(test_page_end),
-        cmocka_unit_test(test_chance),
+        cmocka_unit_test(test_date_bytes), cmocka_unit_test(test_calendar),
+        cmocka_unit_test(test_received),   cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_page_end),   cmocka_unit_test(test_chance),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1205,6 +1205,18 @@ test_explain(void **state)
         }
     }
 
+    /* jansson stumbles earlier, over what the scanner takes. */
+    {
+        static const char in[] = "{\"a\":1e999,\"b\":x}";
+
+        assert_int_equal(lb_scan_json((const uint8_t *)in, strlen(in), out,
+                                      sizeof(out), BIG, &res),
+                         LB_SCAN_BAD);
+        lb_scan_explain((const uint8_t *)in, strlen(in), &res, text,
+                        sizeof(text));
+        assert_string_equal(text, res.error);
+    }
+
     /* Too far into an event to ask jansson. */
     memset(big, 'x', sizeof(big));
     memcpy(big, "{\"a\":\"", 6);
