@@ -17,38 +17,9 @@ import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
 
-
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("LB_BUILD", ROOT / "build")).resolve()
-NGINX = os.environ.get("LB_NGINX", "/usr/sbin/nginx")
-
-
-def sanitized():
-    cache = BUILD / "CMakeCache.txt"
-    return cache.exists() and "LB_SANITIZE:BOOL=ON" in cache.read_text()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def wait_for(condition, timeout=30, what="condition", every=0.02):
-    """Polls until condition() is true and returns its value."""
-    end = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {timeout} s")
-        time.sleep(every)
+from nginxd import BUILD, NGINX, free_port, sanitized, wait_for
 
 
 def find(name):
@@ -296,6 +267,45 @@ http {{
     def sanitizer_reports(self):
         return [p.read_text(errors="replace")
                 for p in self.reports.iterdir()]
+
+
+class Door:
+    """Passes TCP connections on to a server and remembers when each began:
+    the flusher makes one connection per request."""
+
+    def __init__(self, port):
+        self.starts = []
+        self.target = port
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                inner, _ = self.listener.accept()
+            except OSError:
+                return
+            self.starts.append(time.monotonic())
+            try:
+                outer = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                inner.close()
+                continue
+            for a, b in ((inner, outer), (outer, inner)):
+                threading.Thread(target=self._copy, args=(a, b),
+                                 daemon=True).start()
+
+    @staticmethod
+    def _copy(source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def close(self):
+        self.listener.close()
 
 
 class Oracle:

@@ -4,13 +4,12 @@ whatever is killed, reloaded or full."""
 import os
 import random
 import signal
-import threading
 import time
 
 import pytest
 
 import clickhoused
-from stack import Broker, Oracle, post, wait_for
+from stack import Broker, Door, Oracle, post, wait_for
 
 SEED = int(os.environ.get("LB_SEED", "20261123"))
 KILLS = int(os.environ.get("LB_KILLS", "20"))
@@ -28,7 +27,8 @@ def make_broker(tmp_path, clickhouse):
 
     def make(**kw):
         kw.setdefault("name", f"broker-{len(brokers)}")
-        b = Broker(tmp_path / kw["name"], [clickhouse.url], **kw)
+        urls = kw.pop("urls", [clickhouse.url])
+        b = Broker(tmp_path / kw["name"], urls, **kw)
         brokers.append(b)
         return b
 
@@ -189,36 +189,19 @@ def test_ring_full(clickhouse, make_broker):
 
 
 def test_two_brokers_share_one_request_per_second(clickhouse, make_broker):
-    brokers = [make_broker(index=i, count=2).start() for i in range(2)]
-    for b in brokers:
-        wait_for(lambda: b.status()["flusher"], what="figures")
-    starts = []
-    seen = [0, 0]
-    stop = threading.Event()
-
-    def watch():
-        while not stop.is_set():
-            for i, b in enumerate(brokers):
-                n = b.status()["flusher"]["requests"]
-                if n > seen[i]:
-                    starts.extend([time.monotonic()] * (n - seen[i]))
-                    seen[i] = n
-            time.sleep(0.02)
-
+    """Every request of both flushers passes one door: never two of them
+    within a second."""
+    door = Door(clickhouse.port)
+    brokers = [make_broker(index=i, count=2, urls=[door.url]).start()
+               for i in range(2)]
     with Oracle([b.port for b in brokers], seed=SEED) as oracle:
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        begin = time.monotonic()
-        time.sleep(12)  # the span that is measured
-        stop.set()
-        watcher.join()
-        span = time.monotonic() - begin
-    assert sum(seen) <= span + 2
-    gaps = [b - a for a, b in zip(starts, starts[1:])]
-    assert min(gaps) > 0.9, gaps  # seen through a poll, not exactly
-    assert min(seen) >= 2, "both brokers deliver"
+        wait_for(lambda: len(door.starts) >= 12, 60, "requests")
+    gaps = [b - a for a, b in zip(door.starts, door.starts[1:])]
+    assert min(gaps) > 0.99, gaps
     drain(*brokers)
+    assert all(b.status()["flusher"]["batches"] >= 3 for b in brokers)
     oracle.verify(clickhouse)
+    door.close()
 
 
 def test_sigterm_drains(clickhouse, make_broker):

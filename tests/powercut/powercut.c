@@ -11,7 +11,9 @@
  *     same token and the same bytes.
  *
  * ClickHouse is a model too: rows by (ring, seq), tokens it has seen. It
- * survives the cut and may have committed the request that was under way.
+ * survives the cut and may have committed the request that was under way; after
+ * the cut either its deduplication window may have passed or its answers to
+ * questions may lag behind.
  *
  *   powercut [--seed N] [--seconds N] [--steps N]
  */
@@ -33,7 +35,12 @@
 #define CAPACITY 2048
 #define EVENTS_MAX 4096
 
-enum { SYNCED = 1, UNSYNCED, SENT, SEEN };
+enum {
+    SYNCED = 1,
+    UNSYNCED,
+    SENT,
+    ANSWERED
+};
 
 static uint64_t rng;
 static int verbose;
@@ -45,7 +52,7 @@ roll(uint32_t n)
     rng ^= rng >> 7;
     rng ^= rng << 17;
 
-    return (uint32_t) (rng >> 33) % n;
+    return (uint32_t)(rng >> 33) % n;
 }
 
 /*
@@ -68,6 +75,10 @@ typedef struct {
     lb_ckpt_state_t *state;
     int chaos; /* outcomes are rolled */
     int mark;  /* requests are marked in the recording */
+
+    /* Token and question back each other up: one of them may fail. */
+    int forgets; /* the token's window has passed */
+    int lags;    /* the next questions go to a replica that is behind */
 } server_t;
 
 static server_t server;
@@ -107,8 +118,9 @@ stored(int ring, uint64_t seq)
     size_t i;
 
     for (i = 0; i < server.n; i++) {
-        n += server.request[i].committed && seq >= server.request[i].first[ring]
-             && seq < server.request[i].end[ring];
+        n += server.request[i].committed &&
+             seq >= server.request[i].first[ring] &&
+             seq < server.request[i].end[ring];
     }
 
     return n;
@@ -125,12 +137,12 @@ serve_insert(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *result)
     uint64_t seq;
     request_t *r;
 
-    (void) ctx;
+    (void)ctx;
 
     memset(result, 0, offsetof(lb_ch_result_t, answer) + 1);
 
     while ((n = insert->read(insert->arg, buf, sizeof(buf))) > 0) {
-        crc = lb_crc32c(crc, buf, (size_t) n);
+        crc = lb_crc32c(crc, buf, (size_t)n);
     }
 
     if (n < 0) {
@@ -160,12 +172,12 @@ serve_insert(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *result)
 
         r = &server.request[server.n++];
         memset(r, 0, sizeof(*r));
-        (void) snprintf(r->token, sizeof(r->token), "%s", insert->token);
+        (void)snprintf(r->token, sizeof(r->token), "%s", insert->token);
         r->crc = crc;
 
         for (k = 0; k < server.state->nrings; k++) {
-            if (server.state->rings[k].end_seq
-                > server.state->rings[k].acked_seq) {
+            if (server.state->rings[k].end_seq >
+                server.state->rings[k].acked_seq) {
                 ring = ring_index(server.state->rings[k].uuid);
                 r->first[ring] = server.state->rings[k].acked_seq;
                 r->end[ring] = server.state->rings[k].end_seq;
@@ -196,12 +208,17 @@ serve_insert(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *result)
         return;
     }
 
+    if (r->committed && server.forgets) {
+        broken("token %s was sent again without asking, its window had passed",
+               r->token);
+    }
+
     if (!r->committed) {
         for (ring = 0; ring < RINGS; ring++) {
             for (seq = r->first[ring]; seq < r->end[ring]; seq++) {
                 if (stored(ring, seq)) {
                     broken("ring %d seq %llu is delivered twice (token %s)",
-                           ring, (unsigned long long) seq, r->token);
+                           ring, (unsigned long long)seq, r->token);
                 }
             }
         }
@@ -209,6 +226,10 @@ serve_insert(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *result)
     }
 
     result->outcome = dice < 5 ? LB_CH_UNKNOWN : LB_CH_DONE;
+
+    if (server.mark && result->outcome == LB_CH_DONE) {
+        dm_mark(ANSWERED, i);
+    }
 }
 
 static void
@@ -219,8 +240,8 @@ serve_query(void *ctx, const char *sql, lb_ch_result_t *result)
     uint64_t n = 0, seq;
     const lb_ckpt_ring_t *e;
 
-    (void) ctx;
-    (void) sql;
+    (void)ctx;
+    (void)sql;
 
     memset(result, 0, offsetof(lb_ch_result_t, answer) + 1);
 
@@ -236,19 +257,28 @@ serve_query(void *ctx, const char *sql, lb_ch_result_t *result)
         }
         ring = ring_index(e->uuid);
         for (seq = e->acked_seq; seq < e->end_seq; seq++) {
-            n += (uint64_t) stored(ring, seq);
+            n += (uint64_t)stored(ring, seq);
         }
     }
 
-    (void) snprintf(result->answer, sizeof(result->answer), "%llu\t0\n",
-                    (unsigned long long) n);
+    if (server.lags > 0) {
+        server.lags--;
+        n = 0;
+    }
+
+    (void)snprintf(result->answer, sizeof(result->answer), "%llu\t0\n",
+                   (unsigned long long)n);
     result->outcome = LB_CH_DONE;
+
+    if (server.mark && n > 0) {
+        dm_mark(ANSWERED, server.n - 1);
+    }
 }
 
 static void
 serve_next_url(void *ctx)
 {
-    (void) ctx;
+    (void)ctx;
 }
 
 static const lb_transport_t transport = {NULL, serve_insert, serve_query,
@@ -292,9 +322,9 @@ node_start(node_t *n, const char *dir)
     n->state = calloc(1, sizeof(*n->state));
     assert(n->state != NULL);
 
-    if (lb_spool_open(dir, 0, &n->spool, &err) != 0
-        || lb_ckpt_open(n->spool, &n->ckpt, n->state, &err) != 0
-        || lb_dead_open(n->spool, 65536, &n->dead, &err) != 0) {
+    if (lb_spool_open(dir, 0, &n->spool, &err) != 0 ||
+        lb_ckpt_open(n->spool, &n->ckpt, n->state, &err) != 0 ||
+        lb_dead_open(n->spool, 65536, &n->dead, &err) != 0) {
         broken("%s", err.text);
     }
 
@@ -314,8 +344,8 @@ node_start(node_t *n, const char *dir)
     n->deliver.log = quiet;
     server.state = n->state;
 
-    if (lb_deliver_init(&n->deliver, &err) != 0
-        || lb_rings_ack(&n->rings, n->state, &err) != 0) {
+    if (lb_deliver_init(&n->deliver, &err) != 0 ||
+        lb_rings_ack(&n->rings, n->state, &err) != 0) {
         broken("%s", err.text);
     }
 }
@@ -327,13 +357,13 @@ node_turn(node_t *n)
 
     n->clock += 1000;
 
-    if (lb_rings_look(&n->rings, n->clock, &err) != 0
-        || lb_rings_recover_orphans(&n->rings, n->clock, &err) != 0) {
+    if (lb_rings_look(&n->rings, n->clock, &err) != 0 ||
+        lb_rings_recover_orphans(&n->rings, n->clock, &err) != 0) {
         broken("%s", err.text);
     }
 
     if (lb_deliver_wanted(&n->deliver)) {
-        (void) lb_deliver_step(&n->deliver);
+        (void)lb_deliver_step(&n->deliver);
     }
 }
 
@@ -365,22 +395,22 @@ append(lb_writer_t *w, uint64_t *next)
     char text[256];
     uint8_t *p;
     uint32_t i, events = 1 + roll(3);
-    lb_meta_t meta = {0, (const uint8_t *) "s", 1, NULL, 0};
+    lb_meta_t meta = {0, (const uint8_t *)"s", 1, NULL, 0};
 
     /* now and then the day changes */
     meta.received_us = 1700000000000000u + *next / 40 * LB_DAY_US;
 
     for (i = 0, len = 0; i < events; i++) {
-        len += snprintf(text + len, sizeof(text) - (size_t) len,
+        len += snprintf(text + len, sizeof(text) - (size_t)len,
                         "{\"n\":%llu,\"pad\":\"%.*s\"}\n",
-                        (unsigned long long) *next + i, (int) roll(30),
+                        (unsigned long long)*next + i, (int)roll(30),
                         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
     }
 
-    p = lb_writer_stage(w, 1, (size_t) len);
+    p = lb_writer_stage(w, 1, (size_t)len);
     assert(p != NULL);
-    memcpy(p, text, (size_t) len);
-    rc = lb_writer_append(w, &meta, (size_t) len, events);
+    memcpy(p, text, (size_t)len);
+    rc = lb_writer_append(w, &meta, (size_t)len, events);
 
     if (rc == 0) {
         *next += events;
@@ -404,7 +434,7 @@ record_run(const char *dir, uint32_t steps)
     }
 
     for (i = 0; i < RINGS; i++) {
-        rc = lb_writer_claim_slot(spool, (uint32_t) i, &w[i], &err);
+        rc = lb_writer_claim_slot(spool, (uint32_t)i, &w[i], &err);
         if (rc != 0) {
             broken("%s", err.text);
         }
@@ -413,7 +443,7 @@ record_run(const char *dir, uint32_t steps)
     node_start(&node, dir);
 
     while (steps-- > 0) {
-        i = (int) roll(RINGS);
+        i = (int)roll(RINGS);
 
         if (roll(3) == 0) {
             node_turn(&node);
@@ -423,7 +453,7 @@ record_run(const char *dir, uint32_t steps)
         if (roll(20) == 0) {
             rc = lb_writer_sync(w[i]);
             assert(rc == 0);
-            dm_mark(SYNCED, (uint64_t) i << 32 | next[i]);
+            dm_mark(SYNCED, (uint64_t)i << 32 | next[i]);
             continue;
         }
 
@@ -433,8 +463,17 @@ record_run(const char *dir, uint32_t steps)
             continue;
         }
 
+        if (roll(40) == 0) {
+            /* the worker dies and another one comes */
+            lb_writer_close(w[i]);
+            if (lb_writer_claim_slot(spool, (uint32_t)i, &w[i], &err) != 0) {
+                broken("%s", err.text);
+            }
+            continue;
+        }
+
         for (uint32_t k = 1 + roll(3); k > 0; k--) {
-            (void) append(w[i], &next[i]);
+            (void)append(w[i], &next[i]);
         }
 
         begun = next[i];
@@ -445,7 +484,7 @@ record_run(const char *dir, uint32_t steps)
             assert(rc == 0);
             rc = lb_writer_end(w[i]);
             assert(rc == 0);
-            dm_mark(sync ? SYNCED : UNSYNCED, (uint64_t) i << 32 | begun);
+            dm_mark(sync ? SYNCED : UNSYNCED, (uint64_t)i << 32 | begun);
         }
     }
 
@@ -462,15 +501,16 @@ record_run(const char *dir, uint32_t steps)
  * After the cut
  */
 
-static size_t sent_requests; /* that had been sent at this moment */
+static size_t sent_requests;     /* that had been sent at this moment */
+static size_t answered_requests; /* that the flusher knew to be in */
 
 static void
 seen(void *arg, int kind, uint64_t value)
 {
-    int ring = (int) (value >> 32);
+    int ring = (int)(value >> 32);
     uint64_t seq = value & 0xffffffffu;
 
-    (void) arg;
+    (void)arg;
 
     switch (kind) {
     case SYNCED:
@@ -482,11 +522,11 @@ seen(void *arg, int kind, uint64_t value)
         break;
     case SENT:
         if (value + 1 > sent_requests) {
-            sent_requests = (size_t) value + 1;
+            sent_requests = (size_t)value + 1;
         }
         break;
     default:
-        break;
+        answered_requests = (size_t)value + 1;
     }
 }
 
@@ -495,6 +535,7 @@ survive(const char *dir)
 {
     int i, turns;
     node_t node;
+    uint32_t n;
     uint64_t seq;
     lb_spool_t *spool;
     lb_error_t err;
@@ -508,12 +549,14 @@ survive(const char *dir)
 
     for (i = 0; i < RINGS; i++) {
         w[i] = NULL;
-        if (roll(3) != 0
-            && lb_writer_claim_slot(spool, (uint32_t) i, &w[i], &err) != 0) {
+        if (roll(3) != 0 &&
+            lb_writer_claim_slot(spool, (uint32_t)i, &w[i], &err) != 0) {
             broken("%s", err.text);
         }
-        if (w[i] != NULL && append(w[i], &next) == 0
-            && lb_writer_begin(w[i]) == 1) {
+        for (n = roll(16); w[i] != NULL && n > 0; n--) {
+            (void)append(w[i], &next);
+        }
+        if (w[i] != NULL && lb_writer_begin(w[i]) == 1) {
             if (lb_writer_write(w[i], 1) != 0 || lb_writer_end(w[i]) != 0) {
                 broken("the first write after the cut failed");
             }
@@ -540,7 +583,7 @@ survive(const char *dir)
             if (stored(i, seq) != 1) {
                 broken("ring %d seq %llu was acknowledged with sync and is "
                        "there %d times",
-                       i, (unsigned long long) seq, stored(i, seq));
+                       i, (unsigned long long)seq, stored(i, seq));
             }
         }
         lb_writer_close(w[i]);
@@ -564,8 +607,8 @@ make_spool(const char *dir)
     }
 
     for (i = 0; i < RINGS; i++) {
-        if (lb_ring_create(spool, CAPACITY, RINGS, &err) != i
-            || lb_reader_open(spool, (uint32_t) i, 0, &reader, &err) != 0) {
+        if (lb_ring_create(spool, CAPACITY, RINGS, &err) != i ||
+            lb_reader_open(spool, (uint32_t)i, 0, &reader, &err) != 0) {
             broken("%s", err.text);
         }
         if (lb_reader_info(reader, &info) != 0) {
@@ -588,7 +631,7 @@ run(const char *command, const char *a, const char *b)
 {
     char line[1024];
 
-    (void) snprintf(line, sizeof(line), command, a, b);
+    (void)snprintf(line, sizeof(line), command, a, b);
     if (system(line) != 0) {
         broken("%s", line);
     }
@@ -600,17 +643,19 @@ round_of(const char *base, uint32_t steps, time_t until, uint64_t *moments)
 {
     int mode, again;
     char live[512], cut[512];
-    size_t m, i;
+    size_t m;
     uint64_t states = 0;
     request_t *at_end;
     size_t n_at_end;
 
-    (void) snprintf(live, sizeof(live), "%s/live", base);
-    (void) snprintf(cut, sizeof(cut), "%s/cut", base);
+    (void)snprintf(live, sizeof(live), "%s/live", base);
+    (void)snprintf(cut, sizeof(cut), "%s/cut", base);
 
     server.n = 0;
     server.chaos = 1;
     server.mark = 1;
+    server.forgets = 0;
+    server.lags = 0;
     memset(promise, 0, sizeof(promise));
 
     make_spool(live);
@@ -629,6 +674,7 @@ round_of(const char *base, uint32_t steps, time_t until, uint64_t *moments)
     dm_rewind();
     memset(promise, 0, sizeof(promise));
     sent_requests = 0;
+    answered_requests = 0;
     server.mark = 0;
 
     for (m = 0; m < dm_moments() - 1 && time(NULL) < until; m++) {
@@ -637,20 +683,17 @@ round_of(const char *base, uint32_t steps, time_t until, uint64_t *moments)
         for (mode = 0; mode < DM_MODES; mode++) {
             for (again = 0; again < (mode < DM_PAGES ? 1 : 3); again++) {
 
-                /* The server as it was: what had been sent may have been
-                 * committed, as it was in the run; the last request may have
-                 * been committed or not. */
+                /* The server at that moment: of the last request, unless it
+                 * was answered, nobody knows. */
                 memcpy(server.request, at_end, n_at_end * sizeof(request_t));
                 server.n = sent_requests;
-                if (sent_requests > 0 && roll(2)
-                    && server.request[sent_requests - 1].committed) {
-                    for (i = 0; i < 1; i++) {
-                        server.request[sent_requests - 1].committed =
-                            promise[0].seq == UINT64_MAX ? 0 : 1;
-                    }
+                if (sent_requests > answered_requests) {
+                    server.request[sent_requests - 1].committed = (int)roll(2);
                 }
 
                 server.chaos = 0;
+                server.forgets = roll(3) == 0;
+                server.lags = server.forgets ? 0 : (int)roll(3);
                 dm_materialise(cut, mode, &rng);
                 survive(cut);
                 states++;
@@ -688,10 +731,10 @@ main(int argc, char **argv)
             seed = strtoull(optarg, NULL, 10);
             break;
         case 't':
-            seconds = (uint32_t) atoi(optarg);
+            seconds = (uint32_t)atoi(optarg);
             break;
         case 'n':
-            steps = (uint32_t) atoi(optarg);
+            steps = (uint32_t)atoi(optarg);
             break;
         case 'v':
             verbose = 1;
@@ -714,12 +757,12 @@ main(int argc, char **argv)
     until = time(NULL) + seconds;
 
     do {
-        (void) snprintf(base, sizeof(base), "%s/lb-powercut-XXXXXX", tmp);
+        (void)snprintf(base, sizeof(base), "%s/lb-powercut-XXXXXX", tmp);
         if (mkdtemp(base) == NULL) {
             broken("no temporary directory");
         }
-        rng = (seed + (uint64_t) rounds) * 0x9e3779b97f4a7c15u | 1;
-        fprintf(stderr, "seed %llu\n", (unsigned long long) seed + rounds);
+        rng = (seed + (uint64_t)rounds) * 0x9e3779b97f4a7c15u | 1;
+        fprintf(stderr, "seed %llu\n", (unsigned long long)seed + rounds);
         states += round_of(base, steps, until, &moments);
         run("rm -rf '%s'%s", base, "");
         rounds++;
@@ -727,7 +770,7 @@ main(int argc, char **argv)
 
     printf("%llu states of the disk after power cuts at %llu moments of %d "
            "runs: acknowledged events lost 0, duplicated 0\n",
-           (unsigned long long) states, (unsigned long long) moments, rounds);
+           (unsigned long long)states, (unsigned long long)moments, rounds);
 
     return 0;
 }

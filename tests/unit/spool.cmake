@@ -1,3 +1,9 @@
 foreach(name test_record test_ring test_recovery test_checkpoint test_model)
     lb_unit_test(${name} SOURCES ${name}.c LIBS lb_spool)
 endforeach()
+
+# every moment of recorded runs, see tests/powercut/powercut.c
+add_executable(powercut ${CMAKE_SOURCE_DIR}/tests/powercut/powercut.c
+               ${CMAKE_SOURCE_DIR}/tests/powercut/disk_model.c)
+target_link_libraries(powercut PRIVATE lb_flusher)
+add_test(NAME powercut COMMAND powercut --seconds 15)
