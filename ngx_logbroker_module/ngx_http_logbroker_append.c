@@ -273,6 +273,10 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
     if (now - w->lost_at > 1) {
         w->grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
         ngx_http_logbroker_claim(w);
+
+        if (w->writer == NULL) {
+            ngx_add_timer(&w->tick, NGX_HTTP_LOGBROKER_CLAIM_RETRY);
+        }
     }
 
     w->lost_at = now;

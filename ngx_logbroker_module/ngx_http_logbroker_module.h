@@ -36,9 +36,12 @@
 /* records staged while a group is in flight; beyond it, requests are parked */
 #define NGX_HTTP_LOGBROKER_STAGED_MAX    (8 * 1024 * 1024)
 
-/* how long requests are parked after a worker has started, or has lost its
- * ring, without a new one; afterwards they are refused */
+/* milliseconds for which requests are parked after a worker has started, or
+ * has lost its ring, without a new one; afterwards they are refused */
 #define NGX_HTTP_LOGBROKER_GRACE         1000
+
+/* milliseconds between two attempts at a ring while requests are parked */
+#define NGX_HTTP_LOGBROKER_CLAIM_RETRY   20
 
 /* bodies being read back from temporary files, all requests together */
 #define NGX_HTTP_LOGBROKER_READING_MAX   (32 * 1024 * 1024)

@@ -17,9 +17,6 @@
 /* seconds between two attempts at creating a ring, after a failure */
 #define NGX_HTTP_LOGBROKER_CREATE_RETRY  10
 
-/* milliseconds between two attempts at a ring while requests are parked */
-#define NGX_HTTP_LOGBROKER_CLAIM_RETRY   20
-
 /* seconds between two counts of the free rings */
 #define NGX_HTTP_LOGBROKER_SPARE_CHECK   10
 
@@ -419,5 +416,6 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     ngx_http_logbroker_unpark(w);
     ngx_http_logbroker_hold(w);
 
-    ngx_add_timer(&w->tick, 1000);
+    ngx_add_timer(&w->tick, ngx_http_logbroker_in_grace(w)
+                                ? NGX_HTTP_LOGBROKER_CLAIM_RETRY : 1000);
 }

@@ -905,6 +905,22 @@ def test_reload(tmp_path, sync):
         assert counters["events"] == len(stored)
 
 
+def test_reload_without_spare(tmp_path):
+    """The new worker's requests wait until the old one gives its ring back."""
+    with Nginx(tmp_path, spool="size=1m rings=1") as nginx:
+        with Load(nginx, clients=2) as load:
+            for _ in range(5):
+                old = nginx.workers()
+                nginx.reload(spares=False)
+                load.more(20)
+                wait_for(lambda: not any(alive(p) for p in old),
+                         what="old worker to leave")
+                wait_for(lambda: nginx.status()["worker"]["slot"] is not None,
+                         what="the ring in new hands")
+        assert load.other == []
+        load.verify()
+
+
 def test_quit_waits(tmp_path, faults):
     """A graceful exit answers what is being written first."""
     nginx = Nginx(tmp_path, preload=faults.so, env=faults.env)
