@@ -22,10 +22,12 @@ typedef struct {
 typedef struct {
     size_t base; /* its offset in the body */
     uint64_t mask;
+    uint64_t next; /* the mask of the block behind it */
 } lb_scan_block_t;
 
-/* Any offset is 64 bytes or more away from this base. */
-static const lb_scan_block_t lb_scan_no_block = {(size_t)0 - LB_BLOCK, 0};
+/* No offset is in the block of this base, or in the one behind it. */
+static const lb_scan_block_t lb_scan_no_block = {(size_t)0 - 2 * LB_BLOCK, 0,
+                                                 0};
 
 /*
  * Words.  They name what was expected, or the rule that was broken.

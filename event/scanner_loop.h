@@ -54,6 +54,23 @@ LB_LOOP(load)(const uint8_t *in, size_t len, size_t base)
     return b.special;
 }
 
+/* Makes block the one of offset off < len.  The one behind it is looked at in
+ * advance: when the end of a string in the next block surprises the processor,
+ * at least its mask is there. */
+LB_LOOP_INLINE void
+LB_LOOP(advance)(const uint8_t *in, size_t len, size_t off,
+                 lb_scan_block_t *block)
+{
+    size_t base = off & ~(size_t)(LB_BLOCK - 1);
+
+    block->mask = block->base + LB_BLOCK == base ? block->next
+                                                 : LB_LOOP(load)(in, len, base);
+    block->base = base;
+    if (lb_likely(len - base > LB_BLOCK)) {
+        block->next = LB_LOOP(load)(in, len, base + LB_BLOCK);
+    }
+}
+
 /*
  * From p, inside a string, to the closing quote.  On failure returns NULL and
  * *at, *error say where and what.
@@ -73,9 +90,7 @@ LB_LOOP(string)(const uint8_t *p, const lb_scan_input_t *src,
                 *error = lb_scan_words_cut_string;
                 return NULL;
             }
-            block->base = off & ~(size_t)(LB_BLOCK - 1);
-            block->mask = LB_LOOP(load)(src->in, (size_t)(src->end - src->in),
-                                        block->base);
+            LB_LOOP(advance)(src->in, (size_t)(src->end - src->in), off, block);
             k = off - block->base;
         }
 
@@ -394,8 +409,7 @@ LB_LOOP(lb_scan_text)(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
                 if (p == src.end) {
                     break;
                 }
-                block.base = off & ~(size_t)(LB_BLOCK - 1);
-                block.mask = LB_LOOP(load)(in, len, block.base);
+                LB_LOOP(advance)(in, len, off, &block);
                 k = off - block.base;
             }
 

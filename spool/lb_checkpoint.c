@@ -129,7 +129,7 @@ decode(const uint8_t *buf, lb_ckpt_state_t *st)
 static int
 load(int fd, lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err)
 {
-    int rc, tries, why = 0;
+    int rc = 0, tries, why = 0;
     uint8_t *buf;
     uint64_t gen[2];
 

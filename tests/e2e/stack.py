@@ -202,7 +202,8 @@ http {{
         except (OSError, http.client.HTTPException, ValueError, KeyError):
             return False
         workers = [c for c in children(self.nginx.pid)]
-        return len([r for r in rings if r["locked"]]) >= len(workers) > 0
+        return len([r for r in rings if r["locked"] and r["epoch"]]) \
+            >= len(workers) > 0
 
     def status(self):
         with urllib.request.urlopen(
