@@ -1,3 +1,5 @@
+#undef NDEBUG /* the checks are what this is for */
+
 #include "disk_model.h"
 
 #include <assert.h>
