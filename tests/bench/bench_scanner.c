@@ -80,8 +80,10 @@ make_events(const body_t *text, int style)
         "{\"time\":\"2024-05-17T10:05:03.123456Z\",\"level\":\"info\",",
         "{\"time\": \"2024-05-17T10:05:03.123456Z\", \"level\": \"info\", ",
         "{\"time\":\"2024-05-17T10:05:03.123456Z\",\"level\":\"info\",",
-        ("{\"ts\":1715940303.123456,\"level\":\"INFO\",\"http\":{\"status\":200,"
-         "\"bytes\":4711,\"path\":[\"api\",\"v1\",17],\"tls\":true},\"n\":0.25,"),
+        ("{\"ts\":1715940303.123456,\"level\":\"INFO\",\"http\":{\"status\":"
+         "200,"
+         "\"bytes\":4711,\"path\":[\"api\",\"v1\",17],\"tls\":true},\"n\":0."
+         "25,"),
     };
     uint8_t *lines = need(malloc(lb_scan_text_out_max(text->len)));
     body_t body = {NULL, 0, 0};
