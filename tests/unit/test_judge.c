@@ -1,0 +1,124 @@
+/*
+ * What an answer of ClickHouse means, and what a table is good for.
+ */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "flusher/clickhouse.h"
+#include "flusher/preflight.h"
+
+static void
+only_counted_rows_are_done(void **state)
+{
+    static const char ok[] = " {\"read_rows\":\"10\",\"written_rows\":\"20\"}";
+
+    (void)state;
+
+    assert_int_equal(lb_ch_judge(200, 0, ok, "", 10), LB_CH_DONE);
+
+    /* fewer rows than sent: a body cut on its way can be answered with 200 */
+    assert_int_equal(lb_ch_judge(200, 0, ok, "", 11), LB_CH_UNKNOWN);
+    assert_int_equal(lb_ch_judge(200, 0, NULL, "", 10), LB_CH_UNKNOWN);
+    assert_int_equal(lb_ch_judge(200, 0, "", "", 10), LB_CH_UNKNOWN);
+    assert_int_equal(lb_ch_judge(200, 0, " {}", "", 10), LB_CH_UNKNOWN);
+
+    /* an exception behind the headers of a 200, or with them */
+    assert_int_equal(lb_ch_judge(200, 0, ok, "Code: 395. DB::Exception: x", 10),
+                     LB_CH_UNKNOWN);
+    assert_int_equal(lb_ch_judge(200, 395, ok, "", 10), LB_CH_UNKNOWN);
+
+    /* a proxy in between */
+    assert_int_equal(lb_ch_judge(204, 0, ok, "", 10), LB_CH_UNKNOWN);
+    assert_int_equal(lb_ch_judge(500, 0, ok, "", 10), LB_CH_UNKNOWN);
+    assert_int_equal(lb_ch_judge(503, 0, NULL, "", 10), LB_CH_UNKNOWN);
+}
+
+static void
+codes_not_statuses_decide(void **state)
+{
+    size_t i;
+    static const int definite[] = {60, 81, 164, 192, 194, 202, 497, 516};
+    static const int doubtful[] = {159, 209, 210, 216, 241, 242,
+                                   252, 319, 349, 394, 999, 1000};
+
+    (void)state;
+
+    for (i = 0; i < sizeof(definite) / sizeof(definite[0]); i++) {
+        assert_int_equal(lb_ch_judge(500, definite[i], NULL, "", 1),
+                         LB_CH_REFUSED);
+    }
+
+    /* timeouts, an INSERT under the same id that still runs, memory, trouble
+     * of a materialized view: the rows may be in */
+    for (i = 0; i < sizeof(doubtful) / sizeof(doubtful[0]); i++) {
+        assert_int_equal(lb_ch_judge(500, doubtful[i], NULL, "", 1),
+                         LB_CH_UNKNOWN);
+    }
+}
+
+#define COLUMNS                                                                \
+    "\t,timestamp,received_at,stream,level,service,host,message,trace_id,"     \
+    "attributes,client,broker,ring,seq,"
+#define WINDOW " SETTINGS non_replicated_deduplication_window = 10000"
+
+static void
+tables(void **state)
+{
+    size_t i;
+    lb_preflight_t p;
+    static lb_ch_result_t r;
+    static const struct {
+        const char *answer;
+        const char *verdict;
+        const char *words;
+    } cases[] = {
+        {"MergeTree ORDER BY x" WINDOW COLUMNS, "yes", ""},
+        {"ReplicatedMergeTree('/p', 'r') ORDER BY x" COLUMNS, "yes", ""},
+        {"MergeTree ORDER BY x" COLUMNS, "no", "deduplication window"},
+        {"MergeTree ORDER BY x SETTINGS "
+         "non_replicated_deduplication_window = 0" COLUMNS,
+         "no", "deduplication window"},
+        {"Null" COLUMNS, "no", "MergeTree family"},
+        {"Distributed('c', 'd', 't')" COLUMNS, "no", "MergeTree family"},
+        {"", "no", "does not exist"},
+        {"MergeTree" WINDOW "\t,timestamp,message,", "no",
+         "no column received_at"},
+    };
+
+    (void)state;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        r.outcome = LB_CH_DONE;
+        (void)snprintf(r.answer, sizeof(r.answer), "%s", cases[i].answer);
+        lb_preflight_judge(&r, &p);
+        assert_string_equal(p.verdict, cases[i].verdict);
+        if (strstr(p.reason, cases[i].words) == NULL) {
+            fail_msg("%s: %s", cases[i].answer, p.reason);
+        }
+    }
+
+    r.outcome = LB_CH_REFUSED;
+    (void)snprintf(r.text, sizeof(r.text), "wrong password");
+    lb_preflight_judge(&r, &p);
+    assert_string_equal(p.verdict, "unknown");
+    assert_string_equal(p.reason, "wrong password");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_counted_rows_are_done),
+        cmocka_unit_test(codes_not_statuses_decide),
+        cmocka_unit_test(tables),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
