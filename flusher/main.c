@@ -26,6 +26,9 @@
 /* how often the rings are looked at: part of the time until an event is in */
 #define LOOK_MS 50
 
+/* requests after which the look at the table can wait no longer */
+#define PREFLIGHT_AFTER 3
+
 static volatile sig_atomic_t terminations;
 static volatile sig_atomic_t hangups;
 static volatile sig_atomic_t abort_request;
@@ -377,7 +380,10 @@ turn(flusher_t *f)
         lb_pace_start(&f->pace, now);
         lb_metrics_request(&f->metrics, now);
 
-        if (f->preflight_due) {
+        /* The first events need not wait for it. */
+        if (f->preflight_due &&
+            (!lb_deliver_wanted(&f->deliver) ||
+             f->deliver.counters.requests >= PREFLIGHT_AFTER)) {
             preflight(f);
         } else if (lb_deliver_step(&f->deliver)) {
             f->retry_at = 0;

@@ -372,11 +372,15 @@ lb_options_dump(const lb_options_t *o)
     }
 
     clickhouse =
-        json_pack("{s:o, s:s, s:s, s:s, s:I, s:I, s:s}", "urls", urls,
-                  "database", o->database, "table", o->table, "user", o->user,
-                  "connect_timeout_ms", (json_int_t)o->connect_timeout_ms,
-                  "request_timeout_ms", (json_int_t)o->request_timeout_ms,
-                  "compression", o->zstd ? "zstd" : "none");
+        json_pack("{s:o, s:s, s:s, s:I, s:I, s:s}", "urls", urls, "database",
+                  o->database, "table", o->table, "connect_timeout_ms",
+                  (json_int_t)o->connect_timeout_ms, "request_timeout_ms",
+                  (json_int_t)o->request_timeout_ms, "compression",
+                  o->zstd ? "zstd" : "none");
+
+    if (o->user[0] != '\0') {
+        json_object_set_new(clickhouse, "user", json_string(o->user));
+    }
 
     if (o->password_file != NULL) {
         json_object_set_new(clickhouse, "password_file",

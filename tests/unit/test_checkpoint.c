@@ -20,7 +20,7 @@ fill(lb_ckpt_state_t *st, uint64_t n)
     (void)snprintf(st->token, sizeof(st->token), "token-%llu",
                    (unsigned long long)n);
     (void)snprintf(st->table, sizeof(st->table), "logbroker.logs");
-    (void) snprintf(st->broker, sizeof(st->broker), "broker-0");
+    (void)snprintf(st->broker, sizeof(st->broker), "broker-0");
     st->nrings = 2;
     memset(st->rings[0].uuid, 'a', LB_UUID_LEN);
     memset(st->rings[1].uuid, 'b', LB_UUID_LEN);
