@@ -53,7 +53,7 @@ wait_ms(int ms)
 }
 
 static int
-is(int fd, const char *part, const char *not)
+is(int fd, const char *part, const char *without)
 {
     ssize_t n;
     char link[64], path[512];
@@ -67,7 +67,7 @@ is(int fd, const char *part, const char *not)
 
     path[n] = '\0';
 
-    return strstr(path, part) != NULL && strstr(path, not) == NULL;
+    return strstr(path, part) != NULL && strstr(path, without) == NULL;
 }
 
 /* 0, or -1 with errno set */
