@@ -17,6 +17,10 @@
 
 #define RECEIVED UINT64_C(1600000000123456)
 
+#define LONG_TEXT                                                              \
+    "\"a text of more than sixty-four bytes, so that it spans two blocks "     \
+    "and has \\\"quotes\\\" at its \\\"end\\\"\""
+
 static uint8_t scratch[65536];
 
 static lb_fields_t
@@ -606,8 +610,7 @@ test_chance(void **state)
         "[]",
         "{\"msg\":\"x\",\"level\":[\"}\"]}",
         "[{},\"]\",[1,2]]",
-        "\"a text of more than sixty-four bytes, so that it spans two blocks "
-        "and has \\\"quotes\\\" at its \\\"end\\\"\"",
+        LONG_TEXT,
         "-0.5e-10",
     };
     uint64_t dice = 88172645463325252u;
