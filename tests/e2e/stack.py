@@ -19,7 +19,7 @@ import threading
 import time
 import urllib.request
 
-from nginxd import BUILD, NGINX, free_port, sanitized, wait_for
+from nginxd import BUILD, NGINX, ROOT, free_port, sanitized, wait_for
 
 
 def find(name):
@@ -272,10 +272,14 @@ http {{
 
 class Door:
     """Passes TCP connections on to a server and remembers when each began:
-    the flusher makes one connection per request."""
+    the flusher makes one connection per request.  mode, looked at when a
+    connection begins: "pass"; "drop": the server gets and answers the request,
+    the answer is thrown away; "cut": the request ends after some bytes;
+    "shut": the connection is closed at once."""
 
     def __init__(self, port):
         self.starts = []
+        self.mode = "pass"
         self.target = port
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -288,22 +292,35 @@ class Door:
             except OSError:
                 return
             self.starts.append(time.monotonic())
+            mode = self.mode
+            if mode == "shut":
+                inner.close()
+                continue
             try:
                 outer = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 inner.close()
                 continue
-            for a, b in ((inner, outer), (outer, inner)):
-                threading.Thread(target=self._copy, args=(a, b),
+            for source, sink, limit in (
+                    (inner, outer, 1000 if mode == "cut" else None),
+                    (outer, inner, 0 if mode == "drop" else None)):
+                threading.Thread(target=self._copy,
+                                 args=(source, sink, limit),
                                  daemon=True).start()
 
     @staticmethod
-    def _copy(source, sink):
+    def _copy(source, sink, limit):
+        """limit: how many bytes reach the sink."""
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
+                if limit is not None:
+                    data = data[:limit]
+                    limit -= len(data)
                 sink.sendall(data)
+                if limit == 0:
+                    break
         with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
+            sink.shutdown(socket.SHUT_RDWR if limit == 0 else socket.SHUT_WR)
 
     def close(self):
         self.listener.close()

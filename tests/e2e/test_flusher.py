@@ -1,0 +1,267 @@
+"""The flusher against a real ClickHouse, with trouble in between."""
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+import clickhoused
+from stack import ROOT, Broker, Door, find, post, wait_for
+
+FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000}}
+
+
+@pytest.fixture
+def clickhouse(tmp_path):
+    with clickhoused.ClickHouse(tmp_path / "clickhouse") as ch:
+        yield ch
+
+
+@pytest.fixture
+def make_broker(tmp_path):
+    brokers = []
+
+    def make(url, **kw):
+        b = Broker(tmp_path / f"broker-{len(brokers)}", [url], workers=1,
+                   rings=2, **kw)
+        brokers.append(b)
+        return b
+
+    yield make
+    for b in brokers:
+        b.stop()
+    reports = [r for b in brokers for r in b.sanitizer_reports()]
+    assert not reports, reports[0]
+
+
+def figures(broker):
+    return broker.status()["flusher"] or {}
+
+
+def settled(broker, clickhouse, rows):
+    """Everything is delivered, once."""
+    wait_for(broker.drained, 60, "everything delivered", every=0.1)
+    assert clickhouse.query(
+        "SELECT count(), uniqExact(ring, seq) FROM logbroker.logs "
+        "FORMAT TSV") == f"{rows}\t{rows}\n"
+    assert clickhouse.query("SELECT sum(gaps), sum(duplicates) FROM "
+                            "logbroker.logbroker_audit FORMAT TSV") == "0\t0\n"
+
+
+def test_answer_lost_after_commit(clickhouse, make_broker):
+    """ClickHouse has the batch, the answer never arrives: the flusher asks
+    and does not send it again."""
+    door = Door(clickhouse.port)
+    broker = make_broker(door.url, flusher=FAST).start()
+    wait_for(lambda: figures(broker).get("requests"), what="first contact")
+    door.mode = "drop"
+    post(broker.port, '{"n":1}\n{"n":2}')
+    wait_for(lambda: figures(broker).get("unknown"), what="doubt")
+    assert clickhouse.query("SELECT count() FROM logbroker.logs") == "2\n"
+    door.mode = "pass"
+    settled(broker, clickhouse, 2)
+    f = wait_for(lambda: figures(broker)["batches"] and figures(broker),
+                 what="figures")
+    assert f["checks"] >= 1
+    assert clickhouse.query(
+        "SELECT count() FROM system.parts WHERE database = 'logbroker' "
+        "AND table = 'logs'") == "1\n"
+    door.close()
+
+
+def test_request_cut(clickhouse, make_broker):
+    """The body is cut on its way: nothing gets in, it is sent again."""
+    door = Door(clickhouse.port)
+    broker = make_broker(door.url, flusher=FAST).start()
+    wait_for(lambda: figures(broker).get("requests"), what="first contact")
+    door.mode = "cut"
+    post(broker.port, "\n".join('{"n":%d}' % i for i in range(1000)))
+    wait_for(lambda: figures(broker).get("unknown"), what="doubt")
+    assert clickhouse.query("SELECT count() FROM logbroker.logs") == "0\n"
+    door.mode = "pass"
+    settled(broker, clickhouse, 1000)
+    door.close()
+
+
+def test_next_server_takes_over(clickhouse, make_broker):
+    """Two URLs, one of them dead."""
+    broker = make_broker(
+        "http://127.0.0.1:9",
+        flusher={**FAST, "clickhouse": {
+            "urls": ["http://127.0.0.1:9", clickhouse.url]}}).start()
+    post(broker.port, "{}")
+    settled(broker, clickhouse, 1)
+
+
+def test_table_made_later(clickhouse, make_broker):
+    """Errors of the schema hold the batch; nothing is discarded."""
+    clickhouse.query("RENAME TABLE logbroker.logs TO logbroker.hidden")
+    broker = make_broker(clickhouse.url, flusher=FAST).start()
+    post(broker.port, '{"n":1}\n{"n":2}')
+    f = wait_for(lambda: figures(broker).get("last_error")
+                 and figures(broker), what="error")
+    assert "logs" in f["last_error"]["text"]
+    assert f["in_flight"]["rows"] == 2
+    clickhouse.query("RENAME TABLE logbroker.hidden TO logbroker.logs")
+    settled(broker, clickhouse, 2)
+
+
+def test_limited_user_and_sighup(clickhouse, make_broker):
+    """The shipped user is enough; a wrong password holds everything until it
+    is put right and SIGHUP is sent."""
+    broker = make_broker(clickhouse.url, user="logbroker", password="wrong",
+                         flusher=FAST).start()
+    post(broker.port, "{}")
+    f = wait_for(lambda: figures(broker).get("refused") and figures(broker),
+                 what="refusal")
+    assert "516" in f["last_error"]["text"] or "password" in \
+        f["last_error"]["text"]
+    assert "wrong" not in (broker.dir / "flusher.log").read_text()
+    (broker.dir / "password").write_text(clickhouse.password + "\n")
+    broker.flusher.signal(signal.SIGHUP)
+    settled(broker, clickhouse, 1)
+    f = wait_for(lambda: figures(broker)["exactly_once"]["verdict"] == "yes",
+                 what="a look at the table")
+
+
+def test_limited_user_may_ask(clickhouse, make_broker):
+    """The question about a batch works with the rights of that user."""
+    door = Door(clickhouse.port)
+    broker = make_broker(door.url, user="logbroker",
+                         password=clickhouse.password, flusher=FAST).start()
+    wait_for(lambda: figures(broker).get("requests"), what="first contact")
+    door.mode = "drop"
+    post(broker.port, "{}")
+    wait_for(lambda: figures(broker).get("unknown"), what="doubt")
+    door.mode = "pass"
+    settled(broker, clickhouse, 1)
+    assert "system.processes" not in (broker.dir / "flusher.log").read_text()
+    door.close()
+
+
+def test_bad_settings_are_not_taken(clickhouse, make_broker):
+    broker = make_broker(clickhouse.url).start()
+    wait_for(lambda: figures(broker), what="flusher")
+    good = broker.settings.read_text()
+    broker.settings.write_text(good.replace('"index"', '"indx"'))
+    broker.flusher.signal(signal.SIGHUP)
+    wait_for(lambda: "the old settings stay: node.indx"
+             in (broker.dir / "flusher.log").read_text(), what="words")
+    post(broker.port, "{}")
+    settled(broker, clickhouse, 1)
+
+
+def test_second_flusher_refuses(clickhouse, make_broker):
+    broker = make_broker(clickhouse.url).start()
+    wait_for(lambda: figures(broker), what="flusher")
+    r = subprocess.run(
+        [find("logbroker-flusher"), "--config", str(broker.settings)],
+        capture_output=True, text=True, timeout=30, env=broker.env)
+    assert r.returncode == 1
+    assert "another flusher serves spool" in r.stderr
+
+
+def test_check(tmp_path):
+    """--check prints the settings with their defaults; the shipped example
+    and the README's are good."""
+    flusher = find("logbroker-flusher")
+    settings = tmp_path / "flusher.json"
+    settings.write_text(json.dumps(
+        {"spool": "/s", "clickhouse": {"urls": ["http://h:8123"]}}))
+    r = subprocess.run([flusher, "--config", settings, "--check"],
+                       capture_output=True, text=True, timeout=30)
+    assert r.returncode == 0, r.stderr
+    shown = json.loads(r.stdout)
+
+    readme = (ROOT / "README.md").read_text()
+    start = readme.index("```json\n{\n  \"spool\"") + len("```json\n")
+    example = json.loads(readme[start:readme.index("```", start)])
+    secret = tmp_path / "password"
+    secret.write_text("x")
+    example["clickhouse"]["password_file"] = str(secret)
+    settings.write_text(json.dumps(example))
+    r = subprocess.run([flusher, "--config", settings, "--check"],
+                       capture_output=True, text=True, timeout=30)
+    assert r.returncode == 0, r.stderr
+    # the README says that these are the defaults
+    for key in ("batch", "backoff", "node", "dead_letters",
+                "shutdown_timeout_ms"):
+        assert example[key] == shown[key]
+    for key in ("database", "table", "connect_timeout_ms",
+                "request_timeout_ms", "compression"):
+        assert example["clickhouse"][key] == shown["clickhouse"][key]
+
+    settings.write_text('{"spool": 1}')
+    r = subprocess.run([flusher, "--config", settings, "--check"],
+                       capture_output=True, text=True, timeout=30)
+    assert r.returncode == 2
+    assert "spool: must be a string" in r.stderr
+
+
+def test_compressed(clickhouse, make_broker):
+    broker = make_broker(clickhouse.url, flusher={
+        "clickhouse": {"compression": "zstd"}}).start()
+    post(broker.port, "\n".join('{"n":%d}' % i for i in range(50000)))
+    settled(broker, clickhouse, 50000)
+
+
+@pytest.mark.slow
+@pytest.mark.release_only
+def test_backlog_in_bounded_memory(clickhouse, make_broker):
+    """Some hundred MB wait: they arrive in full batches, each of them one
+    part, and the flusher's memory does not notice."""
+    broker = make_broker(clickhouse.url, size="512m")
+    broker.start_nginx()
+    lines = (ROOT / "tests/data/access.log").read_text().splitlines()
+    clickhouse.query("SYSTEM STOP MERGES logbroker.logs")
+    rows = 0
+    for k in range(200):
+        body = "\n".join(
+            json.dumps({"level": "info", "message": line, "n": rows + i})
+            for i, line in enumerate(lines * 4))
+        assert post(broker.port, body)[0] == 204
+        rows += 4 * len(lines)
+    # and rows so small that the number of rows is the limit
+    for k in range(6):
+        assert post(broker.port, "{}" * 100000)[0] == 204
+        rows += 100000
+    broker.start_flusher()
+    settled(broker, clickhouse, rows)
+    status = (open(f"/proc/{broker.flusher.pid}/status")).read()
+    peak = int(status.split("VmHWM:")[1].split()[0])
+    assert peak < 64 * 1024, f"{peak} KiB"
+    f = wait_for(lambda: figures(broker)["delivered_events"] == rows
+                 and figures(broker), what="figures")
+    parts = clickhouse.query(
+        "SELECT count(), max(rows) FROM system.parts WHERE database = "
+        "'logbroker' AND table = 'logs' AND active FORMAT TSV").split()
+    assert int(parts[0]) == f["batches"]
+    assert int(parts[1]) == 500000
+
+
+def test_damage_is_set_aside(clickhouse, make_broker):
+    """Bits rot in a ring: what is damaged becomes a dead letter, counted; the
+    rest arrives; the audit shows the gap."""
+    broker = make_broker(clickhouse.url, size="1m")
+    broker.start_nginx()
+    for i in range(10):
+        post(broker.port, '{"message":"%d"}' % i)
+    ring = next(r for r in broker.stat()["rings"] if r["backlog_events"])
+    with open(broker.spool / f"ring-{ring['slot']:04}", "r+b") as f:
+        data = f.read(1 << 16)
+        at = data.index(b'{"message":"4"}')
+        f.seek(at)
+        f.write(b"?")
+    broker.start_flusher()
+    wait_for(broker.drained, 30, "delivery")
+    assert clickhouse.query(
+        "SELECT arrayStringConcat(arraySort(groupArray(message))) "
+        "FROM logbroker.logs") == "012356789\n"
+    assert clickhouse.query("SELECT sum(gaps) FROM logbroker.logbroker_audit"
+                            ) == "1\n"
+    f = wait_for(lambda: figures(broker).get("dead_events") == 1
+                 and figures(broker), what="figures")
+    assert f["lost_bytes"] > 0
+    assert b'?"message":"4"}' in (broker.spool / "dead").read_bytes()
+    assert "dead letters" in (broker.dir / "flusher.log").read_text()
