@@ -120,13 +120,18 @@ class Broker:
             self.nginx_env = dict(self.env)
             self.nginx_env["LD_PRELOAD"] = subprocess.check_output(
                 ["gcc", "-print-file-name=libasan.so"], text=True).strip()
-        user_line = "user root;" if os.getuid() == 0 else ""
+        lines = ["user root;"] if os.getuid() == 0 else []
+        if sanitized():
+            # a binary upgrade hands on only what is named
+            lines += [f"env {name};" for name in
+                      ("LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS")]
+        main = "\n".join(lines)
         for temp in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
             (self.dir / temp).mkdir(exist_ok=True)
         self.conf = self.dir / "nginx.conf"
         self.conf.write_text(f"""
 load_module {find("ngx_http_logbroker_module.so")};
-{user_line}
+{main}
 worker_processes {workers};
 pid {self.dir}/nginx.pid;
 error_log {self.dir}/error.log info;
