@@ -177,6 +177,7 @@ def test_check(tmp_path):
     readme = (ROOT / "README.md").read_text()
     start = readme.index("```json\n{\n  \"spool\"") + len("```json\n")
     example = json.loads(readme[start:readme.index("```", start)])
+    assert example == json.loads((ROOT / "conf/flusher.json").read_text())
     secret = tmp_path / "password"
     secret.write_text("x")
     example["clickhouse"]["password_file"] = str(secret)
