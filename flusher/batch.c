@@ -83,11 +83,11 @@ lb_batch_set_aside(lb_rings_t *rings, lb_ckpt_state_t *state, lb_dead_t *dead,
         }
 
         rc = lb_reader_sync(r->reader, &r->info);
-        if (rc != 0) {
-            return read_failed(err, rc, r->info.slot, e->acked);
-        }
 
-        rc = lb_reader_record(r->reader, e->acked, r->info.committed, 1, &rec);
+        if (rc == 0) {
+            rc = lb_reader_record(r->reader, e->acked, r->info.committed, 1,
+                                  &rec);
+        }
 
         if (rc == LB_ECORRUPT) {
             rc = set_aside(r, e, state, dead, err);
@@ -99,7 +99,7 @@ lb_batch_set_aside(lb_rings_t *rings, lb_ckpt_state_t *state, lb_dead_t *dead,
         }
 
         if (rc != 0) {
-            return read_failed(err, rc, r->info.slot, e->acked);
+            lb_rings_leave(rings, r, rc);
         }
     }
 
@@ -130,9 +130,9 @@ typedef struct {
 } budget_t;
 
 /* Takes records of one day from one ring, up to a budget; into e. */
-static int
-take(lb_flusher_ring_t *r, lb_ckpt_ring_t *e, uint64_t day, budget_t *left,
-     lb_error_t *err)
+static void
+take(lb_rings_t *rings, lb_flusher_ring_t *r, lb_ckpt_ring_t *e, uint64_t day,
+     budget_t *left)
 {
     int rc;
     uint64_t skip, events, bytes, fit;
@@ -144,20 +144,22 @@ take(lb_flusher_ring_t *r, lb_ckpt_ring_t *e, uint64_t day, budget_t *left,
 
         if (rc == LB_ECORRUPT) {
             /* set aside when it is first in line */
-            return 0;
+            return;
         }
 
         if (rc != 0) {
-            return read_failed(err, rc, r->info.slot, e->end);
+            /* what was taken so far is good */
+            lb_rings_leave(rings, r, rc);
+            return;
         }
 
         if (rec.received_us / LB_DAY_US != day) {
-            return 0;
+            return;
         }
 
         /* the batch of a ring is one range without gaps */
         if (rec.first_seq > e->end_seq && e->end_seq > e->acked_seq) {
-            return 0;
+            return;
         }
 
         /* events of this record that earlier batches had */
@@ -190,15 +192,13 @@ take(lb_flusher_ring_t *r, lb_ckpt_ring_t *e, uint64_t day, budget_t *left,
             e->end = rec.position;
             left->rows -= fit;
             left->bytes = 0;
-            return 0;
+            return;
         }
 
         e->end = rec.next;
         left->rows -= fit;
         left->bytes -= bytes < left->bytes ? bytes : left->bytes;
     }
-
-    return 0;
 }
 
 /* Rows of the batch in one ring: seqs have no gap inside a batch because a
@@ -211,7 +211,7 @@ rows_of(const lb_ckpt_ring_t *e)
 
 int
 lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
-              const lb_batch_limits_t *limits, lb_error_t *err)
+              const lb_batch_limits_t *limits)
 {
     int rc;
     uint32_t i, n = 0;
@@ -250,7 +250,8 @@ lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
         }
 
         if (rc != 0) {
-            return read_failed(err, rc, r->info.slot, e->acked);
+            lb_rings_leave(rings, r, rc);
+            continue;
         }
 
         if (rec.first_seq > e->acked_seq) {
@@ -288,10 +289,7 @@ lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
         share.bytes = (left.bytes + n - i - 1) / (n - i);
         used = share;
 
-        rc = take(&rings->ring[c[i].index], c[i].e, first_day, &used, err);
-        if (rc != 0) {
-            return rc;
-        }
+        take(rings, &rings->ring[c[i].index], c[i].e, first_day, &used);
 
         left.rows -= share.rows - used.rows;
         left.bytes -= share.bytes - used.bytes;

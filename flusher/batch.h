@@ -27,9 +27,9 @@ int lb_batch_set_aside(lb_rings_t *rings, lb_ckpt_state_t *state,
 
 /* Chooses the next batch: fills end and end_seq of state's entries, rows, day
  * and nothing else.  Everything chosen is durable and its CRCs are right.
- * Returns 1, 0 if there is nothing, or an error. */
+ * Returns 1, or 0 if there is nothing. */
 int lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
-                  const lb_batch_limits_t *limits, lb_error_t *err);
+                  const lb_batch_limits_t *limits);
 
 /* The bytes of the batch in flight, as a pure function of state and rings. */
 typedef struct lb_batch_source_s lb_batch_source_t;

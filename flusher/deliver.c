@@ -171,14 +171,7 @@ fix(lb_deliver_t *d)
     limits.max_rows = d->options->max_rows;
     limits.max_bytes = d->options->max_bytes;
 
-    rc = lb_batch_pick(d->rings, st, &limits, &err);
-
-    if (rc < 0) {
-        trouble(d, LB_LOG_ERROR, "%s", err.text);
-        return -1;
-    }
-
-    if (rc == 0) {
+    if (!lb_batch_pick(d->rings, st, &limits)) {
         return 0;
     }
 

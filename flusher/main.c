@@ -364,6 +364,13 @@ turn(flusher_t *f)
         return 1000;
     }
 
+    if (f->rings.trouble.code != 0) {
+        (void)snprintf(f->deliver.last_error, sizeof(f->deliver.last_error),
+                       "%s", f->rings.trouble.text);
+        f->deliver.last_error_us = lb_now_us();
+        log_line(LB_LOG_ERROR, "%s", f->rings.trouble.text);
+    }
+
     if (lb_deliver_wanted(&f->deliver) || f->preflight_due) {
 
         wait = lb_pace_wait(&f->pace, now, (int64_t)(lb_now_us() / 1000));

@@ -75,9 +75,11 @@ list(lb_rings_t *rings, lb_error_t *err)
         memset(r, 0, sizeof(*r));
         r->free_since = -1;
 
-        rc = lb_reader_open(rings->spool, slots[i], 1, &r->reader, err);
+        rc = lb_reader_open(rings->spool, slots[i], 1, &r->reader,
+                            &rings->trouble);
         if (rc != 0) {
-            return rc;
+            rings->trouble.code = rc;
+            continue;
         }
 
         r->info.slot = slots[i];
@@ -87,15 +89,32 @@ list(lb_rings_t *rings, lb_error_t *err)
     return 0;
 }
 
+void
+lb_rings_leave(lb_rings_t *rings, lb_flusher_ring_t *r, int rc)
+{
+    char buf[128];
+
+    (void)failed(&rings->trouble, rc,
+                 "cannot read ring %u of spool \"%.300s\": %s; its events "
+                 "wait, the other rings go on",
+                 r->info.slot, lb_spool_path(rings->spool),
+                 lb_strerror(rc, buf, sizeof(buf)));
+
+    r->broken = 1;
+    r->free_since = -1;
+    r->info.committed = 0;
+    r->info.next_seq = 0;
+}
+
 int
 lb_rings_look(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err)
 {
     int rc;
-    char buf[128];
     uint32_t i;
     lb_flusher_ring_t *r;
 
     if (rings->listed < 0 || mono_ms - rings->listed >= LIST_MS) {
+        rings->trouble.code = 0;
         rc = list(rings, err);
         if (rc != 0) {
             return rc;
@@ -107,13 +126,11 @@ lb_rings_look(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err)
         r = &rings->ring[i];
 
         rc = lb_reader_info(r->reader, &r->info);
-        if (rc != 0) {
-            return failed(err, rc, "cannot read ring %u of spool \"%s\": %s",
-                          r->info.slot, lb_spool_path(rings->spool),
-                          lb_strerror(rc, buf, sizeof(buf)));
-        }
+        r->broken = 0;
 
-        if (r->info.locked) {
+        if (rc != 0) {
+            lb_rings_leave(rings, r, rc);
+        } else if (r->info.locked) {
             r->free_since = -1;
         } else if (r->free_since < 0) {
             r->free_since = mono_ms;
@@ -157,7 +174,7 @@ lb_rings_enter(lb_rings_t *rings, lb_ckpt_state_t *state)
          * is only ever done to an empty one. */
         for (uint32_t k = 0; k < rings->n; k++) {
             r = &rings->ring[k];
-            if (r->info.slot == e->slot &&
+            if (!r->broken && r->info.slot == e->slot &&
                 memcmp(r->info.uuid, e->uuid, LB_UUID_LEN) != 0) {
                 *e = state->rings[--state->nrings];
                 changed = 1;
@@ -174,7 +191,7 @@ lb_rings_enter(lb_rings_t *rings, lb_ckpt_state_t *state)
     for (i = 0; i < rings->n; i++) {
         r = &rings->ring[i];
 
-        if (lb_ckpt_find(state, r->info.uuid) != NULL ||
+        if (r->broken || lb_ckpt_find(state, r->info.uuid) != NULL ||
             state->nrings == LB_CKPT_RINGS_MAX) {
             continue;
         }
@@ -215,7 +232,8 @@ lb_rings_recover_orphans(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err)
 
         rc = lb_reader_info(r->reader, &r->info);
         if (rc != 0) {
-            return failed(err, rc, "cannot read ring %u", r->info.slot);
+            lb_rings_leave(rings, r, rc);
+            continue;
         }
 
         r->closed_epoch = r->info.epoch;

@@ -11,6 +11,7 @@
 typedef struct {
     lb_reader_t *reader;
     lb_ring_info_t info;   /* of the last lb_rings_look */
+    int broken;            /* cannot be read now: left alone, not forgotten */
     int64_t free_since;    /* monotonic ms it was first seen unlocked, or -1 */
     uint32_t closed_epoch; /* recovered as an orphan at this epoch */
 } lb_flusher_ring_t;
@@ -20,13 +21,21 @@ typedef struct {
     lb_flusher_ring_t ring[LB_SLOTS_MAX];
     uint32_t n;
     int64_t listed; /* monotonic ms of the last listing, or -1 */
+
+    /* The last ring that could not be opened or read since the last look;
+     * code 0: none. */
+    lb_error_t trouble;
 } lb_rings_t;
+
+/* A ring cannot be read: it looks empty until the next look. */
+void lb_rings_leave(lb_rings_t *rings, lb_flusher_ring_t *r, int rc);
 
 void lb_rings_init(lb_rings_t *rings, lb_spool_t *spool);
 void lb_rings_close(lb_rings_t *rings);
 
 /* Opens new rings, forgets replaced ones, reads what they hold now.  A ring
- * that cannot be opened or read is an error: it may hold events. */
+ * that cannot be opened or read is trouble, not an error: it is left alone
+ * until it can be, the others go on. */
 int lb_rings_look(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err);
 
 /* Makes sure every ring has an entry in the state, and drops entries of rings

@@ -266,3 +266,27 @@ def test_damage_is_set_aside(clickhouse, make_broker):
     assert f["lost_bytes"] > 0
     assert b'?"message":"4"}' in (broker.spool / "dead").read_bytes()
     assert "dead letters" in (broker.dir / "flusher.log").read_text()
+
+
+def test_one_bad_ring_does_not_stop_the_others(clickhouse, make_broker):
+    """A ring whose commit cells are gone, and a file that is no ring: named in
+    the status, left alone; what is in other rings arrives."""
+    broker = make_broker(clickhouse.url, size="1m")
+    broker.start_nginx()
+    post(broker.port, '{"message":"first"}')
+    rings = wait_for(lambda: len(broker.stat()["rings"]) == 2
+                     and broker.stat()["rings"], what="a spare ring")
+    spare = next(r for r in rings if not r["locked"])
+    path = broker.spool / f"ring-{spare['slot']:04}"
+    with open(path, "r+b") as f:
+        f.seek(4096)
+        f.write(bytes(1024))
+    (broker.spool / "ring-0200").write_text("hello")
+    broker.start_flusher()
+    wait_for(lambda: clickhouse.query(
+        "SELECT count() FROM logbroker.logs") == "1\n", what="the event")
+    log = (broker.dir / "flusher.log")
+    wait_for(lambda: f"cannot read ring {spare['slot']}" in log.read_text()
+             or "is not a ring" in log.read_text(), what="words")
+    assert figures(broker)["last_error"]["text"]
+    assert (broker.spool / "ring-0200").read_text() == "hello"
