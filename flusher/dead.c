@@ -1,6 +1,5 @@
 #include "flusher/dead.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "spool/lb_bytes.h"
 #include "spool/lb_io.h"
 
 /* One letter holds at most this many raw bytes; longer damage is cut. */
@@ -21,40 +21,6 @@ struct lb_dead_s {
     uint64_t count;
     char path[4200];
 };
-
-static void
-put32(uint8_t *p, uint32_t v)
-{
-    v = htole32(v);
-    memcpy(p, &v, 4);
-}
-
-static void
-put64(uint8_t *p, uint64_t v)
-{
-    v = htole64(v);
-    memcpy(p, &v, 8);
-}
-
-static uint32_t
-get32(const uint8_t *p)
-{
-    uint32_t v;
-
-    memcpy(&v, p, 4);
-
-    return le32toh(v);
-}
-
-static uint64_t
-get64(const uint8_t *p)
-{
-    uint64_t v;
-
-    memcpy(&v, p, 8);
-
-    return le64toh(v);
-}
 
 static int
 failed(lb_dead_t *d, int rc, const char *what, lb_error_t *err)
@@ -78,11 +44,11 @@ letter_at(lb_dead_t *d, uint64_t offset, uint8_t head[LB_DEAD_FIXED])
 
     if (offset + LB_DEAD_FIXED > d->size ||
         lb_io_read(d->fd, head, LB_DEAD_FIXED, (off_t)offset) != 0 ||
-        get32(head) != LB_DEAD_LETTER || get64(head + 8) != offset) {
+        lb_get32(head) != LB_DEAD_LETTER || lb_get64(head + 8) != offset) {
         return 0;
     }
 
-    len = get32(head + 64) + (uint64_t)(head[68] | head[69] << 8);
+    len = lb_get32(head + 64) + (uint64_t)(head[68] | head[69] << 8);
     if (offset + LB_DEAD_FIXED + len > d->size) {
         return 0;
     }
@@ -98,7 +64,7 @@ letter_at(lb_dead_t *d, uint64_t offset, uint8_t head[LB_DEAD_FIXED])
     crc = lb_crc32c(crc, rest, len);
     free(rest);
 
-    return crc == get32(head + 4) ? (LB_DEAD_FIXED + len + 7) & ~7ull : 0;
+    return crc == lb_get32(head + 4) ? (LB_DEAD_FIXED + len + 7) & ~7ull : 0;
 }
 
 static int
@@ -109,10 +75,10 @@ create(lb_dead_t *d, lb_spool_t *spool, uint64_t size)
 
     memset(head, 0, sizeof(head));
     memcpy(head, LB_DEAD_MAGIC, 8);
-    put32(head + 8, LB_FORMAT_VERSION);
+    lb_put32(head + 8, LB_FORMAT_VERSION);
     memcpy(head + 16, lb_spool_uuid(spool), LB_UUID_LEN);
-    put64(head + 32, size);
-    put32(head + 12, lb_crc32c(0, head + 16, 32));
+    lb_put64(head + 32, size);
+    lb_put32(head + 12, lb_crc32c(0, head + 16, 32));
 
     /* The header comes last: a crash before leaves a file that is filled
      * again. */
@@ -168,13 +134,13 @@ lb_dead_open(lb_spool_t *spool, uint64_t size, lb_dead_t **dead,
         rc = failed(d, rc, "cannot read", err);
 
     } else if (memcmp(head, LB_DEAD_MAGIC, 8) != 0 ||
-               get32(head + 8) != LB_FORMAT_VERSION ||
-               get32(head + 12) != lb_crc32c(0, head + 16, 32) ||
+               lb_get32(head + 8) != LB_FORMAT_VERSION ||
+               lb_get32(head + 12) != lb_crc32c(0, head + 16, 32) ||
                memcmp(head + 16, lb_spool_uuid(spool), LB_UUID_LEN) != 0) {
         rc = failed(d, LB_EFOREIGN, "cannot use", err);
 
     } else {
-        d->size = get64(head + 32);
+        d->size = lb_get64(head + 32);
     }
 
     if (rc != 0) {
@@ -221,7 +187,7 @@ known(lb_dead_t *d, const uint8_t ring[LB_UUID_LEN], uint64_t position)
             break;
         }
         if (memcmp(head + 16, ring, LB_UUID_LEN) == 0 &&
-            get64(head + 32) == position) {
+            lb_get64(head + 32) == position) {
             return 1;
         }
     }
@@ -274,19 +240,19 @@ lb_dead_bitrot(lb_dead_t *d, lb_reader_t *reader, const lb_ring_info_t *info,
         memcpy(letter + LB_DEAD_FIXED + n + done, data, got);
     }
 
-    put32(letter, LB_DEAD_LETTER);
-    put64(letter + 8, d->end);
+    lb_put32(letter, LB_DEAD_LETTER);
+    lb_put64(letter + 8, d->end);
     memcpy(letter + 16, info->uuid, LB_UUID_LEN);
-    put64(letter + 32, from);
-    put64(letter + 40, first_seq);
-    put64(letter + 48, events);
-    put64(letter + 56, lb_now_us());
-    put32(letter + 64, (uint32_t)len);
+    lb_put64(letter + 32, from);
+    lb_put64(letter + 40, first_seq);
+    lb_put64(letter + 48, events);
+    lb_put64(letter + 56, lb_now_us());
+    lb_put32(letter + 64, (uint32_t)len);
     letter[68] = (uint8_t)n;
     letter[69] = (uint8_t)(n >> 8);
     letter[70] = LB_DEAD_BITROT;
     memcpy(letter + LB_DEAD_FIXED, reason, n);
-    put32(letter + 4, lb_crc32c(0, letter + 8, LB_DEAD_FIXED - 8 + n + len));
+    lb_put32(letter + 4, lb_crc32c(0, letter + 8, LB_DEAD_FIXED - 8 + n + len));
 
     rc = lb_io_write(d->fd, letter, total, (off_t)d->end, 1);
     free(letter);
