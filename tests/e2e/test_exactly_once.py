@@ -70,12 +70,13 @@ def test_arrives_within_seconds(clickhouse, make_broker):
     assert time.monotonic() - start < 10
 
 
-def test_random_kills(clickhouse, make_broker):
+@pytest.mark.parametrize("sync", ["always", "off"])
+def test_random_kills(clickhouse, make_broker, sync):
     """kill -9 of workers, whole nginx, flusher and ClickHouse in any order
     under load."""
-    rng = random.Random(SEED)
+    rng = random.Random(f"{SEED}-{sync}")
     broker = make_broker(
-        flusher={"backoff": {"min_ms": 1000, "max_ms": 2000}}).start()
+        sync=sync, flusher={"backoff": {"min_ms": 1000, "max_ms": 2000}}).start()
     print("seed", SEED)
 
     def worker():
