@@ -259,6 +259,14 @@ query "SELECT count() AS rings, sum(events) AS events, sum(gaps) AS gaps,
     sum(duplicates) AS duplicates FROM logbroker.logbroker_audit
     FORMAT PrettyCompactMonoBlock"
 
+verdicts_known() {
+    local i
+    for ((i = 1; i <= brokers; i++)); do
+        jq -e '.exactly_once.verdict != "unknown"' "$data/broker-$i/spool/flusher.json" || return 1
+    done
+}
+wait_for 30 "a look at the table by each flusher" verdicts_known
+
 requests=0
 seconds=0
 for ((i = 1; i <= brokers; i++)); do
@@ -266,7 +274,10 @@ for ((i = 1; i <= brokers; i++)); do
     requests=$((requests + $(jq .requests <<<"$figures")))
     alive=$(jq "now - .started | ceil" <<<"$figures")
     [ "$alive" -le "$seconds" ] || seconds=$alive
-    echo "Exactly once, says the flusher of broker $i: $(jq -r .exactly_once.verdict <<<"$figures")"
+    verdict=$(jq -r '.exactly_once | .verdict + if .reason != "" then ", because " + .reason else "" end' \
+        <<<"$figures")
+    echo "Exactly once, says the flusher of broker $i: $verdict"
+    [ "$verdict" = yes ] || fail "the table is not as it should be"
 done
 echo "Requests to ClickHouse: $requests in $seconds s from all brokers together (at most 1 per second)"
 

@@ -32,7 +32,7 @@ fetch() {
     exec 9>"$cache/.lock"
     flock 9
     [ -f "$library" ] || npm install --prefix "$cache" --no-save --ignore-scripts \
-        --no-audit --no-fund --loglevel=error "chdb@$version" >&2 ||
+        --no-audit --no-fund --loglevel=error "chdb@$version" >/dev/null ||
         fail "npm could not install chdb@$version"
     exec 9>&-
     [ -f "$library" ] || fail "chdb@$version has no libchdb.so for this machine"
