@@ -4,11 +4,13 @@ whatever is killed, reloaded or full."""
 import os
 import random
 import signal
+import subprocess
 import time
 
 import pytest
 
 import clickhoused
+from nginxd import ROOT
 from stack import Broker, Door, Oracle, post, wait_for
 
 SEED = int(os.environ.get("LB_SEED", "20261123"))
@@ -226,3 +228,15 @@ def test_clickhouse_down_at_start(clickhouse, make_broker):
     clickhouse.start()
     drain(broker)
     oracle.verify(clickhouse)
+
+
+@pytest.mark.slow
+@pytest.mark.release_only
+def test_fault_scenarios():
+    """Every scenario of tests/faults, briefly; run.sh runs them for longer."""
+    r = subprocess.run(
+        ["/usr/bin/python3", ROOT / "tests/faults/faults.py", "--duration",
+         os.environ.get("LB_FAULT_SECONDS", "150"), "--seed", str(SEED)],
+        text=True, capture_output=True, timeout=1200)
+    print(r.stdout)
+    assert r.returncode == 0, r.stdout + r.stderr
