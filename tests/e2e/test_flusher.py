@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 import clickhoused
-from stack import ROOT, Broker, Door, find, post, wait_for
+from nginxd import ROOT
+from stack import Broker, Door, find, post, wait_for
 
 FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000}}
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import spoolread
-from nginxd import Nginx, children, sanitized, wait_for
+from nginxd import Nginx, children, sanitized
 
 TEXT = {"Content-Type": "text/plain"}
 GZIP = {"Content-Encoding": "gzip"}
