@@ -49,6 +49,13 @@ mkdir -p "$1/data" "$1/tmp"
 dir=$(cd "$1" && pwd)
 port=$2
 
+# before anything in it is written: kept by the server until it ends, however
+exec 8>"$dir/lock"
+flock -n 8 || fail "$dir is in use: another server runs on it"
+if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+    fail "127.0.0.1:$port is in use: end what listens there or take another port"
+fi
+
 cat >"$dir/config.xml" <<EOF
 <clickhouse>
     <logger>

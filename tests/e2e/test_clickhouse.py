@@ -1,0 +1,266 @@
+"""The ClickHouse side: the table, the audit, the flusher's user and the
+launcher of the embedded engine, all with the real engine."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from clickhoused import SCRIPTS, ClickHouse
+from nginxd import free_port
+
+RING = "00000000-0000-0000-0000-00000000000{}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with ClickHouse(tmp_path_factory.mktemp("clickhouse")) as clickhouse:
+        yield clickhouse
+
+
+@pytest.fixture
+def clickhouse(server):
+    server.query("TRUNCATE TABLE logbroker.logs")
+    return server
+
+
+def as_flusher(clickhouse, sql):
+    return clickhouse.query(sql, "logbroker", clickhouse.password)
+
+
+def insert(clickhouse, seqs, ring=1, more=""):
+    """seqs: an expression over number, and how many of them."""
+    expression, n = seqs
+    clickhouse.query(
+        f"INSERT INTO logbroker.logs (received_at, broker, ring, seq) "
+        f"SELECT toStartOfDay(now64(6)), 'b{ring}', '{RING.format(ring)}', "
+        f"{expression} FROM numbers({n}) {more}")
+
+
+def rows(clickhouse):
+    return int(clickhouse.query("SELECT count() FROM logbroker.logs"))
+
+
+def audit(clickhouse, columns):
+    return clickhouse.query(f"SELECT {columns} FROM logbroker.logbroker_audit "
+                            "FORMAT TSV").splitlines()
+
+
+# the table
+
+
+def test_apply_again(clickhouse):
+    """Nothing is lost, nothing is in the way."""
+    insert(clickhouse, ("number", 5))
+    subprocess.run([SCRIPTS / "apply.sh", clickhouse.url], check=True)
+    assert rows(clickhouse) == 5
+
+
+def test_apply_says_what_failed(tmp_path):
+    r = subprocess.run(
+        [SCRIPTS / "apply.sh", f"http://127.0.0.1:{free_port()}"], text=True,
+        capture_output=True)
+    assert r.returncode == 1
+    assert "01-schema.sql" in r.stderr and "connect" in r.stderr
+
+
+def test_token(clickhouse):
+    """The same batch under the same token is stored once, also after a
+    restart; under another token it is another batch."""
+    def send(token):
+        as_flusher(clickhouse,
+                   "INSERT INTO logbroker.logs (received_at, ring, seq) "
+                   f"SETTINGS async_insert = 0, "
+                   f"insert_deduplication_token = '{token}' "
+                   f"VALUES ('2100-01-01 00:00:00', '{RING.format(1)}', 1)")
+
+    send("a")
+    send("a")
+    assert rows(clickhouse) == 1
+    clickhouse.stop()
+    clickhouse.start()
+    send("a")
+    assert rows(clickhouse) == 1
+    send("b")
+    assert rows(clickhouse) == 2
+    assert audit(clickhouse, "events, gaps, duplicates") == ["2\t0\t1"]
+
+
+def granules(clickhouse, where):
+    """Read and present, of the plan for a count."""
+    plan = clickhouse.query("EXPLAIN indexes = 1 SELECT count() "
+                            f"FROM logbroker.logs WHERE {where}")
+    found = [tuple(map(int, g))
+             for g in re.findall(r"Granules: (\d+)/(\d+)", plan)]
+    return found[-1][0], max(total for _, total in found)
+
+
+def test_indexes(clickhouse):
+    """What is asked often reads a small part of the table."""
+    clickhouse.query("SYSTEM STOP MERGES logbroker.logs")
+    try:
+        for part in range(8):
+            clickhouse.query(f"""
+                INSERT INTO logbroker.logs
+                    (timestamp, received_at, service, level, message, trace_id,
+                     ring, seq)
+                SELECT toStartOfDay(now64(6)) + toIntervalMillisecond(
+                           {part} * 600000 + number * 10) AS time,
+                       time, 's' || toString(number % 5),
+                       ['info', 'warn', 'error'][1 + number % 3],
+                       'GET /' || toString(cityHash64(number, {part})),
+                       'trace' || toString({part} * 50000 + number),
+                       '{RING.format(1)}', {part} * 50000 + number
+                FROM numbers(50000)""")
+
+        def share(where):
+            read, total = granules(clickhouse, where)
+            assert total >= 48
+            return read / total
+
+        # the flusher, about a batch whose outcome is not known
+        assert share("toDate(received_at) = today() "
+                     f"AND ring = '{RING.format(1)}' "
+                     "AND seq BETWEEN 60000 AND 70000") <= 1 / 8
+        assert share(f"ring = '{RING.format(2)}'") == 0
+        # errors of a service, and the recent ones
+        errors = "service = 's3' AND level = 'error'"
+        assert share(errors) <= 1 / 3
+        assert share(f"{errors} AND timestamp > toStartOfDay(now()) + 4600"
+                     ) <= 1 / 4
+        # a word, a trace
+        assert share("hasToken(lower(message), '17')") <= 1 / 8
+        assert share("trace_id = 'trace123456'") <= 1 / 8
+        # tomorrow
+        assert share("toDate(received_at) = today() + 1") == 0
+    finally:
+        clickhouse.query("SYSTEM START MERGES logbroker.logs")
+
+
+# the audit
+
+
+def test_audit(clickhouse):
+    insert(clickhouse, ("number", 1000))
+    insert(clickhouse, ("number + 1000", 500))
+    insert(clickhouse, ("number + 7", 300), ring=2)
+    assert audit(clickhouse, "broker, events, first_seq, last_seq, gaps, "
+                 "duplicates") == ["b1\t1500\t0\t1499\t0\t0",
+                                   "b2\t300\t7\t306\t0\t0"]
+
+
+def test_audit_finds(clickhouse):
+    """Rows twice, and rows that are missing, do not cancel out."""
+    insert(clickhouse, ("number", 10))
+    insert(clickhouse, ("number + 15", 10))
+    insert(clickhouse, ("number + 20", 5))
+    insert(clickhouse, ("number", 10), ring=2)
+    assert audit(clickhouse, "gaps, duplicates") == ["5\t5", "0\t0"]
+
+
+# the flusher's user
+
+
+def test_user_may(clickhouse):
+    """What the flusher does, and no more than that is granted."""
+    as_flusher(clickhouse, "INSERT INTO logbroker.logs (received_at, ring, seq)"
+               f" VALUES ('2100-01-01 00:00:00', '{RING.format(1)}', 1)")
+    assert as_flusher(
+        clickhouse, "SELECT count(), (SELECT count() FROM system.processes "
+        "WHERE query_id = 'x') FROM logbroker.logs "
+        "WHERE toDate(received_at) = '2100-01-01' "
+        f"AND ring = '{RING.format(1)}' AND seq BETWEEN 1 AND 1"
+    ) == "1\t0\n"
+    assert "non_replicated_deduplication_window = 10000" in as_flusher(
+        clickhouse, "SELECT engine_full FROM system.tables "
+        "WHERE database = 'logbroker' AND name = 'logs'")
+
+
+@pytest.mark.parametrize("sql", [
+    "SELECT message FROM logbroker.logs",
+    "SELECT * FROM logbroker.logs",
+    "SELECT * FROM logbroker.logbroker_audit",
+    "SELECT query FROM system.processes",
+    "SELECT count() FROM system.users",
+    "DROP TABLE logbroker.logs",
+    "TRUNCATE TABLE logbroker.logs",
+    "ALTER TABLE logbroker.logs DROP PARTITION '2100-01-01'",
+    "ALTER TABLE logbroker.logs DELETE WHERE 1",
+    "ALTER TABLE logbroker.logs MODIFY SETTING "
+    "non_replicated_deduplication_window = 0",
+    "CREATE TABLE logbroker.more (a UInt8) ENGINE = MergeTree ORDER BY a",
+    "CREATE USER other",
+    "GRANT SELECT ON logbroker.logs TO default",
+    "KILL QUERY WHERE 1",
+    "SYSTEM STOP MERGES logbroker.logs",
+    "SELECT * FROM file('/etc/passwd', LineAsString)",
+    "SELECT * FROM url('http://127.0.0.1:9/', LineAsString)",
+])
+def test_user_may_not(clickhouse, sql):
+    with pytest.raises(AssertionError, match="ACCESS_DENIED|privileges"):
+        as_flusher(clickhouse, sql)
+
+
+def test_user_needs_the_password(clickhouse):
+    with pytest.raises(AssertionError, match="AUTHENTICATION_FAILED"):
+        clickhouse.query("SELECT 1", "logbroker", "guessed")
+    with pytest.raises(AssertionError, match="AUTHENTICATION_FAILED"):
+        clickhouse.query("SELECT 1", "logbroker")
+
+
+def test_password_is_private(clickhouse):
+    assert (clickhouse.dir / "password").stat().st_mode & 0o077 == 0
+    assert clickhouse.password not in (clickhouse.dir / "users.xml").read_text()
+
+
+# the launcher
+
+
+def launch(directory, port, **env):
+    return subprocess.run(
+        [SCRIPTS / "clickhouse.sh", directory, str(port)], text=True,
+        capture_output=True, stdin=subprocess.DEVNULL, timeout=60,
+        env=dict(os.environ, **env))
+
+
+def test_port_taken(server, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        port = s.getsockname()[1]
+        r = launch(tmp_path, port)
+    assert r.returncode == 1
+    assert f"127.0.0.1:{port} is in use" in r.stderr
+
+
+def test_data_in_use(server):
+    """Refused, and the settings of the server that runs are left alone."""
+    settings = (server.dir / "config.xml").read_text()
+    r = launch(server.dir, free_port())
+    assert r.returncode == 1
+    assert f"{server.dir} is in use" in r.stderr
+    assert (server.dir / "config.xml").read_text() == settings
+    assert server.query("SELECT 1") == "1\n"
+
+
+def test_not_the_library(tmp_path):
+    (tmp_path / "chdb/node_modules/@chdb/lib-linux-x64-gnu").mkdir(parents=True)
+    library = (tmp_path /
+               "chdb/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so")
+    library.write_text("x")
+    r = launch(tmp_path / "data", free_port(),
+               LOGBROKER_CHDB_DIR=str(tmp_path / "chdb"))
+    assert r.returncode == 1 and str(library) in r.stderr
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_stops_in_order(tmp_path, sig):
+    clickhouse = ClickHouse(tmp_path)
+    clickhouse.start()
+    insert(clickhouse, ("number", 5))
+    os.kill(clickhouse.process.pid, sig)
+    assert clickhouse.process.wait(20) == 0
+    clickhouse.start()
+    assert rows(clickhouse) == 5
+    clickhouse.stop()
