@@ -45,10 +45,13 @@ class World:
         self.brokers = []
         self.environment = {}
 
-    def broker(self, **kw):
+    def broker(self, direct=False, **kw):
+        """direct: not through the door, so that connections are refused while
+        ClickHouse is down."""
         n = len(self.brokers)
         kw.setdefault("flusher", PATIENCE)
-        b = Broker(self.dir / f"broker-{n}", [self.door.url],
+        url = self.clickhouse.url if direct else self.door.url
+        b = Broker(self.dir / f"broker-{n}", [url],
                    name=f"broker-{n}", **kw)
         b.nginx_env.update(self.environment)
         self.brokers.append(b)
@@ -203,10 +206,11 @@ def reloads(w):
 @scenario
 def clickhouse_killed(w):
     """kill -9 at any moment, in the middle of an INSERT too."""
-    w.broker()
+    w.broker(direct=w.rng.random() < 0.7)
     with w.load() as oracle:
         for _ in w.for_a_while():
             w.clickhouse.kill()
+            time.sleep(w.rng.random() * 3)
             w.clickhouse.start()
             time.sleep(w.rng.random() * 2)
     return w.finish(oracle)
