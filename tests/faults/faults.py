@@ -206,7 +206,7 @@ def reloads(w):
 @scenario
 def clickhouse_killed(w):
     """kill -9 at any moment, in the middle of an INSERT too."""
-    w.broker(direct=w.rng.random() < 0.7)
+    w.broker(direct=True)
     with w.load() as oracle:
         for _ in w.for_a_while():
             w.clickhouse.kill()
