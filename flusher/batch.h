@@ -5,7 +5,7 @@
 #ifndef _LB_BATCH_H_INCLUDED_
 #define _LB_BATCH_H_INCLUDED_
 
-#include "flusher/dead.h"
+#include "spool/lb_dead.h"
 #include "flusher/native.h"
 #include "flusher/rings.h"
 

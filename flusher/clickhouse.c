@@ -505,8 +505,11 @@ lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result)
     char url[2048];
     lb_ch_result_t *r = result;
 
+    /* A replica of a Replicated table answers only when it has everything that
+     * was confirmed; readonly=2 still lets a query set that. */
     (void)snprintf(url, sizeof(url),
-                   "%s/?wait_end_of_query=1&readonly=1&max_execution_time=%u",
+                   "%s/?wait_end_of_query=1&readonly=2"
+                   "&select_sequential_consistency=1&max_execution_time=%u",
                    lb_ch_url(ch), ch->options->request_timeout_ms / 1000 + 1);
 
     prepare(ch, url, result);

@@ -135,13 +135,46 @@ lb_deliver_wanted(lb_deliver_t *d)
     return 0;
 }
 
+/* Names the batch whose ranges are in the state, and stores it. */
+static int
+fix_picked(lb_deliver_t *d)
+{
+    char uuid[LB_UUID_TEXT], plain[LB_UUID_TEXT], *to;
+    const char *from;
+    lb_ckpt_state_t *st = d->state;
+
+    lb_uuid_format(lb_spool_uuid(d->spool), uuid);
+    for (from = uuid, to = plain; *from != '\0'; from++) {
+        if (*from != '-') {
+            *to++ = *from;
+        }
+    }
+    *to = '\0';
+
+    st->batch_id++;
+    st->encoding = LB_ENCODING;
+    st->fixed_us = lb_now_us();
+    st->flags |= LB_CKPT_IN_FLIGHT;
+    (void)snprintf(st->token, sizeof(st->token), "%s-%llu-%u", plain,
+                   (unsigned long long)st->batch_id, st->encoding);
+    (void)snprintf(st->table, sizeof(st->table), "%s.%s", d->options->database,
+                   d->options->table);
+    (void)snprintf(st->broker, sizeof(st->broker), "%s", d->options->broker);
+
+    d->at = LB_DELIVER_FIXED;
+    d->surgery.blamed = 0;
+
+    /* On failure the batch stays fixed in memory and the store is repeated
+     * before anything is sent. */
+
+    return store(d);
+}
+
 /* Chooses a batch and fixes it.  1: there is one, 0: nothing to do, -1. */
 static int
 fix(lb_deliver_t *d)
 {
     int rc;
-    char uuid[LB_UUID_TEXT], plain[LB_UUID_TEXT], *to;
-    const char *from;
     lb_error_t err;
     lb_batch_limits_t limits;
     lb_ckpt_state_t *st = d->state;
@@ -168,37 +201,28 @@ fix(lb_deliver_t *d)
         }
     }
 
+    if (d->surgery.nsuspects > 0) {
+        rc = lb_surgery_pick(&d->surgery, d->rings, st, &err);
+        if (rc < 0) {
+            trouble(d, LB_LOG_ERROR, "%s", err.text);
+            return -1;
+        }
+        if (rc > 0) {
+            return fix_picked(d) == 0 ? 1 : -1;
+        }
+    }
+
     limits.max_rows = d->options->max_rows;
+    if (d->surgery.limit > 0 && d->surgery.limit < limits.max_rows) {
+        limits.max_rows = d->surgery.limit;
+    }
     limits.max_bytes = d->options->max_bytes;
 
     if (!lb_batch_pick(d->rings, st, &limits)) {
         return 0;
     }
 
-    lb_uuid_format(lb_spool_uuid(d->spool), uuid);
-    for (from = uuid, to = plain; *from != '\0'; from++) {
-        if (*from != '-') {
-            *to++ = *from;
-        }
-    }
-    *to = '\0';
-
-    st->batch_id++;
-    st->encoding = LB_ENCODING;
-    st->fixed_us = lb_now_us();
-    st->flags |= LB_CKPT_IN_FLIGHT;
-    (void)snprintf(st->token, sizeof(st->token), "%s-%llu-%u", plain,
-                   (unsigned long long)st->batch_id, st->encoding);
-    (void)snprintf(st->table, sizeof(st->table), "%s.%s", d->options->database,
-                   d->options->table);
-    (void)snprintf(st->broker, sizeof(st->broker), "%s", d->options->broker);
-
-    d->at = LB_DELIVER_FIXED;
-
-    /* On failure the batch stays fixed in memory and the store is repeated
-     * before anything is sent. */
-
-    return store(d) == 0 ? 1 : -1;
+    return fix_picked(d) == 0 ? 1 : -1;
 }
 
 static int
@@ -219,6 +243,7 @@ ack(lb_deliver_t *d)
     d->at = LB_DELIVER_EMPTY;
     d->failures = 0;
     d->counters.batches++;
+    lb_surgery_success(&d->surgery, d->options->max_rows);
     d->last_success_us = lb_now_us();
 
     /* The checkpoint first: if the writers knew earlier and the power went,
@@ -302,6 +327,9 @@ send_batch(lb_deliver_t *d)
     default:
         d->counters.unknown++;
         d->at = LB_DELIVER_UNKNOWN;
+        d->surgery.blamed = lb_surgery_blames_data(r->code);
+        (void)snprintf(d->surgery.reason, sizeof(d->surgery.reason), "%s",
+                       r->text);
         trouble(d, LB_LOG_WARN,
                 "it is not known whether a batch of %llu rows got in, asking "
                 "next: %s%s%s",
@@ -374,6 +402,37 @@ other_table(lb_deliver_t *d)
     return strcmp(now, d->state->table) != 0;
 }
 
+/* Nothing of the batch is in, and the server blames its data. */
+static int
+operate(lb_deliver_t *d)
+{
+    lb_error_t err;
+    lb_ckpt_state_t *st = d->state;
+
+    if (st->rows > 1) {
+        if (lb_surgery_halve(&d->surgery, d->rings, st, &err) != 0) {
+            trouble(d, LB_LOG_ERROR, "%s", err.text);
+            return 0;
+        }
+        return fix_picked(d) == 0;
+    }
+
+    if (lb_surgery_set_aside(&d->surgery, d->rings, st, d->dead, &err) != 0) {
+        trouble(d, LB_LOG_ERROR, "%s", err.text);
+        return 0;
+    }
+
+    d->counters.poison++;
+    trouble(d, LB_LOG_ERROR,
+            "an event that ClickHouse cannot take was set aside as a dead "
+            "letter: %s",
+            d->surgery.reason);
+
+    forget(d);
+
+    return store(d) == 0 && tell_writers(d) == 0;
+}
+
 static int
 ask(lb_deliver_t *d)
 {
@@ -411,6 +470,10 @@ ask(lb_deliver_t *d)
             trouble(d, LB_LOG_WARN, "the INSERT of %llu rows still runs",
                     (unsigned long long)d->state->rows);
             return 0;
+        }
+
+        if (found == 0 && d->surgery.blamed) {
+            return operate(d);
         }
 
         if (found > 0) {

@@ -10,9 +10,11 @@
  *    with a batch        │
  *                        └── all there ──────────▶ ack ─▶ EMPTY
  *
- * A batch is never changed and never given up once it is fixed; the one
- * exception is a batch for another table than the configured one, after the
- * server has said that there is no such table.
+ * A batch is never changed and never given up once it is fixed, with two
+ * exceptions, both after the server has said that nothing of it is in: a batch
+ * for another table than the configured one that does not exist, and a batch
+ * refused because of its data, which gives way to its own first half
+ * (surgery.h).
  */
 
 #ifndef _LB_DELIVER_H_INCLUDED_
@@ -20,6 +22,7 @@
 
 #include "flusher/batch.h"
 #include "flusher/clickhouse.h"
+#include "flusher/surgery.h"
 
 typedef enum {
     LB_DELIVER_EMPTY,
@@ -44,6 +47,7 @@ typedef struct {
     uint64_t refused;
     uint64_t unknown;
     uint64_t set_aside; /* damaged places */
+    uint64_t poison;    /* rows ClickHouse cannot take, set aside */
 } lb_deliver_counters_t;
 
 typedef struct {
@@ -61,6 +65,7 @@ typedef struct {
     int store_pending; /* the state in memory is not stored yet */
     int no_processes;  /* system.processes is not ours to read */
     uint32_t failures; /* in a row */
+    lb_surgery_t surgery;
     lb_deliver_counters_t counters;
     lb_ch_result_t result;
     char last_error[512];

@@ -91,7 +91,7 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
 
     root = json_pack(
         "{s:s, s:i, s:o, s:s, s:{s:I, s:I}, "
-        "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
         "s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:{s:s, s:s}}",
         "version", LB_VERSION, "pid", (int)getpid(), "started",
         seconds(m->started_us), "broker", d->options->broker, "node", "index",
@@ -101,9 +101,10 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
         "delivered_events", (json_int_t)d->state->delivered, "dead_events",
         (json_int_t)d->state->dead, "lost_bytes",
         (json_int_t)d->state->lost_bytes, "batches", (json_int_t)c->batches,
-        "requests", (json_int_t)c->requests, "checks", (json_int_t)c->checks,
-        "not_sent", (json_int_t)c->not_sent, "refused", (json_int_t)c->refused,
-        "unknown", (json_int_t)c->unknown,
+        "dead_letters", (json_int_t)lb_dead_count_open(d->dead), "requests",
+        (json_int_t)c->requests, "checks", (json_int_t)c->checks, "not_sent",
+        (json_int_t)c->not_sent, "refused", (json_int_t)c->refused, "unknown",
+        (json_int_t)c->unknown,
         /* now */
         "in_flight", in_flight, "last_error", error, "last_success",
         seconds(d->last_success_us), "backlog_events",

@@ -137,15 +137,19 @@ enum {
  *  50   1  payload format (LB_FORMAT_NDJSON)
  *  51   1  stream length, 1..64
  *  52   1  client address length: 0, 4 or 16
- *  53   3  zero
+ *  53   1  key length: 0 or 16
+ *  54   2  zero
  *  56   8  first 8 bytes of the ring UUID
  *  64  16  client address, network order
  *  80  ..  stream, zero-padded to a multiple of 8
+ *      ..  key: first 16 bytes of the SHA-1 of stream, a zero byte and the
+ *          Idempotency-Key the client gave
  */
 #define LB_RECORD_MAGIC 0x4352424cu
 #define LB_RECORD_FIXED 80u
 #define LB_STREAM_MAX 64u
-#define LB_RECORD_HEADER_MAX (LB_RECORD_FIXED + LB_STREAM_MAX)
+#define LB_KEY_LEN 16u
+#define LB_RECORD_HEADER_MAX (LB_RECORD_FIXED + LB_STREAM_MAX + LB_KEY_LEN)
 
 /* One event per line, each a JSON object without insignificant white space,
  * each followed by one \n. */
@@ -218,7 +222,8 @@ _Static_assert(LB_RECORD_HEADER_MAX % 8 == 0, "records are 8-aligned");
  *  40   8  zero
  *
  * Dead letter
- *   0   4  magic 0x4444424c ("LBDD")
+ *   0   4  state: 0x4444424c ("LBDD") open, 0x5244424c ("LBDR") a replay
+ *          began, 0x5844424c ("LBDX") done with; not under the CRC
  *   4   4  CRC-32C of everything from byte 8 to the end of the bytes
  *   8   8  offset of this letter in the file
  *  16  16  ring UUID
@@ -233,9 +238,11 @@ _Static_assert(LB_RECORD_HEADER_MAX % 8 == 0, "records are 8-aligned");
  */
 #define LB_DEAD_MAGIC "LBDEAD1\n"
 #define LB_DEAD_LETTER 0x4444424cu
+#define LB_DEAD_REPLAYING 0x5244424cu
+#define LB_DEAD_DONE 0x5844424cu
 #define LB_DEAD_HEADER LB_PAGE
 #define LB_DEAD_FIXED 72u
 #define LB_DEAD_BITROT 1u /* raw ring bytes that are not a valid record */
-#define LB_DEAD_ROW 2u    /* a whole record header + one event refused */
+#define LB_DEAD_ROW 2u    /* a record header and the event refused */
 
 #endif /* _LB_FORMAT_H_INCLUDED_ */

@@ -5,9 +5,9 @@
 #include "lb_ring_private.h"
 
 size_t
-lb_record_header_len(size_t stream_len)
+lb_record_header_len(size_t stream_len, size_t key_len)
 {
-    return LB_RECORD_FIXED + (size_t)lb_align8(stream_len);
+    return LB_RECORD_FIXED + (size_t)lb_align8(stream_len) + key_len;
 }
 
 size_t
@@ -16,7 +16,8 @@ lb_record_encode(uint8_t *buf, const lb_meta_t *meta, uint64_t position,
                  const uint8_t ring[LB_UUID_LEN], uint32_t payload_len,
                  uint32_t payload_crc, uint32_t events)
 {
-    size_t len = lb_record_header_len(meta->stream_len);
+    size_t key_len = meta->key != NULL ? LB_KEY_LEN : 0;
+    size_t len = lb_record_header_len(meta->stream_len, key_len);
 
     memset(buf, 0, len);
 
@@ -32,11 +33,15 @@ lb_record_encode(uint8_t *buf, const lb_meta_t *meta, uint64_t position,
     buf[50] = LB_FORMAT_NDJSON;
     buf[51] = (uint8_t)meta->stream_len;
     buf[52] = (uint8_t)meta->client_len;
+    buf[53] = (uint8_t)key_len;
     memcpy(buf + 56, ring, 8);
     if (meta->client_len) {
         memcpy(buf + 64, meta->client, meta->client_len);
     }
     memcpy(buf + LB_RECORD_FIXED, meta->stream, meta->stream_len);
+    if (key_len) {
+        memcpy(buf + len - key_len, meta->key, key_len);
+    }
 
     lb_put32(buf + 4, lb_crc32c(0, buf + 8, len - 8));
 
@@ -55,7 +60,8 @@ lb_record_probe(const uint8_t *buf)
     len = lb_get16(buf + 48);
 
     if (buf[51] < 1 || buf[51] > LB_STREAM_MAX ||
-        len != lb_record_header_len(buf[51])) {
+        (buf[53] != 0 && buf[53] != LB_KEY_LEN) ||
+        len != lb_record_header_len(buf[51], buf[53])) {
         return 0;
     }
 
@@ -81,6 +87,8 @@ lb_record_decode(const uint8_t *buf, size_t len, uint64_t position,
     record->format = buf[50];
     record->stream_len = buf[51];
     record->client_len = buf[52];
+    record->key_len = buf[53];
+    memcpy(record->key, buf + len - record->key_len, record->key_len);
     memcpy(record->client, buf + 64, 16);
     memcpy(record->stream, buf + LB_RECORD_FIXED, record->stream_len);
     record->stream[record->stream_len] = '\0';

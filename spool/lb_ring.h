@@ -97,6 +97,7 @@ typedef struct {
     size_t stream_len;
     const uint8_t *client; /* network order */
     size_t client_len;     /* 0, 4 or 16 */
+    const uint8_t *key;    /* LB_KEY_LEN bytes, or NULL */
 } lb_meta_t;
 
 /* Claims an existing ring: one of the given capacity if there is one, the one
@@ -116,12 +117,13 @@ void lb_writer_close(lb_writer_t *writer);
 
 /* Room for a payload of up to payload_max bytes behind what is staged
  * already: the caller writes the payload there and calls lb_writer_append, or
- * forgets it.  The pointer is valid until the next call.  NULL: no memory. */
-uint8_t *lb_writer_stage(lb_writer_t *writer, size_t stream_len,
+ * forgets it.  Of meta only the length of the stream counts, and whether there
+ * is a key.  The pointer is valid until the next call.  NULL: no memory. */
+uint8_t *lb_writer_stage(lb_writer_t *writer, const lb_meta_t *meta,
                          size_t payload_max);
 
 /* Makes the payload just placed by lb_writer_stage a record of the pending
- * group.  stream_len must be that of lb_writer_stage.  LB_EFULL: no room in
+ * group.  meta must match that of lb_writer_stage.  LB_EFULL: no room in
  * the ring now, LB_ETOOBIG: never, LB_EPOISONED; nothing is appended then. */
 int lb_writer_append(lb_writer_t *writer, const lb_meta_t *meta,
                      size_t payload_len, uint32_t events);
@@ -188,6 +190,8 @@ typedef struct {
     uint64_t next;    /* position of the next record */
     uint8_t client[16];
     uint32_t client_len;
+    uint8_t key[LB_KEY_LEN];
+    uint32_t key_len; /* 0 or LB_KEY_LEN */
     uint32_t stream_len;
     char stream[LB_STREAM_MAX + 1]; /* zero-terminated */
 } lb_record_t;

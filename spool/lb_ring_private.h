@@ -53,7 +53,7 @@ int lb_fail(lb_error_t *err, int code, const char *fmt, ...)
 /* lb_record.c: pure */
 
 /* Header of a record into buf; returns its length. */
-size_t lb_record_header_len(size_t stream_len);
+size_t lb_record_header_len(size_t stream_len, size_t key_len);
 size_t lb_record_encode(uint8_t *buf, const lb_meta_t *meta, uint64_t position,
                         uint64_t first_seq, uint32_t epoch,
                         const uint8_t ring[LB_UUID_LEN], uint32_t payload_len,

@@ -372,14 +372,17 @@ lb_writer_close(lb_writer_t *w)
 }
 
 uint8_t *
-lb_writer_stage(lb_writer_t *w, size_t stream_len, size_t payload_max)
+lb_writer_stage(lb_writer_t *w, const lb_meta_t *meta, size_t payload_max)
 {
-    size_t need, cap;
+    size_t need, cap, header;
     uint8_t *buf;
     lb_group_t *g = &w->pending;
 
+    header = lb_record_header_len(meta->stream_len,
+                                  meta->key != NULL ? LB_KEY_LEN : 0);
+
     /* 8 more for the padding */
-    need = g->len + lb_record_header_len(stream_len) + payload_max + 8;
+    need = g->len + header + payload_max + 8;
 
     if (need > g->cap) {
 
@@ -397,7 +400,7 @@ lb_writer_stage(lb_writer_t *w, size_t stream_len, size_t payload_max)
         g->cap = cap;
     }
 
-    return g->buf + g->len + lb_record_header_len(stream_len);
+    return g->buf + g->len + header;
 }
 
 int
@@ -413,7 +416,8 @@ lb_writer_append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
         return LB_EPOISONED;
     }
 
-    header = lb_record_header_len(meta->stream_len);
+    header = lb_record_header_len(meta->stream_len,
+                                  meta->key != NULL ? LB_KEY_LEN : 0);
     len = (size_t)lb_align8(header + payload_len);
 
     if (len > w->id.capacity || payload_len > UINT32_MAX) {

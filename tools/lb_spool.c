@@ -1,5 +1,6 @@
 /*
- * logbroker-spool: look at a spool, also while it is in use.  Reads only.
+ * logbroker-spool: look at a spool, also while it is in use.  Reads only, but
+ * for replaying and dropping dead letters (lb_spool_dead.c).
  */
 
 #include <errno.h>
@@ -10,32 +11,46 @@
 #include <string.h>
 #include <time.h>
 
+#include "lb_spool_dead.h"
 #include "spool/lb_ring.h"
 
 static lb_ckpt_state_t ckpt;
 
 typedef struct {
     int json;
+    int again;
     const char *stream;
 } options_t;
 
 static void
 usage(FILE *f)
 {
-    fputs("usage: logbroker-spool COMMAND [OPTIONS] SPOOL\n"
-          "\n"
-          "  stat     rings, backlog, batch in flight\n"
-          "  verify   read every record of the backlog and check its CRC\n"
-          "  cat      print the backlog, one event per line\n"
-          "\n"
-          "  -j, --json            stat, verify: JSON; cat: with ring and seq\n"
-          "  -s, --stream STREAM   cat: this stream only\n"
-          "  -h, --help\n"
-          "  -V, --version\n"
-          "\n"
-          "SPOOL is the directory given to logbroker_spool.  It may be in\n"
-          "use; nothing in it is changed.\n",
-          f);
+    fputs(
+        "usage: logbroker-spool COMMAND [OPTIONS] SPOOL\n"
+        "       logbroker-spool dead ACTION [OPTIONS] SPOOL [LETTER...]\n"
+        "\n"
+        "  stat     rings, backlog, batch in flight\n"
+        "  verify   read every record of the backlog and check its CRC\n"
+        "  cat      print the backlog, one event per line\n"
+        "\n"
+        "  dead list    dead letters: number, state, ring, seq, reason\n"
+        "  dead show    print events that were set aside, one per line\n"
+        "  dead replay  put events back into a ring, to be delivered again\n"
+        "  dead drop    say that letters are done with\n"
+        "\n"
+        "  LETTER is a number of dead list or \"all\": those still open.\n"
+        "\n"
+        "  -j, --json            stat, verify, dead list: JSON; cat: with\n"
+        "                        ring and seq\n"
+        "  -a, --again           dead replay: also what a replay that was cut\n"
+        "                        short left behind\n"
+        "  -s, --stream STREAM   cat: this stream only\n"
+        "  -h, --help\n"
+        "  -V, --version\n"
+        "\n"
+        "SPOOL is the directory given to logbroker_spool.  It may be in\n"
+        "use; only dead replay and dead drop change anything.\n",
+        f);
 }
 
 static void
@@ -294,23 +309,36 @@ run(const char *command, const options_t *o, const char *path)
     return failed || totals.bad != 0;
 }
 
+/* list may go without letters, what changes something must name them. */
+static int
+dead_action(const char *action, int letters)
+{
+    return strcmp(action, "list") == 0 || strcmp(action, "show") == 0 ||
+           (letters > 0 &&
+            (strcmp(action, "replay") == 0 || strcmp(action, "drop") == 0));
+}
+
 int
 main(int argc, char **argv)
 {
     int c;
-    options_t o = {0, NULL};
+    options_t o = {0, 0, NULL};
     static const struct option longopts[] = {
         {"json", no_argument, NULL, 'j'},
+        {"again", no_argument, NULL, 'a'},
         {"stream", required_argument, NULL, 's'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
 
-    while ((c = getopt_long(argc, argv, "js:hV", longopts, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "jas:hV", longopts, NULL)) != -1) {
         switch (c) {
         case 'j':
             o.json = 1;
+            break;
+        case 'a':
+            o.again = 1;
             break;
         case 's':
             o.stream = optarg;
@@ -325,6 +353,13 @@ main(int argc, char **argv)
             usage(stderr);
             return 2;
         }
+    }
+
+    if (argc - optind >= 3 && strcmp(argv[optind], "dead") == 0 &&
+        dead_action(argv[optind + 1], argc - optind - 3)) {
+        return lb_spool_dead(argv[optind + 1], o.json, o.again,
+                             argv[optind + 2], argc - optind - 3,
+                             argv + optind + 3);
     }
 
     if (argc - optind != 2 || (strcmp(argv[optind], "stat") != 0 &&

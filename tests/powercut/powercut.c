@@ -396,7 +396,8 @@ append(lb_writer_t *w, uint64_t *next)
     char text[256];
     uint8_t *p;
     uint32_t i, events = 1 + roll(3);
-    lb_meta_t meta = {0, (const uint8_t *)"s", 1, NULL, 0};
+    lb_meta_t meta = {0, (const uint8_t *)"s", 1, NULL, 0, NULL};
+    static const uint8_t key[LB_KEY_LEN] = "idempotency key";
 
     /* now and then the day changes */
     meta.received_us = 1700000000000000u + *next / 40 * LB_DAY_US;
@@ -408,7 +409,12 @@ append(lb_writer_t *w, uint64_t *next)
                         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
     }
 
-    p = lb_writer_stage(w, 1, (size_t)len);
+    /* headers of both lengths */
+    if (roll(2)) {
+        meta.key = key;
+    }
+
+    p = lb_writer_stage(w, &meta, (size_t)len);
     assert(p != NULL);
     memcpy(p, text, (size_t)len);
     rc = lb_writer_append(w, &meta, (size_t)len, events);

@@ -118,8 +118,9 @@ env_append(lb_writer_t *w, const char *stream, const void *payload, size_t len,
     meta.stream_len = strlen(stream);
     meta.client = client;
     meta.client_len = sizeof(client);
+    meta.key = NULL;
 
-    p = lb_writer_stage(w, meta.stream_len, len);
+    p = lb_writer_stage(w, &meta, len);
     assert_non_null(p);
     memcpy(p, payload, len);
 

@@ -66,13 +66,47 @@ crc_paths_agree(void **state)
 static const uint8_t ring[LB_UUID_LEN] = "ring-0123456789";
 
 static size_t
-encode(uint8_t *buf)
+encode_with(uint8_t *buf, const uint8_t *key)
 {
-    lb_meta_t meta = {1700000000000000u, (const uint8_t *)"nginx.access", 12,
-                      (const uint8_t *)"\x7f\0\0\1", 4};
+    lb_meta_t meta = {1700000000000000u,
+                      (const uint8_t *)"nginx.access",
+                      12,
+                      (const uint8_t *)"\x7f\0\0\1",
+                      4,
+                      key};
 
     return lb_record_encode(buf, &meta, 4096, 77, 3, ring, 1000, 0xabcdef01u,
                             5);
+}
+
+static size_t
+encode(uint8_t *buf)
+{
+    return encode_with(buf, NULL);
+}
+
+static void
+record_with_a_key(void **state)
+{
+    size_t len;
+    uint8_t buf[LB_RECORD_HEADER_MAX];
+    lb_record_t r;
+
+    (void)state;
+
+    len = encode_with(buf, (const uint8_t *)"sixteen bytes...");
+
+    assert_int_equal(len, 112);
+    assert_int_equal(lb_record_probe(buf), 112);
+    assert_int_equal(lb_record_decode(buf, len, 4096, ring, &r), 0);
+    assert_string_equal(r.stream, "nginx.access");
+    assert_int_equal(r.payload, 4096 + 112);
+    assert_int_equal(r.key_len, LB_KEY_LEN);
+    assert_memory_equal(r.key, "sixteen bytes...", LB_KEY_LEN);
+
+    /* any other length is no header */
+    buf[53] = 8;
+    assert_int_equal(lb_record_probe(buf), 0);
 }
 
 static void
@@ -100,6 +134,7 @@ record_round_trip(void **state)
     assert_string_equal(r.stream, "nginx.access");
     assert_int_equal(r.client_len, 4);
     assert_memory_equal(r.client, "\x7f\0\0\1", 4);
+    assert_int_equal(r.key_len, 0);
 }
 
 static void
@@ -173,6 +208,7 @@ main(void)
         cmocka_unit_test(crc_vectors),
         cmocka_unit_test(crc_paths_agree),
         cmocka_unit_test(record_round_trip),
+        cmocka_unit_test(record_with_a_key),
         cmocka_unit_test(every_bit_of_a_header_counts),
         cmocka_unit_test(leftovers_are_told_apart),
         cmocka_unit_test(uuid_text),

@@ -1,0 +1,285 @@
+#include "flusher/surgery.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int
+lb_surgery_blames_data(int code)
+{
+    size_t i;
+
+    /* src/Common/ErrorCodes.cpp has the numbers. */
+    static const int codes[] = {
+        6,   /* CANNOT_PARSE_TEXT */
+        26,  /* CANNOT_PARSE_QUOTED_STRING */
+        27,  /* CANNOT_PARSE_INPUT_ASSERTION_FAILED */
+        32,  /* ATTEMPT_TO_READ_AFTER_EOF: a value that ends too soon */
+        38,  /* CANNOT_PARSE_DATE */
+        41,  /* CANNOT_PARSE_DATETIME */
+        69,  /* ARGUMENT_OUT_OF_BOUND */
+        70,  /* CANNOT_CONVERT_TYPE */
+        72,  /* CANNOT_PARSE_NUMBER */
+        117, /* INCORRECT_DATA */
+        131, /* TOO_LARGE_STRING_SIZE */
+        153, /* ILLEGAL_DIVISION */
+        321, /* VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE */
+        349, /* CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN */
+        376, /* CANNOT_PARSE_UUID */
+        395, /* FUNCTION_THROW_IF_VALUE_IS_NON_ZERO */
+        407, /* DECIMAL_OVERFLOW */
+        436, /* INCORRECT_ELEMENT_OF_SET */
+        441, /* CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING */
+        467, /* CANNOT_PARSE_BOOL */
+        469, /* VIOLATED_CONSTRAINT */
+        675, /* CANNOT_PARSE_IPV4 */
+        676, /* CANNOT_PARSE_IPV6 */
+        691, /* UNKNOWN_ELEMENT_OF_ENUM */
+    };
+
+    for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (codes[i] == code) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+static int
+failed(lb_error_t *err, int rc, const lb_ckpt_ring_t *e)
+{
+    char buf[128];
+
+    err->code = rc;
+    (void)snprintf(err->text, sizeof(err->text),
+                   "cannot read the batch in ring %u: %s", e->slot,
+                   lb_strerror(rc, buf, sizeof(buf)));
+
+    return rc;
+}
+
+/* The record that holds a seq of the batch. */
+static int
+find_record(lb_flusher_ring_t *r, const lb_ckpt_ring_t *e, uint64_t seq,
+            lb_record_t *rec)
+{
+    int rc;
+    uint64_t p = e->acked, end;
+
+    end = r->info.committed > e->end ? r->info.committed : e->end;
+
+    for (;;) {
+        rc = lb_reader_record(r->reader, p, end, 0, rec);
+        if (rc != 0) {
+            return rc;
+        }
+        if (seq < rec->first_seq + rec->events) {
+            return 0;
+        }
+        p = rec->next;
+    }
+}
+
+/* Keeps the first rows of the batch. */
+static int
+cut(lb_rings_t *rings, lb_ckpt_state_t *state, uint64_t rows, lb_error_t *err)
+{
+    int rc;
+    uint32_t i;
+    uint64_t n, left = rows;
+    lb_record_t rec;
+    lb_ckpt_ring_t *e;
+    lb_flusher_ring_t *r;
+
+    for (i = 0; i < state->nrings; i++) {
+        e = &state->rings[i];
+        n = e->end_seq - e->acked_seq;
+
+        if (n <= left) {
+            left -= n;
+            continue;
+        }
+
+        if (left == 0) {
+            e->end = e->acked;
+            e->end_seq = e->acked_seq;
+            continue;
+        }
+
+        r = lb_rings_find(rings, e->uuid);
+        rc = r != NULL ? find_record(r, e, e->acked_seq + left, &rec) : -ENOENT;
+        if (rc != 0) {
+            return failed(err, rc, e);
+        }
+
+        e->end = rec.position;
+        e->end_seq = e->acked_seq + left;
+        left = 0;
+    }
+
+    state->rows = rows;
+
+    return 0;
+}
+
+int
+lb_surgery_halve(lb_surgery_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
+                 lb_error_t *err)
+{
+    memcpy(s->suspects, state->rings, state->nrings * sizeof(s->suspects[0]));
+    s->nsuspects = state->nrings;
+
+    return cut(rings, state, state->rows / 2, err);
+}
+
+int
+lb_surgery_pick(lb_surgery_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
+                lb_error_t *err)
+{
+    int rc;
+    uint32_t i;
+    lb_ckpt_ring_t *e, *was;
+
+    state->rows = 0;
+
+    for (i = 0; i < state->nrings; i++) {
+        state->rings[i].end = state->rings[i].acked;
+        state->rings[i].end_seq = state->rings[i].acked_seq;
+    }
+
+    for (i = 0; i < s->nsuspects; i++) {
+        was = &s->suspects[i];
+        e = lb_ckpt_find(state, was->uuid);
+
+        if (e == NULL || was->end_seq <= e->acked_seq ||
+            lb_rings_find(rings, e->uuid) == NULL) {
+            continue;
+        }
+
+        e->end = was->end;
+        e->end_seq = was->end_seq;
+        state->rows += e->end_seq - e->acked_seq;
+    }
+
+    if (state->rows == 0) {
+        s->nsuspects = 0;
+        return 0;
+    }
+
+    if (state->rows == 1) {
+        return 1;
+    }
+
+    rc = cut(rings, state, state->rows / 2, err);
+
+    return rc == 0 ? 1 : rc;
+}
+
+/* The text of one event of a record; the caller frees it. */
+static int
+read_event(lb_reader_t *reader, const lb_record_t *rec, uint64_t seq,
+           uint8_t **event, size_t *len)
+{
+    int rc = 0;
+    size_t n, skip = (size_t)(seq - rec->first_seq), part;
+    uint64_t p, end = rec->payload + rec->payload_len;
+    uint8_t *out;
+    const uint8_t *data, *at, *nl;
+
+    out = malloc((size_t)rec->payload_len);
+    if (out == NULL) {
+        return -ENOMEM;
+    }
+
+    *len = 0;
+
+    for (p = rec->payload; p < end; p += n) {
+
+        rc = lb_reader_view(reader, p, end, 1, &data, &n);
+        if (rc != 0) {
+            break;
+        }
+
+        for (at = data; at < data + n; at += part) {
+            nl = memchr(at, '\n', (size_t)(data + n - at));
+            part = (size_t)((nl != NULL ? nl + 1 : data + n) - at);
+
+            if (skip == 0) {
+                memcpy(out + *len, at, part - (nl != NULL));
+                *len += part - (nl != NULL);
+                if (nl != NULL) {
+                    *event = out;
+                    return 0;
+                }
+            }
+
+            skip -= skip > 0 && nl != NULL;
+        }
+    }
+
+    free(out);
+
+    return rc != 0 ? rc : LB_ECORRUPT;
+}
+
+int
+lb_surgery_set_aside(lb_surgery_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
+                     lb_dead_t *dead, lb_error_t *err)
+{
+    int rc;
+    size_t len;
+    uint8_t *event;
+    uint32_t i;
+    lb_record_t rec;
+    lb_ckpt_ring_t *e = NULL;
+    lb_flusher_ring_t *r;
+
+    for (i = 0; i < state->nrings; i++) {
+        if (state->rings[i].end_seq > state->rings[i].acked_seq) {
+            e = &state->rings[i];
+        }
+    }
+
+    if (e == NULL) {
+        err->code = LB_ECORRUPT;
+        (void)snprintf(err->text, sizeof(err->text), "a batch without rows");
+        return LB_ECORRUPT;
+    }
+
+    r = lb_rings_find(rings, e->uuid);
+    rc = r != NULL ? find_record(r, e, e->acked_seq, &rec) : -ENOENT;
+
+    if (rc == 0) {
+        rc = read_event(r->reader, &rec, e->acked_seq, &event, &len);
+    }
+    if (rc != 0) {
+        return failed(err, rc, e);
+    }
+
+    rc = lb_dead_row(dead, r->reader, &r->info, &rec, e->acked_seq, event, len,
+                     s->reason, err);
+    free(event);
+    if (rc != 0) {
+        return rc;
+    }
+
+    e->acked = e->end;
+    e->acked_seq = e->end_seq;
+    state->dead++;
+    s->nsuspects = 0;
+    s->limit = 4;
+
+    return 0;
+}
+
+void
+lb_surgery_success(lb_surgery_t *s, uint64_t max_rows)
+{
+    s->blamed = 0;
+
+    if (s->nsuspects == 0 && s->limit > 0) {
+        s->limit = s->limit * 4 < max_rows ? s->limit * 4 : 0;
+    }
+}

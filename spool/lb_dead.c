@@ -1,0 +1,503 @@
+/*
+ * The file of dead letters.  Only the flusher appends, and only behind what is
+ * there; marks are single aligned words, so that a reader sees one or the other
+ * and a crash leaves the old letter or the new one.
+ */
+
+#include "lb_dead.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lb_bytes.h"
+#include "lb_io.h"
+#include "lb_ring_private.h"
+
+/* One letter holds at most this many raw bytes; longer damage is cut. */
+#define PIECE (1u << 20)
+
+struct lb_dead_s {
+    int fd;
+    uint64_t size;
+    uint64_t end; /* behind the last valid letter */
+    uint64_t count;
+    char path[4200];
+};
+
+static int
+failed(lb_dead_t *d, int rc, const char *what, lb_error_t *err)
+{
+    char buf[128];
+
+    err->code = rc;
+    (void)snprintf(err->text, sizeof(err->text), "%s \"%.300s\": %s", what,
+                   d->path, lb_strerror(rc, buf, sizeof(buf)));
+
+    return rc;
+}
+
+/* 1 and the letter if a valid one lies at the offset, else 0. */
+static int
+letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
+{
+    size_t i;
+    uint8_t head[LB_DEAD_FIXED], *rest;
+    uint64_t len;
+    uint32_t crc, magic;
+
+    static const uint32_t magics[] = {LB_DEAD_LETTER, LB_DEAD_REPLAYING,
+                                      LB_DEAD_DONE};
+
+    memset(l, 0, sizeof(*l));
+
+    if (offset + LB_DEAD_FIXED > d->size ||
+        lb_io_read(d->fd, head, LB_DEAD_FIXED, (off_t)offset) != 0 ||
+        lb_get64(head + 8) != offset) {
+        return 0;
+    }
+
+    magic = lb_get32(head);
+    for (i = 0; i < 3 && magics[i] != magic; i++) {
+        /* void */
+    }
+    if (i == 3) {
+        return 0;
+    }
+
+    l->state = (lb_dead_state_t)i;
+    l->offset = offset;
+    memcpy(l->ring, head + 16, LB_UUID_LEN);
+    l->position = lb_get64(head + 32);
+    l->first_seq = lb_get64(head + 40);
+    l->events = lb_get64(head + 48);
+    l->set_aside_us = lb_get64(head + 56);
+    l->bytes_len = lb_get32(head + 64);
+    l->reason_len = lb_get16(head + 68);
+    l->kind = lb_get16(head + 70);
+
+    len = l->reason_len + (uint64_t)l->bytes_len;
+    if (offset + LB_DEAD_FIXED + len > d->size) {
+        return 0;
+    }
+
+    rest = malloc(len + 1);
+    if (rest == NULL ||
+        lb_io_read(d->fd, rest, len, (off_t)(offset + LB_DEAD_FIXED)) != 0) {
+        free(rest);
+        return 0;
+    }
+
+    crc = lb_crc32c(0, head + 8, LB_DEAD_FIXED - 8);
+    crc = lb_crc32c(crc, rest, len);
+    free(rest);
+
+    l->length = lb_align8(LB_DEAD_FIXED + len);
+
+    return crc == lb_get32(head + 4);
+}
+
+static int
+create(lb_dead_t *d, lb_spool_t *spool, uint64_t size)
+{
+    int rc;
+    uint8_t head[LB_DEAD_HEADER];
+
+    memset(head, 0, sizeof(head));
+    memcpy(head, LB_DEAD_MAGIC, 8);
+    lb_put32(head + 8, LB_FORMAT_VERSION);
+    memcpy(head + 16, lb_spool_uuid(spool), LB_UUID_LEN);
+    lb_put64(head + 32, size);
+    lb_put32(head + 12, lb_crc32c(0, head + 16, 32));
+
+    /* The header comes last: a crash before leaves a file that is filled
+     * again. */
+
+    rc = lb_io_zero(d->fd, 0, size);
+    if (rc == 0) {
+        rc = lb_io_sync(d->fd);
+    }
+    if (rc == 0) {
+        rc = lb_io_write(d->fd, head, sizeof(head), 0, 1);
+    }
+
+    (void)fchmod(d->fd, 0660);
+    d->size = size;
+
+    return rc;
+}
+
+int
+lb_dead_open(lb_spool_t *spool, uint64_t size, lb_dead_t **dead,
+             lb_error_t *err)
+{
+    int rc;
+    uint8_t head[LB_DEAD_HEADER], zero[8] = {0};
+    lb_dead_t *d;
+    lb_dead_letter_t letter;
+
+    d = calloc(1, sizeof(*d));
+    if (d == NULL) {
+        err->code = -ENOMEM;
+        (void)snprintf(err->text, sizeof(err->text), "no memory");
+        return -ENOMEM;
+    }
+
+    (void)snprintf(d->path, sizeof(d->path), "%s/dead", lb_spool_path(spool));
+
+    d->fd = open(d->path, O_RDWR | (size > 0 ? O_CREAT : 0) | O_CLOEXEC, 0660);
+    if (d->fd < 0) {
+        rc = failed(d, -errno, "cannot open", err);
+        free(d);
+        return rc;
+    }
+
+    rc = lb_io_read(d->fd, head, sizeof(head), 0);
+
+    if (rc == -ENODATA || (rc == 0 && memcmp(head, zero, 8) == 0)) {
+        rc = size > 0 ? create(d, spool, size) : -ENOENT;
+        if (rc != 0) {
+            rc = failed(d, rc, "cannot preallocate the dead letters", err);
+        }
+
+    } else if (rc != 0) {
+        rc = failed(d, rc, "cannot read", err);
+
+    } else if (memcmp(head, LB_DEAD_MAGIC, 8) != 0 ||
+               lb_get32(head + 8) != LB_FORMAT_VERSION ||
+               lb_get32(head + 12) != lb_crc32c(0, head + 16, 32) ||
+               memcmp(head + 16, lb_spool_uuid(spool), LB_UUID_LEN) != 0) {
+        rc = failed(d, LB_EFOREIGN, "cannot use", err);
+
+    } else {
+        d->size = lb_get64(head + 32);
+    }
+
+    if (rc != 0) {
+        lb_dead_close(d);
+        return rc;
+    }
+
+    d->end = LB_DEAD_HEADER;
+
+    while (letter_at(d, d->end, &letter)) {
+        d->end += letter.length;
+        d->count++;
+    }
+
+    *dead = d;
+
+    return 0;
+}
+
+void
+lb_dead_close(lb_dead_t *d)
+{
+    if (d != NULL) {
+        close(d->fd);
+        free(d);
+    }
+}
+
+uint64_t
+lb_dead_count(const lb_dead_t *d)
+{
+    return d->count;
+}
+
+int
+lb_dead_next(lb_dead_t *d, uint64_t *offset, lb_dead_letter_t *l)
+{
+    if (*offset == 0) {
+        *offset = LB_DEAD_HEADER;
+    }
+
+    if (!letter_at(d, *offset, l)) {
+        return 0;
+    }
+
+    *offset += l->length;
+
+    return 1;
+}
+
+uint64_t
+lb_dead_count_open(lb_dead_t *d)
+{
+    uint64_t at = 0, n = 0;
+    lb_dead_letter_t l;
+
+    while (lb_dead_next(d, &at, &l)) {
+        n += l.state != LB_DEAD_IS_DONE;
+    }
+
+    return n;
+}
+
+int
+lb_dead_read(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
+{
+    int rc;
+    uint64_t at = 0;
+
+    /* Only what is a letter from the start of the file on is one: bytes inside
+     * a letter come from clients. */
+
+    do {
+        if (!lb_dead_next(d, &at, l)) {
+            return -ENOENT;
+        }
+    } while (l->offset != offset);
+
+    l->reason = calloc(1, l->reason_len + 1);
+    l->bytes = malloc(l->bytes_len + 1);
+    rc = l->reason != NULL && l->bytes != NULL ? 0 : -ENOMEM;
+    at = offset + LB_DEAD_FIXED;
+
+    if (rc == 0) {
+        rc = lb_io_read(d->fd, l->reason, l->reason_len, (off_t)at);
+    }
+    if (rc == 0) {
+        rc = lb_io_read(d->fd, l->bytes, l->bytes_len,
+                        (off_t)(at + l->reason_len));
+    }
+    if (rc != 0) {
+        lb_dead_free(l);
+    }
+
+    return rc;
+}
+
+void
+lb_dead_free(lb_dead_letter_t *l)
+{
+    free(l->reason);
+    free(l->bytes);
+    l->reason = NULL;
+    l->bytes = NULL;
+}
+
+int
+lb_dead_record(const lb_dead_letter_t *l, lb_record_t *rec)
+{
+    size_t len;
+
+    if (l->kind != LB_DEAD_ROW || l->bytes_len < LB_RECORD_FIXED) {
+        return LB_ECORRUPT;
+    }
+
+    len = lb_record_probe(l->bytes);
+
+    return len > 0 && len < l->bytes_len
+               ? lb_record_decode(l->bytes, len, l->position, l->ring, rec)
+               : LB_ECORRUPT;
+}
+
+int
+lb_dead_mark(lb_dead_t *d, const lb_dead_letter_t *l, lb_dead_state_t state)
+{
+    uint8_t word[4];
+
+    lb_put32(word, state == LB_DEAD_IS_OPEN        ? LB_DEAD_LETTER
+                   : state == LB_DEAD_IS_REPLAYING ? LB_DEAD_REPLAYING
+                                                   : LB_DEAD_DONE);
+
+    return lb_io_write(d->fd, word, sizeof(word), (off_t)l->offset, 1);
+}
+
+static int
+known(lb_dead_t *d, unsigned kind, const uint8_t ring[LB_UUID_LEN],
+      uint64_t position, uint64_t seq)
+{
+    uint64_t at = 0;
+    lb_dead_letter_t l;
+
+    while (lb_dead_next(d, &at, &l)) {
+        if (l.kind == kind && memcmp(l.ring, ring, LB_UUID_LEN) == 0 &&
+            l.position == position &&
+            (kind == LB_DEAD_BITROT || l.first_seq == seq)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+/* Makes room if nobody needs what is there. */
+static int
+start_anew(lb_dead_t *d)
+{
+    int rc;
+
+    if (lb_dead_count_open(d) != 0) {
+        return -ENOSPC;
+    }
+
+    rc = lb_io_zero(d->fd, LB_DEAD_HEADER, d->end - LB_DEAD_HEADER);
+    if (rc == 0) {
+        rc = lb_io_sync(d->fd);
+    }
+    if (rc == 0) {
+        d->end = LB_DEAD_HEADER;
+        d->count = 0;
+    }
+
+    return rc;
+}
+
+/* Room for a letter, all but its bytes filled in; the caller puts those at
+ * *bytes.  NULL: err says why. */
+static uint8_t *
+begin(lb_dead_t *d, unsigned kind, const lb_ring_info_t *info,
+      uint64_t position, uint64_t first_seq, uint64_t events,
+      const char *reason, size_t len, uint8_t **bytes, lb_error_t *err)
+{
+    int rc;
+    size_t n = strlen(reason), total;
+    uint8_t *letter;
+
+    n = n < UINT16_MAX ? n : UINT16_MAX;
+    total = lb_align8(LB_DEAD_FIXED + n + len);
+
+    if (d->end + total > d->size &&
+        ((rc = start_anew(d)) != 0 || d->end + total > d->size)) {
+        (void)failed(d, rc != 0 ? rc : -ENOSPC,
+                     "the dead letters are full, nothing more is delivered "
+                     "from this ring; replay or drop some by logbroker-spool "
+                     "dead:",
+                     err);
+        return NULL;
+    }
+
+    letter = calloc(1, total);
+    if (letter == NULL) {
+        (void)failed(d, -ENOMEM, "no memory for a dead letter in", err);
+        return NULL;
+    }
+
+    lb_put32(letter, LB_DEAD_LETTER);
+    lb_put64(letter + 8, d->end);
+    memcpy(letter + 16, info->uuid, LB_UUID_LEN);
+    lb_put64(letter + 32, position);
+    lb_put64(letter + 40, first_seq);
+    lb_put64(letter + 48, events);
+    lb_put64(letter + 56, lb_now_us());
+    lb_put32(letter + 64, (uint32_t)len);
+    lb_put16(letter + 68, (uint16_t)n);
+    lb_put16(letter + 70, (uint16_t)kind);
+    memcpy(letter + LB_DEAD_FIXED, reason, n);
+    *bytes = letter + LB_DEAD_FIXED + n;
+
+    return letter;
+}
+
+static int
+finish(lb_dead_t *d, uint8_t *letter, lb_error_t *err)
+{
+    int rc;
+    size_t len = (size_t)lb_get16(letter + 68) + lb_get32(letter + 64);
+    size_t total = lb_align8(LB_DEAD_FIXED + len);
+
+    lb_put32(letter + 4, lb_crc32c(0, letter + 8, LB_DEAD_FIXED - 8 + len));
+
+    rc = lb_io_write(d->fd, letter, total, (off_t)d->end, 1);
+    free(letter);
+
+    if (rc != 0) {
+        return failed(d, rc, "cannot write", err);
+    }
+
+    d->end += total;
+    d->count++;
+
+    return 0;
+}
+
+static int
+copy(lb_dead_t *d, lb_reader_t *reader, uint64_t from, uint64_t to,
+     uint8_t *out, lb_error_t *err)
+{
+    int rc;
+    size_t got;
+    const uint8_t *data;
+
+    for (; from < to; from += got, out += got) {
+        rc = lb_reader_view(reader, from, to, 1, &data, &got);
+        if (rc != 0) {
+            return failed(d, rc, "cannot read the bytes for", err);
+        }
+        memcpy(out, data, got);
+    }
+
+    return 0;
+}
+
+int
+lb_dead_bitrot(lb_dead_t *d, lb_reader_t *reader, const lb_ring_info_t *info,
+               uint64_t from, uint64_t to, uint64_t first_seq, uint64_t events,
+               lb_error_t *err)
+{
+    int rc;
+    char reason[128];
+    size_t len;
+    uint8_t *letter, *bytes;
+
+    if (known(d, LB_DEAD_BITROT, info->uuid, from, first_seq)) {
+        return 0;
+    }
+
+    len = to - from < PIECE ? (size_t)(to - from) : PIECE;
+
+    (void)snprintf(reason, sizeof(reason),
+                   "%llu bytes that are not a valid record%s",
+                   (unsigned long long)(to - from),
+                   len < to - from ? "; the first 1 MiB is kept" : "");
+
+    letter = begin(d, LB_DEAD_BITROT, info, from, first_seq, events, reason,
+                   len, &bytes, err);
+    if (letter == NULL) {
+        return err->code;
+    }
+
+    rc = copy(d, reader, from, from + len, bytes, err);
+    if (rc != 0) {
+        free(letter);
+        return rc;
+    }
+
+    return finish(d, letter, err);
+}
+
+int
+lb_dead_row(lb_dead_t *d, lb_reader_t *reader, const lb_ring_info_t *info,
+            const lb_record_t *rec, uint64_t seq, const uint8_t *event,
+            size_t len, const char *reason, lb_error_t *err)
+{
+    int rc;
+    uint8_t *letter, *bytes;
+
+    if (known(d, LB_DEAD_ROW, info->uuid, rec->position, seq)) {
+        return 0;
+    }
+
+    letter = begin(d, LB_DEAD_ROW, info, rec->position, seq, 1, reason,
+                   rec->header_len + len, &bytes, err);
+    if (letter == NULL) {
+        return err->code;
+    }
+
+    rc = copy(d, reader, rec->position, rec->position + rec->header_len, bytes,
+              err);
+    if (rc != 0) {
+        free(letter);
+        return rc;
+    }
+
+    memcpy(bytes + rec->header_len, event, len);
+
+    return finish(d, letter, err);
+}
