@@ -44,6 +44,8 @@ ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w)
 {
     ngx_queue_init(&w->pending.waiters);
     ngx_queue_init(&w->flight.waiters);
+    ngx_queue_init(&w->pending.keys);
+    ngx_queue_init(&w->flight.keys);
     ngx_queue_init(&w->parked);
 
     w->commit.handler = ngx_http_logbroker_commit_handler;
@@ -68,7 +70,8 @@ void
 ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx)
 {
-    ngx_http_logbroker_loc_conf_t  *llcf;
+    ngx_http_logbroker_loc_conf_t   *llcf;
+    ngx_http_logbroker_group_key_t  *key;
 
     llcf = ngx_http_get_module_loc_conf(ctx->request,
                                         ngx_http_logbroker_module);
@@ -81,6 +84,18 @@ ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
     w->pending.events += ctx->events;
     w->pending.bytes += ctx->bytes;
     w->pending.sync |= llcf->sync;
+
+    if (ctx->has_key) {
+        key = ngx_alloc(sizeof(ngx_http_logbroker_group_key_t),
+                        ngx_cycle->log);
+
+        /* without memory the key is PENDING until it expires */
+
+        if (key) {
+            ngx_memcpy(key->hash, ctx->key, LB_KEY_LEN);
+            ngx_queue_insert_tail(&w->pending.keys, &key->queue);
+        }
+    }
 
     ngx_http_logbroker_hold(w);
 
@@ -162,6 +177,9 @@ ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
     ngx_queue_add(&to->waiters, &from->waiters);
     ngx_queue_init(&from->waiters);
 
+    ngx_queue_add(&to->keys, &from->keys);
+    ngx_queue_init(&from->keys);
+
     to->requests += from->requests;
     to->events += from->events;
     to->bytes += from->bytes;
@@ -185,8 +203,11 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
 
     ngx_memzero(&done, sizeof(ngx_http_logbroker_group_t));
     ngx_queue_init(&done.waiters);
+    ngx_queue_init(&done.keys);
 
     ngx_http_logbroker_group_move(&w->flight, &done);
+
+    ngx_http_logbroker_keys_end_group(w, &done.keys, 1);
 
     counters = w->counters;
 
@@ -248,9 +269,12 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
 
     ngx_memzero(&failed, sizeof(ngx_http_logbroker_group_t));
     ngx_queue_init(&failed.waiters);
+    ngx_queue_init(&failed.keys);
 
     ngx_http_logbroker_group_move(&w->flight, &failed);
     ngx_http_logbroker_group_move(&w->pending, &failed);
+
+    ngx_http_logbroker_keys_end_group(w, &failed.keys, 0);
 
     slot = lb_writer_slot(w->writer);
 

@@ -59,7 +59,26 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
       "stored, try again" },
 
     { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("no_memory"),
-      "no memory for the body: nothing was stored, try again" }
+      "no memory for the body: nothing was stored, try again" },
+
+    { NGX_HTTP_BAD_REQUEST, 0, ngx_string("key_invalid"),
+      "invalid Idempotency-Key: send one, of 1 to 255 printable characters" },
+
+    { 422, 0, ngx_string("key_reused"),
+      "this Idempotency-Key came with other events before: nothing was "
+      "stored, use a new key for new events" },
+
+    { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("key_busy"),
+      "the first request with this Idempotency-Key is still being stored: "
+      "try again" },
+
+    { NGX_HTTP_SERVICE_UNAVAILABLE, 5, ngx_string("keys_full"),
+      "no room for another Idempotency-Key: nothing was stored, try again "
+      "later" },
+
+    { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("keys_loading"),
+      "the Idempotency-Keys are still being read back: nothing was stored, "
+      "try again" }
 };
 
 
@@ -109,6 +128,10 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
 
     if (reason == 0) {
         reason = ngx_http_logbroker_stream(ctx);
+    }
+
+    if (reason == 0) {
+        reason = ngx_http_logbroker_key(ctx);
     }
 
     if (reason == 0 && w->writer == NULL && !ngx_http_logbroker_in_grace(w)) {
@@ -214,7 +237,19 @@ ngx_http_logbroker_refused(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason,
     r = ctx->request;
     c = r->connection;
 
-    ngx_http_finalize_request(r, ngx_http_logbroker_send_refusal(ctx, reason));
+    if (reason == NGX_HTTP_LOGBROKER_REPEATED) {
+        (void) ngx_atomic_fetch_add(
+                            &ngx_http_logbroker_worker->counters->repeated, 1);
+
+        r->headers_out.status = NGX_HTTP_NO_CONTENT;
+        r->header_only = 1;
+
+        ngx_http_finalize_request(r, ngx_http_send_header(r));
+
+    } else {
+        ngx_http_finalize_request(r,
+                                ngx_http_logbroker_send_refusal(ctx, reason));
+    }
 
     if (posted) {
         ngx_http_run_posted_requests(c);

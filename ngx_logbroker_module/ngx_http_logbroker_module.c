@@ -17,6 +17,8 @@
 
 static char *ngx_http_logbroker_spool(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_logbroker_idempotency(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static off_t ngx_http_logbroker_parse_size(ngx_str_t *value);
 static char *ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -50,6 +52,13 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
     { ngx_string("logbroker_spool"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_http_logbroker_spool,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("logbroker_idempotency"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_logbroker_idempotency,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -265,6 +274,86 @@ ngx_http_logbroker_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* logbroker_idempotency off | [window=10m] [size=16m]; */
+
+static char *
+ngx_http_logbroker_idempotency(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_logbroker_main_conf_t *lmcf = conf;
+
+    off_t        size;
+    time_t       window;
+    ngx_str_t   *value, s;
+    ngx_uint_t   i;
+
+    if (lmcf->keys != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lmcf->keys = 1;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        lmcf->keys = 0;
+        return NGX_CONF_OK;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "window=", 7) == 0
+            && lmcf->keys_window == NGX_CONF_UNSET)
+        {
+            s.data = value[i].data + 7;
+            s.len = value[i].len - 7;
+
+            window = ngx_parse_time(&s, 1);
+
+            if (window == (time_t) NGX_ERROR || window < 1
+                || window > 7 * 24 * 3600)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "\"%V\": the window must be between 1s "
+                                   "and 7d", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            lmcf->keys_window = window;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "size=", 5) == 0
+            && lmcf->keys_size == NGX_CONF_UNSET_SIZE)
+        {
+            s.data = value[i].data + 5;
+            s.len = value[i].len - 5;
+
+            size = ngx_http_logbroker_parse_size(&s);
+
+            if (size == NGX_ERROR || size < 64 * 1024
+                || size > (off_t) 64 * 1024 * 1024 * 1024)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "\"%V\": the memory for keys must be "
+                                   "between 64k and 64g", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            lmcf->keys_size = size;
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\": "
+                           "\"logbroker_idempotency\" is off or has window= "
+                           "and size=, each once", &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 static off_t
 ngx_http_logbroker_parse_size(ngx_str_t *value)
 {
@@ -404,15 +493,26 @@ ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name)
 static void *
 ngx_http_logbroker_create_main_conf(ngx_conf_t *cf)
 {
+    ngx_http_logbroker_main_conf_t  *lmcf;
+
+    lmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_logbroker_main_conf_t));
+    if (lmcf == NULL) {
+        return NULL;
+    }
+
     /*
      * set by ngx_pcalloc():
      *
      *     path, name, file = { 0, NULL };
      *     size, rings, line = 0;
-     *     zone, pool = NULL;
+     *     zone, pool, keys_zone = NULL;
      */
 
-    return ngx_pcalloc(cf->pool, sizeof(ngx_http_logbroker_main_conf_t));
+    lmcf->keys = NGX_CONF_UNSET;
+    lmcf->keys_window = NGX_CONF_UNSET;
+    lmcf->keys_size = NGX_CONF_UNSET_SIZE;
+
+    return lmcf;
 }
 
 
@@ -421,6 +521,8 @@ ngx_http_logbroker_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_logbroker_main_conf_t *lmcf = conf;
 
+    ngx_str_t  name;
+
     if (lmcf->name.len && lmcf->path.data == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"%V\" in %V:%ui needs a spool: add "
@@ -428,6 +530,24 @@ ngx_http_logbroker_init_main_conf(ngx_conf_t *cf, void *conf)
                       &lmcf->name, &lmcf->file, lmcf->line);
         return NGX_CONF_ERROR;
     }
+
+    ngx_conf_init_value(lmcf->keys, 1);
+    ngx_conf_init_value(lmcf->keys_window, 600);
+    ngx_conf_init_size_value(lmcf->keys_size, 16 * 1024 * 1024);
+
+    if (lmcf->path.data == NULL || !lmcf->keys) {
+        return NGX_CONF_OK;
+    }
+
+    ngx_str_set(&name, "logbroker_keys");
+
+    lmcf->keys_zone = ngx_shared_memory_add(cf, &name, lmcf->keys_size,
+                                            &ngx_http_logbroker_module);
+    if (lmcf->keys_zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf->keys_zone->init = ngx_http_logbroker_keys_init_zone;
 
     return NGX_CONF_OK;
 }

@@ -7,6 +7,7 @@
  *   decode.c    gzip and zstd
  *   stage.c     from the body to a record, parking
  *   append.c    group commit and the requests that wait for it
+ *   keys.c      idempotency keys
  *   worker.c    the worker's ring: claim, create, sync, give back
  *   status.c    counters, variables, status
  */
@@ -67,7 +68,15 @@ typedef enum {
     NGX_HTTP_LOGBROKER_WRITE_FAILED,
     NGX_HTTP_LOGBROKER_BODY_FAILED,
     NGX_HTTP_LOGBROKER_NO_MEMORY,
-    NGX_HTTP_LOGBROKER_REASONS
+    NGX_HTTP_LOGBROKER_KEY_INVALID,
+    NGX_HTTP_LOGBROKER_KEY_REUSED,
+    NGX_HTTP_LOGBROKER_KEY_BUSY,
+    NGX_HTTP_LOGBROKER_KEYS_FULL,
+    NGX_HTTP_LOGBROKER_KEYS_LOADING,
+    NGX_HTTP_LOGBROKER_REASONS,
+
+    /* not a refusal: the request is answered like the one it repeats */
+    NGX_HTTP_LOGBROKER_REPEATED
 } ngx_http_logbroker_reason_e;
 
 
@@ -86,6 +95,7 @@ typedef struct {
     ngx_atomic_t                     events;
     ngx_atomic_t                     bytes;
     ngx_atomic_t                     dropped;
+    ngx_atomic_t                     repeated;
     ngx_atomic_t                     refused[NGX_HTTP_LOGBROKER_REASONS];
 } ngx_http_logbroker_counters_t;
 
@@ -96,6 +106,11 @@ typedef struct {
     ngx_uint_t                       rings;         /* 0: by worker number */
     ngx_shm_zone_t                  *zone;
     ngx_thread_pool_t               *pool;
+
+    ngx_flag_t                       keys;
+    time_t                           keys_window;
+    size_t                           keys_size;
+    ngx_shm_zone_t                  *keys_zone;
 
     /* the first directive that needs a spool */
     ngx_str_t                        name;
@@ -113,6 +128,7 @@ typedef struct {
 
 typedef struct ngx_http_logbroker_ctx_s     ngx_http_logbroker_ctx_t;
 typedef struct ngx_http_logbroker_worker_s  ngx_http_logbroker_worker_t;
+typedef struct ngx_http_logbroker_keys_s    ngx_http_logbroker_keys_t;
 
 
 /* decode.c: knows nothing of requests and logs, may run in any thread */
@@ -191,6 +207,7 @@ struct ngx_http_logbroker_ctx_s {
     ngx_http_logbroker_job_t        *job;
     ngx_str_t                        stream;
     size_t                           len;           /* of the body as sent */
+    u_char                           key[LB_KEY_LEN];
 
     /* of the record */
     ngx_uint_t                       events;
@@ -207,13 +224,23 @@ struct ngx_http_logbroker_ctx_s {
     unsigned                         encoding:2;
     unsigned                         text:1;
     unsigned                         has_slot:1;
+    unsigned                         has_key:1;
 };
+
+
+/* a record with an idempotency key; outlives the request */
+
+typedef struct {
+    ngx_queue_t                      queue;
+    u_char                           hash[LB_KEY_LEN];
+} ngx_http_logbroker_group_key_t;
 
 
 /* records that are written together, and the requests that wait for it */
 
 typedef struct {
     ngx_queue_t                      waiters;
+    ngx_queue_t                      keys;
     ngx_uint_t                       requests;
     ngx_uint_t                       events;
     uint64_t                         bytes;
@@ -241,6 +268,14 @@ typedef struct {
 } ngx_http_logbroker_create_t;
 
 
+typedef struct {
+    ngx_thread_task_t                task;
+    lb_spool_t                      *spool;
+    ngx_http_logbroker_keys_t       *keys;
+    time_t                           window;
+} ngx_http_logbroker_keys_job_t;
+
+
 /* One per worker process, from init_process to exit_process. */
 
 struct ngx_http_logbroker_worker_s {
@@ -253,6 +288,11 @@ struct ngx_http_logbroker_worker_s {
 
     lb_spool_t                      *spool;
     lb_writer_t                     *writer;        /* NULL: no ring */
+
+    ngx_http_logbroker_keys_t       *keys;          /* NULL: off */
+    time_t                           keys_window;
+    time_t                           keys_logged;
+    ngx_http_logbroker_keys_job_t   *keys_job;      /* running */
 
     ngx_http_logbroker_group_t       pending;       /* being staged */
     ngx_http_logbroker_group_t       flight;        /* being written */
@@ -288,6 +328,7 @@ struct ngx_http_logbroker_worker_s {
 
     unsigned                         creating:1;
     unsigned                         want_sync:1;
+    unsigned                         keys_look:1;   /* for the dead's keys */
 };
 
 
@@ -343,6 +384,18 @@ void ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
 void ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_cleanup(void *data);
+
+/* keys.c */
+
+ngx_int_t ngx_http_logbroker_keys_init_zone(ngx_shm_zone_t *zone, void *data);
+ngx_uint_t ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx);
+ngx_uint_t ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx, const u_char *payload, size_t len);
+void ngx_http_logbroker_keys_end(ngx_http_logbroker_worker_t *w,
+    const u_char *hash, ngx_uint_t stored);
+void ngx_http_logbroker_keys_end_group(ngx_http_logbroker_worker_t *w,
+    ngx_queue_t *queue, ngx_uint_t stored);
+void ngx_http_logbroker_keys_look(ngx_http_logbroker_worker_t *w);
 
 /* worker.c */
 

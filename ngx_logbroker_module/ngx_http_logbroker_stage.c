@@ -19,7 +19,8 @@ static ngx_uint_t ngx_http_logbroker_has_room(ngx_http_logbroker_worker_t *w,
 static ngx_uint_t ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
 static ngx_uint_t ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body, size_t *len);
+    ngx_http_logbroker_ctx_t *ctx, lb_meta_t *meta, ngx_str_t *body,
+    ngx_str_t *payload);
 static void ngx_http_logbroker_explain(ngx_http_logbroker_ctx_t *ctx,
     ngx_str_t *body, lb_scan_result_t *res);
 static void ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta);
@@ -130,9 +131,8 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx)
 {
     int         rc;
-    size_t      len;
     lb_meta_t   meta;
-    ngx_str_t   body;
+    ngx_str_t   body, payload;
     ngx_uint_t  reason;
 
     if (w->writer == NULL) {
@@ -143,27 +143,37 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
         return ngx_http_logbroker_body_read(w, ctx);
     }
 
-    len = 0;
+    meta.received_us = lb_now_us();
+    meta.stream = ctx->stream.data;
+    meta.stream_len = ctx->stream.len;
+    meta.key = ctx->has_key ? ctx->key : NULL;
+
+    ngx_http_logbroker_client(ctx->request->connection, &meta);
+
+    ngx_str_null(&payload);
 
     reason = ngx_http_logbroker_body(w, ctx, &body);
 
     if (reason == 0) {
-        reason = ngx_http_logbroker_scan(w, ctx, &body, &len);
+        reason = ngx_http_logbroker_scan(w, ctx, &meta, &body, &payload);
     }
 
     ngx_http_logbroker_body_done(w, ctx);
+
+    if (reason == 0 && ctx->has_key) {
+        reason = ngx_http_logbroker_keys_begin(w, ctx, payload.data,
+                                               payload.len);
+    }
 
     if (reason) {
         return reason;
     }
 
-    meta.received_us = lb_now_us();
-    meta.stream = ctx->stream.data;
-    meta.stream_len = ctx->stream.len;
+    rc = lb_writer_append(w->writer, &meta, payload.len, ctx->events);
 
-    ngx_http_logbroker_client(ctx->request->connection, &meta);
-
-    rc = lb_writer_append(w->writer, &meta, len, ctx->events);
+    if (rc != 0 && ctx->has_key) {
+        ngx_http_logbroker_keys_end(w, ctx->key, 0);
+    }
 
     switch (rc) {
 
@@ -194,7 +204,7 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
         return NGX_HTTP_LOGBROKER_WRITE_FAILED;
     }
 
-    ctx->bytes = len;
+    ctx->bytes = payload.len;
     ctx->slot = lb_writer_slot(w->writer);
     ctx->has_slot = 1;
 
@@ -208,7 +218,8 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
 
 static ngx_uint_t
 ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body, size_t *len)
+    ngx_http_logbroker_ctx_t *ctx, lb_meta_t *meta, ngx_str_t *body,
+    ngx_str_t *payload)
 {
     u_char                         *p;
     size_t                          cap, max;
@@ -233,7 +244,7 @@ ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
     cap = ngx_min(body->len + body->len / 8 + 64, max);
 
     for ( ;; ) {
-        p = lb_writer_stage(w->writer, ctx->stream.len, cap);
+        p = lb_writer_stage(w->writer, meta, cap);
         if (p == NULL) {
             return NGX_HTTP_LOGBROKER_NO_MEMORY;
         }
@@ -259,7 +270,8 @@ ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
         }
 
         ctx->events = res.events;
-        *len = res.out_len;
+        payload->data = p;
+        payload->len = res.out_len;
         return 0;
 
     case LB_SCAN_EMPTY:

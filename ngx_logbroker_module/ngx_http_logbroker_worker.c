@@ -68,6 +68,11 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     w->pool = lmcf->pool;
     w->counters = lmcf->zone->data;
 
+    if (lmcf->keys) {
+        w->keys = lmcf->keys_zone->data;
+        w->keys_window = lmcf->keys_window;
+    }
+
     w->max_rings = lmcf->rings;
 
     if (w->max_rings == 0) {
@@ -93,6 +98,7 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     w->grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
 
     ngx_http_logbroker_claim(w);
+    ngx_http_logbroker_keys_look(w);
 
     ngx_add_timer(&w->tick, w->writer ? 1000 : NGX_HTTP_LOGBROKER_CLAIM_RETRY);
 
@@ -405,6 +411,7 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     w = ev->data;
 
     ngx_http_logbroker_sync(w);
+    ngx_http_logbroker_keys_look(w);
 
     if (w->writer == NULL) {
         ngx_http_logbroker_claim(w);

@@ -1,0 +1,240 @@
+"""Idempotency-Key: a repeated request is answered like the first and stored
+once, whatever was killed in between."""
+
+import errno
+import http.client
+import json
+import os
+import signal
+import threading
+
+import pytest
+
+from nginxd import Nginx, alive, wait_for
+from spoolread import events
+from test_module import faults, faults_so  # noqa: F401
+
+
+def key(k):
+    return {"Idempotency-Key": k}
+
+
+def stored(nginx):
+    return sorted(json.loads(e)["n"] for e in events(nginx.spool))
+
+
+def post(nginx, n, k, path="/log"):
+    """Until it is clear what became of it, as a client does."""
+
+    def done():
+        a = nginx.post(path, '{"n": %d}' % n, key(k))
+        return a.status != 503 and a
+
+    return wait_for(done, what="an answer other than 503", every=0.05)
+
+
+def test_repeat_is_stored_once(tmp_path):
+    with Nginx(tmp_path, workers=2) as nginx:
+        for _ in range(10):  # both workers
+            assert post(nginx, 1, "a").status == 204
+        assert post(nginx, 2, "b").status == 204
+        assert stored(nginx) == [1, 2]
+        s = nginx.status()
+        assert (s["repeated"], s["accepted"]["requests"]) == (9, 2)
+
+
+def test_other_events_under_the_same_key(tmp_path):
+    """No silent loss: events that are not those of the first request."""
+    with Nginx(tmp_path) as nginx:
+        assert post(nginx, 1, "a").status == 204
+        a = post(nginx, 2, "a")
+        assert a.status == 422 and b"Idempotency-Key" in a.body
+        # the same events, written otherwise
+        assert nginx.post("/log", ' {"n":1}\n', key("a")).status == 204
+        # a stream has keys of its own
+        assert post(nginx, 2, "a", "/log/other").status == 204
+        assert stored(nginx) == [1, 2]
+
+
+@pytest.mark.parametrize("value", ["", "x" * 256, "a\tb", "\xe4"])
+def test_bad_keys(tmp_path, value):
+    with Nginx(tmp_path) as nginx:
+        a = nginx.post("/log", '{"n":1}', key(value))
+        assert a.status == 400 and b"Idempotency-Key" in a.body
+        assert stored(nginx) == []
+
+
+def test_two_keys(tmp_path):
+    with Nginx(tmp_path) as nginx:
+        c = nginx.connect()
+        c.putrequest("POST", "/log")
+        for k in "ab":
+            c.putheader("Idempotency-Key", k)
+        c.putheader("Content-Length", "2")
+        c.endheaders(b"{}")
+        assert c.getresponse().status == 400
+        c.close()
+
+
+def test_a_refused_request_leaves_no_key(tmp_path):
+    with Nginx(tmp_path, spool="size=64k rings=1") as nginx:
+        assert nginx.post("/log", '{"n":', key("a")).status == 400
+        assert nginx.post("/log", '{"n": "%s"}' % ("x" * 70000),
+                          key("a")).status == 413
+        assert post(nginx, 1, "a").status == 204
+
+
+def test_full_ring_leaves_no_key(tmp_path):
+    with Nginx(tmp_path, spool="size=64k rings=1") as nginx:
+        filler = '{"n": 0, "x": "%s"}' % ("x" * 60000)
+        assert nginx.post("/log", filler).status == 204
+        a = nginx.post("/log", filler, key("a"))
+        assert a.status == 503 and b"full" in a.body
+        assert post(nginx, 1, "a").status == 204
+
+
+def test_off(tmp_path):
+    with Nginx(tmp_path, http="logbroker_idempotency off;") as nginx:
+        for _ in range(2):
+            assert post(nginx, 1, "a").status == 204
+        assert stored(nginx) == [1, 1]
+
+
+def test_window(tmp_path):
+    with Nginx(tmp_path, http="logbroker_idempotency window=2s;") as nginx:
+        assert post(nginx, 1, "a").status == 204
+        assert post(nginx, 1, "a").status == 204
+
+        def again():
+            assert post(nginx, 1, "a").status == 204
+            return len(stored(nginx)) == 2
+
+        wait_for(again, 10, "the end of the window", every=0.2)
+
+
+def test_bounded(tmp_path):
+    """No room for more keys: they wait, what has no key does not; nothing is
+    forgotten early."""
+    with Nginx(tmp_path, spool="size=8m", http="logbroker_idempotency "
+               "size=64k window=5s;") as nginx:
+        c = nginx.connect()
+        n = 0
+        while True:
+            a = nginx.post("/log", '{"n":%d}' % n, key(str(n)), conn=c)
+            if a.status != 204:
+                break
+            n += 1
+        assert a.status == 503 and b"Idempotency-Key" in a.body
+        assert int(a.headers["Retry-After"]) > 0
+        assert n > 500
+        assert nginx.post("/log", '{"n":-1}').status == 204
+        assert nginx.post("/log", '{"n":0}', key("0"), conn=c).status == 204
+        assert stored(nginx) == [-1, *range(n)]
+        assert "raise size=" in nginx.log()
+        wait_for(lambda: nginx.post("/log", '{"n":%d}' % n,
+                                    key(str(n))).status == 204,
+                 20, "room", every=0.2)
+        c.close()
+
+
+def test_survives_restart_and_kill(tmp_path):
+    """The keys are in the rings."""
+    with Nginx(tmp_path, workers=2) as nginx:
+        for n in range(20):
+            assert post(nginx, n, f"k{n}").status == 204
+        for how in ("stop", "kill", "reload", "kill"):
+            if how == "reload":
+                nginx.reload()
+            else:
+                getattr(nginx, how)()
+                nginx.start()
+            for n in range(20):
+                assert post(nginx, n, f"k{n}").status == 204
+            assert stored(nginx) == list(range(20))
+
+
+def test_first_is_still_being_stored(tmp_path, faults):  # noqa: F811
+    with Nginx(tmp_path, workers=2, preload=faults.so,
+               env=faults.env) as nginx:
+        faults.set("delay", 1500)
+        answers = []
+
+        def once():
+            answers.append(nginx.post("/log", '{"n":1}', key("a")))
+
+        threads = [threading.Thread(target=once) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert sorted(a.status for a in answers) == [204, 503, 503, 503]
+        assert any(b"still being stored" in a.body for a in answers)
+        faults.clear("delay")
+        assert post(nginx, 1, "a").status == 204
+        assert stored(nginx) == [1]
+
+
+def test_failed_write_leaves_no_key(tmp_path, faults):  # noqa: F811
+    with Nginx(tmp_path, preload=faults.so, env=faults.env) as nginx:
+        faults.set("fail", errno.EIO)
+        a = nginx.post("/log", '{"n":1}', key("a"))
+        assert a.status == 503, a
+        faults.clear("fail")
+        assert post(nginx, 1, "a").status == 204
+        assert stored(nginx) == [1]
+
+
+@pytest.mark.slow
+def test_killed_workers(tmp_path):
+    """Clients that never give up, workers that die all the time: every
+    request once."""
+    with Nginx(tmp_path, workers=2, spool="size=8m") as nginx:
+        stop = threading.Event()
+        done = []
+
+        def client(i):
+            n = i
+            while not stop.is_set():
+                while True:
+                    try:
+                        a = nginx.post("/log", '{"n": %d}' % n, key(f"k{n}"))
+                    except (OSError, http.client.HTTPException):
+                        continue
+                    if a.status == 204:
+                        break
+                    assert a.status == 503, a
+                done.append(n)
+                n += 4
+
+        threads = [threading.Thread(target=client, args=(i,))
+                   for i in range(4)]
+        for t in threads:
+            t.start()
+        for kills in range(25):
+            before = len(done)
+            wait_for(lambda: len(done) > before + 20, 30, "progress")
+            workers = nginx.workers()
+            if workers:
+                victim = workers[kills % len(workers)]
+                os.kill(victim, signal.SIGKILL)
+                wait_for(lambda: not alive(victim), what="death")
+        stop.set()
+        for t in threads:
+            t.join(60)
+            assert not t.is_alive()
+        assert stored(nginx) == sorted(done)
+
+
+def test_words(tmp_path):
+    def says(directive, words):
+        n = Nginx(tmp_path, http=directive)
+        status, text = n.test_conf()
+        assert (status == 0) == (words is None), text
+        assert words is None or words in text
+
+    says("logbroker_idempotency window=1h size=1m;", None)
+    says("logbroker_idempotency window=0s;", "between 1s and 7d")
+    says("logbroker_idempotency size=1k;", "between 64k and 64g")
+    says("logbroker_idempotency maybe;", 'invalid parameter "maybe"')
+    says("logbroker_idempotency off; logbroker_idempotency off;",
+         "is duplicate")
