@@ -197,6 +197,7 @@ nginx_conf() {
 }
 
 upstreams=
+by_key=
 for ((i = 1; i <= brokers; i++)); do
     dir=$data/broker-$i
     step "starting broker $i on 127.0.0.1:$((port + i))"
@@ -212,13 +213,15 @@ for ((i = 1; i <= brokers; i++)); do
     start "flusher-$i" build/flusher/logbroker-flusher --config "$dir/flusher.json"
     start "broker-$i" "$nginx" -p "$dir" -e stderr -c "$dir/nginx.conf" -g "daemon off;"
     upstreams+="server 127.0.0.1:$((port + i));"$'\n        '
+    by_key+="server 127.0.0.1:$((port + i)) max_fails=0;"$'\n        '
 done
 for ((i = 1; i <= brokers; i++)); do
     wait_for 30 "broker $i" curl -fsS "http://127.0.0.1:$((port + i))/health"
 done
 
 step "starting the edge on 127.0.0.1:$port"
-nginx_conf edge.conf "$data/edge" WORKERS=1 "LISTEN=127.0.0.1:$port" "BROKERS=$upstreams"
+nginx_conf edge.conf "$data/edge" WORKERS=1 "LISTEN=127.0.0.1:$port" \
+    TLS= ACCESS_LOG=off "BROKERS=$upstreams" "BROKERS_BY_KEY=$by_key"
 start edge "$nginx" -p "$data/edge" -e stderr -c "$data/edge/nginx.conf" -g "daemon off;"
 wait_for 30 "the edge" curl -fsS "http://127.0.0.1:$port/health"
 

@@ -2,6 +2,7 @@
 a request to another broker only when nothing of it was stored."""
 
 import collections
+import json
 import os
 import socket
 import subprocess
@@ -15,19 +16,24 @@ from stack import Broker, Oracle, Process, post
 
 
 class Edge:
-    def __init__(self, directory, ports):
+    def __init__(self, directory, ports, tls="", replace=()):
         self.dir = directory
         self.dir.mkdir()
         self.port = free_port()
         values = {"RUN": str(directory), "LOG": "stderr", "WORKERS": "1",
                   "LISTEN": f"127.0.0.1:{self.port}",
-                  "BROKERS": "".join(f"server 127.0.0.1:{p};" for p in ports)}
+                  "TLS": tls, "ACCESS_LOG": f"{directory}/access.log json",
+                  "BROKERS": "".join(f"server 127.0.0.1:{p};" for p in ports),
+                  "BROKERS_BY_KEY": "".join(
+                      f"server 127.0.0.1:{p} max_fails=0;" for p in ports)}
         text = "user root;\n" if os.getuid() == 0 else ""
         for line in (ROOT / "conf/nginx/edge.conf").read_text().splitlines():
             if line.strip().startswith("#"):
                 continue
             for name, value in values.items():
                 line = line.replace(f"@{name}@", value)
+            for old, new in replace:
+                line = line.replace(old, new)
             text += line + "\n"
         (directory / "nginx.conf").write_text(text)
         argv = [NGINX, "-p", str(directory), "-e", "stderr",
@@ -96,8 +102,8 @@ def brokers(tmp_path):
 def make_edge(tmp_path):
     edges = []
 
-    def make(ports):
-        edges.append(Edge(tmp_path / f"edge{len(edges)}", ports))
+    def make(ports, **kw):
+        edges.append(Edge(tmp_path / f"edge{len(edges)}", ports, **kw))
         return edges[-1]
 
     yield make
@@ -161,6 +167,90 @@ def test_no_answer_is_not_repeated(brokers, make_edge):
     assert set(statuses) == {204, 502}
     assert statuses[502] == script.requests
     assert stored(brokers[0]) == statuses[204]
+
+
+def test_keys_stay_with_their_broker(brokers, make_edge):
+    """Repetitions reach the broker that has the first attempt; while it is
+    away they wait, whatever the other one could do."""
+    edge = make_edge([b.port for b in brokers])
+
+    def send(n):
+        return post(edge.port, '{"n":%d}' % n,
+                    headers={"Idempotency-Key": f"key-{n}"})
+
+    for _ in range(3):
+        assert [send(n)[0] for n in range(40)] == [204] * 40
+    counts = [stored(b) for b in brokers]
+    assert sum(counts) == 40 and min(counts) > 0
+    brokers[0].nginx.stop()
+    answers = [send(n) for n in range(40)]
+    statuses = [status for status, _, _ in answers]
+    assert statuses.count(502) == counts[0]
+    assert statuses.count(204) == counts[1]
+    body = next(body for status, _, body in answers if status == 502)
+    assert b"Idempotency-Key" in body
+    brokers[0].start_nginx()
+    # a worker that has just started reads its keys back first
+    wait_for(lambda: [send(n)[0] for n in range(40)] == [204] * 40,
+             what="all answered like the first time")
+    assert [stored(b) for b in brokers] == counts
+
+
+def test_limits(brokers, make_edge):
+    """429 with words and Retry-After; what was answered 204 is stored, what
+    was answered 429 is not."""
+    edge = make_edge([b.port for b in brokers], replace=[
+        ("rate=20000r/s", "rate=1r/s"), ("burst=40000", "burst=4")])
+    answers = [post(edge.port, "{}") for _ in range(20)]
+    statuses = collections.Counter(a[0] for a in answers)
+    assert set(statuses) == {204, 429} and statuses[429] >= 10
+    _, headers, body = next(a for a in answers if a[0] == 429)
+    assert headers["Retry-After"] == "1" and b"nothing was stored" in body
+    assert sum(stored(b) for b in brokers) == statuses[204]
+
+
+def test_request_ids_and_log(brokers, make_edge):
+    edge = make_edge([b.port for b in brokers])
+    _, headers, _ = post(edge.port, "{}", headers={"X-Request-ID": "abc-12345"})
+    assert headers["X-Request-ID"] == "abc-12345"
+    _, headers, _ = post(edge.port, "{}", headers={"X-Request-ID": "a b\"c"})
+    made = headers["X-Request-ID"]
+    assert len(made) == 32
+    _, headers, _ = post(edge.port, "{]")
+    assert len(headers["X-Request-ID"]) == 32
+    lines = wait_for(lambda: len(x := (edge.dir / "access.log").read_text()
+                                 .splitlines()) == 3 and x, what="log")
+    log = [json.loads(line) for line in lines]
+    assert [x["id"] for x in log][:2] == ["abc-12345", made]
+    assert [x["status"] for x in log] == [204, 204, 400]
+    assert all(x["broker"] and x["client"] == "127.0.0.1" for x in log)
+
+
+def test_tls(brokers, make_edge, tmp_path):
+    """With a certificate: TLS 1.2 and 1.3 and nothing older; HTTP/2."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days",
+         "1", "-subj", "/CN=localhost", "-keyout", tmp_path / "key.pem",
+         "-out", tmp_path / "cert.pem"], check=True, capture_output=True)
+    port = free_port()
+    make_edge([b.port for b in brokers], tls=(
+        f"listen 127.0.0.1:{port} ssl http2; "
+        f"ssl_certificate {tmp_path}/cert.pem; "
+        f"ssl_certificate_key {tmp_path}/key.pem;"))
+
+    def curl(*args):
+        return subprocess.run(
+            ["curl", "-sS", "-o", "/dev/null", "-w",
+             "%{http_code} %{http_version}", "--cacert",
+             tmp_path / "cert.pem", "-d", "{}", *args,
+             f"https://localhost:{port}/log"],
+            capture_output=True, text=True, timeout=30)
+
+    assert curl().stdout == "204 2"
+    assert curl("--tls-max", "1.2", "--http1.1").stdout == "204 1.1"
+    assert curl("--tls-max", "1.1", "--ciphers",
+                "DEFAULT@SECLEVEL=0").returncode != 0
+    assert sum(stored(b) for b in brokers) == 2
 
 
 def test_whole_path(tmp_path, make_edge):
