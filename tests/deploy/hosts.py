@@ -1,0 +1,556 @@
+"""The playbooks of ansible/ against throw-away machines: containers with
+systemd, sshd and a Docker engine of their own, reached through a jump host, and
+a registry that asks for a login, in the cloud's place.
+
+Run by ansible.sh.  --keep leaves the machines for a look around and says how
+to get there; a later run removes them.
+"""
+
+import argparse
+import base64
+import contextlib
+import http.server
+import json
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+from nginxd import wait_for  # noqa: E402
+from stack import Oracle, post  # noqa: E402
+
+NAME = "logbroker-ansible-test"
+NETWORK = "172.29.188"
+REGISTRY = f"{NETWORK}.1:18800"
+PUSH = "127.0.0.1:18800"
+METADATA = f"{NETWORK}.1:18801"
+EDGE_PORT = 18810
+OLD, NEW = "1.0.0", "1.0.1"
+BASE = os.environ.get("LOGBROKER_BASE", "debian:bookworm-20251229-slim")
+HOSTS = {
+    "jump": ("jump", 10, None),
+    "edge-1": ("edge", 20, None),
+    "broker-1": ("broker", 30, "spool"),
+    "broker-2": ("broker", 31, "spool"),
+    "clickhouse-1": ("clickhouse", 40, "data"),
+}
+CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYS_CHROOT", "MKNOD",
+                "DAC_READ_SEARCH", "SYS_NICE", "NET_RAW")
+
+failures = []
+begun = time.monotonic()
+
+
+def say(text):
+    print(f"[{time.monotonic() - begun:4.0f} s] {text}", flush=True)
+
+
+def run(*argv, check=True, data=None, timeout=900, **more):
+    r = subprocess.run(argv, input=data, capture_output=True, text=True,
+                       timeout=timeout, **more)
+    if check and r.returncode:
+        raise AssertionError(
+            f"{' '.join(argv)}: exit {r.returncode}\n{r.stdout}{r.stderr}")
+    return r
+
+
+def docker(*argv, **more):
+    return run("docker", *argv, **more).stdout.strip()
+
+
+@contextlib.contextmanager
+def test(name):
+    try:
+        yield
+        print(f"ok    {name}", flush=True)
+    except AssertionError as e:
+        failures.append(name)
+        print(f"FAIL  {name}\n      "
+              + str(e)[-6000:].replace("\n", "\n      "), flush=True)
+
+
+def address(host):
+    return f"{NETWORK}.{HOSTS[host][1]}"
+
+
+def inside(host, *argv, **more):
+    """A command on a machine, past SSH: only to look."""
+    return docker("exec", *(["-i"] if "data" in more else []),
+                  f"{NAME}-{host}", *argv, **more)
+
+
+class Cloud:
+    """What is around the machines: their network, disks, registry, and the
+    service that tells them their token."""
+
+    def __init__(self, directory):
+        self.dir = pathlib.Path(directory)
+        self.token = secrets.token_hex(20)
+        self.password = secrets.token_hex(12)
+        self.loops = []
+        self.registries = []
+        self.asked = 0
+
+    def __enter__(self):
+        clean()
+        docker("network", "create", "--subnet", f"{NETWORK}.0/24",
+               "--gateway", f"{NETWORK}.1", NAME)
+        self._registry()
+        self._metadata()
+        return self
+
+    def _registry(self):
+        """Listens on the machines' network and, for pushing to it (an engine
+        trusts a registry without TLS on loopback alone), on loopback."""
+        users = self.dir / "htpasswd"
+        users.write_text("".join(
+            run("htpasswd", "-Bbn", user, password).stdout.strip() + "\n"
+            for user, password in (("iam", self.token),
+                                   ("deploy", self.password))))
+        self.log = open(self.dir / "registry.log", "wb")
+        for where in (REGISTRY, PUSH):
+            settings = self.dir / f"registry-{where}.yml"
+            settings.write_text(f"""
+version: 0.1
+log: {{level: warn}}
+storage:
+  filesystem: {{rootdirectory: {self.dir}/registry}}
+http: {{addr: "{where}", secret: {self.token}}}
+auth:
+  htpasswd: {{realm: registry, path: {users}}}
+""")
+            self.registries.append(subprocess.Popen(
+                ["docker-registry", "serve", str(settings)],
+                stdout=self.log, stderr=self.log))
+            wait_for(lambda: run("curl", "-s", f"http://{where}/v2/",
+                                 check=False).returncode == 0, 20,
+                     "the registry")
+
+    def _metadata(self):
+        cloud = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                right = (self.headers["Metadata-Flavor"] == "Google"
+                         and self.path == "/computeMetadata/v1/instance/"
+                         "service-accounts/default/token")
+                cloud.asked += right
+                body = json.dumps({"access_token": cloud.token,
+                                   "expires_in": 3600,
+                                   "token_type": "Bearer"}).encode()
+                self.send_response(200 if right else 403)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(body if right else b"{}")
+
+            def log_message(self, *_):
+                pass
+
+        host, port = METADATA.split(":")
+        self.server = http.server.ThreadingHTTPServer((host, int(port)),
+                                                      Handler)
+        threading.Thread(target=self.server.serve_forever,
+                         daemon=True).start()
+
+    def push(self, image, name, version):
+        config = self.dir / "push"
+        config.mkdir(exist_ok=True)
+        (config / "config.json").write_text(json.dumps({"auths": {
+            PUSH: {"auth": base64.b64encode(
+                f"deploy:{self.password}".encode()).decode()}}}))
+        tag = f"{PUSH}/logbroker/{name}:{version}"
+        docker("tag", image, tag)
+        docker("--config", str(config), "push", tag)
+        docker("rmi", tag)
+
+    def disk(self, host, megabytes=700):
+        image = self.dir / f"{host}.disk"
+        with open(image, "wb") as f:
+            f.truncate(megabytes << 20)
+        device = run("losetup", "--find", "--show", str(image)).stdout.strip()
+        self.loops.append(device)
+        return device
+
+    def __exit__(self, *exc):
+        self.server.shutdown()
+        for registry in self.registries:
+            registry.terminate()
+            registry.wait()
+        self.log.close()
+        clean()
+        for device in self.loops:
+            run("losetup", "--detach", device, check=False)
+
+
+def clean():
+    names = docker("ps", "-aq", "--filter", f"name=^{NAME}-").split()
+    if names:
+        docker("rm", "--force", "--volumes", *names)
+    volumes = docker("volume", "ls", "-q", "--filter",
+                     f"name=^{NAME}-").split()
+    if volumes:
+        docker("volume", "rm", "--force", *volumes)
+    run("docker", "network", "rm", NAME, check=False)
+
+
+class Machines:
+    def __init__(self, cloud):
+        self.cloud = cloud
+        self.dir = cloud.dir
+        self.key = self.dir / "key"
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
+            str(self.key))
+        self.password = secrets.token_hex(24)
+        self.log = self.dir / "ansible.log"
+
+    def make(self):
+        docker("build", "--build-arg", f"BASE={BASE}", "-t", f"{NAME}/host",
+               str(HERE / "host"), env={**os.environ, "DOCKER_BUILDKIT": "0"})
+        for host, (role, number, disk) in HOSTS.items():
+            more = []
+            if disk:
+                device = self.cloud.disk(host)
+                more += ["--device", f"{device}:{device}"]
+            if role == "edge":
+                more += ["--publish", f"127.0.0.1:{EDGE_PORT}:80"]
+            docker(
+                "run", "--detach", "--name", f"{NAME}-{host}",
+                "--hostname", host, "--network", NAME,
+                "--ip", address(host),
+                *(f"--cap-add={c}" for c in CAPABILITIES),
+                "--security-opt", "seccomp=unconfined",
+                "--security-opt", "apparmor=unconfined",
+                "--cgroupns=host", "-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw",
+                "-v", f"{NAME}-{host}:/var/lib/docker",
+                "--tmpfs", "/run:exec", "--tmpfs", "/tmp", *more,
+                f"{NAME}/host")
+            if disk:
+                inside(host, "mkdir", "-p", "/dev/disk/by-id")
+                inside(host, "ln", "-s", device,
+                       f"/dev/disk/by-id/virtio-{disk}")
+            inside(host, "sh", "-c", "cat >>/home/ops/.ssh/authorized_keys",
+                   data=self.key.with_suffix(".pub").read_text())
+            if role != "jump":
+                # as the cloud's security groups have it
+                inside(host, "sh", "-c", "cat >/etc/ssh/sshd_config.d/"
+                       "05-security-group.conf",
+                       data=f"AllowUsers ops@{address('jump')}\n")
+        (self.dir / "ssh_config").write_text(f"""
+IdentityFile {self.key}
+IdentitiesOnly yes
+StrictHostKeyChecking accept-new
+UserKnownHostsFile {self.dir}/known_hosts
+ControlPath {self.dir}/%C
+""")
+        self.inventory = self.dir / "inventory.json"
+        self.inventory.write_text(json.dumps(self._inventory(), indent=1))
+        for host in HOSTS:
+            wait_for(lambda: inside(host, "systemctl", "is-active", "ssh",
+                                    check=False) == "active", 60,
+                     f"{host} to be up")
+
+    def _inventory(self):
+        """In the shape of Terraform's output ansible_inventory."""
+        def variables(host):
+            role, _, disk = HOSTS[host]
+            peers = [h for h in HOSTS if HOSTS[h][0] == role]
+            return {
+                "ansible_host": address(host),
+                "logbroker_role": role,
+                "logbroker_address": address(host),
+                "logbroker_disk":
+                    disk and f"/dev/disk/by-id/virtio-{disk}",
+                "logbroker_node_index": peers.index(host),
+                "logbroker_node_count": len(peers),
+            }
+        config = f"-F {self.dir}/ssh_config"
+        return {"all": {
+            "vars": {"ansible_user": "ops",
+                     "ansible_ssh_common_args": config,
+                     "logbroker_registry": f"{REGISTRY}/logbroker"},
+            "children": {
+                "jump": {"hosts": {"jump": variables("jump")}},
+                "inside": {
+                    "vars": {"ansible_ssh_common_args":
+                             f"{config} -o ProxyJump=ops@{address('jump')}"},
+                    "children": {
+                        role: {"hosts": {h: variables(h) for h in HOSTS
+                                         if HOSTS[h][0] == role}}
+                        for role in ("edge", "broker", "clickhouse")}}}}}
+
+    def play(self, book, *argv, settings=None, fails=False):
+        """Runs a playbook; returns per host what the recap says, and the
+        output."""
+        values = self.dir / "settings.json"
+        values.write_text(json.dumps({
+            "logbroker_version": OLD,
+            "logbroker_clickhouse_version": OLD,
+            "logbroker_clickhouse_password": self.password,
+            "logbroker_metadata_url": f"http://{METADATA}/computeMetadata/v1",
+            "docker_insecure_registries": [REGISTRY],
+            "broker_workers": 2,
+            **(settings or {})}))
+        r = run("ansible-playbook", "-i", str(self.inventory), book, *argv,
+                "-e", f"@{values}", cwd=ROOT / "ansible", check=False,
+                env={**os.environ, "ANSIBLE_NOCOLOR": "1",
+                     "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.dir / "cp")})
+        with open(self.log, "a") as f:
+            f.write(f"==== {book} {argv} {settings}\n{r.stdout}{r.stderr}")
+        recap = {}
+        for line in r.stdout.splitlines():
+            m = re.match(r"(\S+)\s*: (ok=.*)", line)
+            if m:
+                recap[m[1]] = {k: int(v) for k, v in
+                               re.findall(r"(\w+)=(\d+)", m[2])}
+        for secret in (self.password, self.cloud.token, self.cloud.password):
+            assert secret not in r.stdout + r.stderr, f"{book} shows a secret"
+        if not fails:
+            tail = "\n".join(r.stdout.splitlines()[-60:])
+            assert r.returncode == 0, f"{book}: {tail}\n{r.stderr}"
+        return recap, r.stdout + r.stderr
+
+
+class ClickHouse:
+    """What the oracle asks."""
+
+    def query(self, sql):
+        return inside("clickhouse-1", "docker", "exec", "-i",
+                      "logbroker-clickhouse", "curl", "-sS",
+                      "--fail-with-body", "--data-binary", "@-",
+                      "http://127.0.0.1:8123/", data=sql)
+
+    def count(self):
+        return int(self.query("SELECT count() FROM logbroker.logs"))
+
+
+def images(cloud):
+    """Two versions of each, alike but for their label: what counts here is
+    that one replaces the other."""
+    for name in ("broker", "edge", "clickhouse"):
+        image = f"logbroker/{name}"
+        if not docker("images", "-q", image):
+            more = (["--target", "embedded"] if name == "clickhouse" else [])
+            docker("build", "-f", f"docker/{name}/Dockerfile", "-t", image,
+                   *more, ".", cwd=ROOT,
+                   env={**os.environ, "DOCKER_BUILDKIT": "0"})
+        for version in (OLD, NEW):
+            tag = f"{NAME}/{name}:{version}"
+            docker("build", "-t", tag, "-", data=f"FROM {image}\n"
+                   f"LABEL logbroker.version={version}\n",
+                   env={**os.environ, "DOCKER_BUILDKIT": "0"})
+            cloud.push(tag, name, version)
+            docker("rmi", tag)
+
+
+def running():
+    """Per container of the service: when it was started."""
+    found = {}
+    for host, (role, _, _) in HOSTS.items():
+        if role == "jump":
+            continue
+        for line in inside(host, "docker", "ps", "--no-trunc", "--format",
+                           "{{.Names}} {{.ID}} {{.Image}}",
+                           check=False).splitlines():
+            name, number, image = line.split()
+            found[f"{host} {name}"] = (number, image.rsplit(":", 1)[1])
+    return found
+
+
+def drained():
+    for host in ("broker-1", "broker-2"):
+        s = json.loads(inside(host, "docker", "exec", "logbroker-flusher",
+                              "logbroker-spool", "stat", "--json",
+                              "/var/spool/logbroker"))
+        if s["in_flight"] or any(r["backlog_events"] for r in s["rings"]):
+            return False
+    return True
+
+
+class Rotation:
+    """Watches the edge's list: how many brokers were in it at least, and
+    which were out at some time."""
+
+    def __init__(self):
+        self.least = len(self._listed()[0])
+        self.out = set()
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    @staticmethod
+    def _listed():
+        lines = inside("edge-1", "cat",
+                       "/etc/logbroker/edge/brokers.conf").splitlines()
+        return ([li for li in lines if " down;" not in li],
+                [li for li in lines if " down;" in li])
+
+    def _run(self):
+        while not self.stopping.is_set():
+            with contextlib.suppress(AssertionError):
+                up, down = self._listed()
+                self.least = min(self.least, len(up))
+                self.out.update(li.split()[1].split(":")[0] for li in down)
+            self.stopping.wait(0.2)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.stopping.set()
+        self.thread.join()
+
+
+def changed(recap):
+    return {h: n["changed"] for h, n in recap.items() if n["changed"]}
+
+
+def life(m):
+    clickhouse = ClickHouse()
+    cloud = m.cloud
+
+    with test("inside machines are reached through the jump host alone"):
+        argv = ["ssh", "-F", f"{m.dir}/ssh_config", "-o", "BatchMode=yes",
+                "-o", "ConnectTimeout=10"]
+        r = run(*argv, f"ops@{address('broker-1')}", "true", check=False)
+        assert r.returncode != 0, "broker-1 let us in"
+        run(*argv, "-J", f"ops@{address('jump')}",
+            f"ops@{address('broker-1')}", "true")
+
+    with test("from bare machines to a running service"):
+        say("site.yml on bare machines")
+        recap, _ = m.play("site.yml")
+        say("done")
+        assert set(recap) == set(HOSTS), recap
+        assert cloud.asked >= 4, "nobody asked for the machine's token"
+        status, _, body = post(EDGE_PORT, '{"message": "first"}')
+        assert status == 204, (status, body)
+        wait_for(lambda: clickhouse.count() == 1, 30, "the first event")
+    if failures:
+        return
+
+    with test("a second run changes nothing"):
+        before = running()
+        recap, out = m.play("site.yml")
+        assert not changed(recap), (
+            changed(recap), re.findall(r"TASK \[.*\n(?:changed.*\n)+", out))
+        assert running() == before, "containers were replaced"
+        say("done")
+
+    with test("containers are confined, secrets are where they should be"):
+        for host, name in (("broker-1", "logbroker-nginx"),
+                           ("broker-1", "logbroker-flusher"),
+                           ("edge-1", "logbroker-edge"),
+                           ("clickhouse-1", "logbroker-clickhouse")):
+            i = json.loads(inside(host, "docker", "inspect", name))[0]
+            assert i["HostConfig"]["ReadonlyRootfs"], name
+            assert i["HostConfig"]["CapDrop"] == ["ALL"], name
+            assert not i["HostConfig"]["Privileged"], name
+            assert i["Config"]["User"].startswith("10001"), name
+            assert m.password not in json.dumps(i), name
+        mounted = inside("broker-1", "findmnt", "-no", "FSTYPE",
+                         "/var/spool/logbroker")
+        assert mounted == "ext4", mounted
+        for host in HOSTS:
+            assert not inside(host, "sh", "-c",
+                              f"grep -rls {cloud.token} /etc /root /home "
+                              "/run || true"), host
+
+    with test("--check tells and touches nothing"):
+        before = running()
+        recap, _ = m.play("site.yml", "--check",
+                          settings={"logbroker_version": NEW})
+        assert "broker-1" in changed(recap), recap
+        assert "edge-1" in changed(recap), recap
+        assert running() == before, "containers were replaced"
+        recap, _ = m.play("site.yml", "--check")
+        assert not changed(recap), recap
+
+    for name, book, settings, version in (
+            ("a rolling update under load loses nothing", "site.yml",
+             {"logbroker_version": NEW, "logbroker_registry_auth": "password",
+              "logbroker_registry_user": "deploy",
+              "logbroker_registry_password": cloud.password}, NEW),
+            ("so does a roll-back", "rollback.yml", {}, OLD)):
+        with test(name):
+            before = running()
+            say(book)
+            with Oracle([EDGE_PORT], seed=book, threads=3) as oracle, \
+                    Rotation() as rotation:
+                wait_for(lambda: oracle.count() > 100, 30, "events")
+                argv = {"settings": settings} if settings else {}
+                m.play(book, **argv)
+                reached = oracle.count()
+                wait_for(lambda: oracle.count() > reached + 100, 30,
+                         "events after it")
+            wait_for(drained, 120, "empty spools")
+            after = running()
+            for container in before:
+                old, new = before[container], after[container]
+                if "clickhouse" in container:
+                    assert old == new, f"{container} was replaced"
+                else:
+                    assert new[1] == version and old[0] != new[0], container
+            assert rotation.out == {address("broker-1"),
+                                    address("broker-2")}, rotation.out
+            assert rotation.least == 1, rotation.least
+            say(oracle.verify(clickhouse, f"message LIKE '{book}-%'"))
+
+    with test("a broker that does not come up stops the roll-out"):
+        _, out = m.play("site.yml", "--tags", "broker", fails=True, settings={
+            "logbroker_version": "9.9.9"})
+        assert "9.9.9" in out and "not found" in out or "unknown" in out, out
+        status, _, body = post(EDGE_PORT, '{"message": "still here"}')
+        assert status == 204, (status, body)
+        assert {v[1] for v in running().values()} == {OLD}, running()
+
+    with test("uninstall takes the service and leaves the events"):
+        r = m.play("uninstall.yml", fails=True)[1]
+        assert "add -e confirm=yes" in r, r
+        m.play("uninstall.yml", "-e", "confirm=yes")
+        assert not running(), running()
+        assert inside("clickhouse-1", "ls", "/var/lib/clickhouse")
+        assert inside("broker-1", "ls", "/var/spool/logbroker")
+        assert inside("broker-1", "sh", "-c",
+                      "ls /etc/systemd/system/logbroker* /etc/logbroker "
+                      "2>/dev/null || true") == ""
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--keep", action="store_true")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
+    try:
+        with Cloud(directory) as cloud:
+            say("images")
+            images(cloud)
+            say("machines")
+            machines = Machines(cloud)
+            machines.make()
+            life(machines)
+            if options.keep:
+                print(f"Inventory and logs: {directory}. Enter ends it.")
+                sys.stdin.readline()
+        if failures:
+            shutil.copy(machines.log, ROOT / "build/ansible.log")
+            say("the playbooks' output: build/ansible.log")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    say(f"{len(failures)} failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
