@@ -36,4 +36,6 @@ ENGINE = MergeTree
 PARTITION BY toDate(received_at)
 ORDER BY (stream, service, level, timestamp)
 TTL toDateTime(received_at) + INTERVAL 30 DAY DELETE
-SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1;
+-- What is confirmed is on the disk: with one INSERT per second that costs little.
+SETTINGS non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1,
+    fsync_after_insert = 1, fsync_part_directory = 1;

@@ -5,7 +5,10 @@ set -euo pipefail
 
 [ $# = 1 ] || { echo "usage: apply.sh URL" >&2; exit 2; }
 url=$1
-conf=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../conf/clickhouse" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+conf=$here/../../conf/clickhouse
+# in the image the statements lie beside this
+[ -d "$conf" ] || conf=$here
 
 run() {
     local answer

@@ -1,0 +1,157 @@
+#!/bin/sh
+# Entry point of the images: fills the configuration templates from the
+# environment into /run/logbroker and becomes the server. No secret is in the
+# environment: the password of the flusher's user is in a file.
+#
+#   broker       LOGBROKER_WORKERS (auto)  LOGBROKER_RING_SIZE (256m)
+#                LOGBROKER_TRUSTED  addresses of the edge, space separated
+#   flusher      LOGBROKER_CLICKHOUSE_URLS (http://clickhouse:8123)
+#                LOGBROKER_CLICKHOUSE_USER (logbroker)
+#                LOGBROKER_BROKER (the host name)
+#                LOGBROKER_NODE_INDEX (0)  LOGBROKER_NODE_COUNT (1)
+#   edge         LOGBROKER_WORKERS (auto)
+#                LOGBROKER_BROKERS  "HOST:PORT ...", unless there is a file
+#                /etc/logbroker/edge/brokers.conf with "server HOST:PORT ...;"
+#                lines, which a HUP reads again
+#                /etc/logbroker/edge/tls/{cert,key}.pem  turn TLS on
+#   clickhouse   LOGBROKER_CLICKHOUSE_MEMORY  share of the memory (0.8)
+#
+# LOGBROKER_PASSWORD_FILE (/run/secrets/clickhouse_password): ClickHouse makes
+# the file if it is missing and its folder can be written to.
+set -eu
+
+share=/usr/share/logbroker
+run=/run/logbroker
+password=${LOGBROKER_PASSWORD_FILE:-/run/secrets/clickhouse_password}
+
+fail() {
+    echo "logbroker: $*" >&2
+    exit 1
+}
+
+# fill TEMPLATE NAME=VALUE...: @NAME@ replaced, comments left out
+fill() {
+    template=$1
+    shift
+    script='/^ *#/d'
+    for pair in "$@"; do
+        value=$(printf %s "${pair#*=}" | sed 's/[&|\\]/\\&/g')
+        script="$script
+s|@${pair%%=*}@|$value|"
+    done
+    sed "$script" "$template"
+}
+
+# a list of words as a JSON array of strings
+json_list() {
+    list=
+    for word in $1; do
+        list="$list, \"$word\""
+    done
+    echo "[${list#, }]"
+}
+
+wait_for_password() {
+    until [ -s "$password" ]; do
+        [ -n "${told-}" ] || echo "logbroker: waiting for $password" >&2
+        told=1
+        sleep 1
+    done
+}
+
+serve_nginx() {
+    exec nginx -e stderr -c "$run/nginx.conf" -g "daemon off;"
+}
+
+broker() {
+    trusted=
+    for address in ${LOGBROKER_TRUSTED:-127.0.0.1}; do
+        trusted="$trusted set_real_ip_from $address;"
+    done
+    fill $share/nginx/broker.conf MODULES=/usr/lib/nginx/modules RUN=$run \
+        LOG=stderr "WORKERS=${LOGBROKER_WORKERS:-auto}" LISTEN=8080 \
+        SPOOL=/var/spool/logbroker "SIZE=${LOGBROKER_RING_SIZE:-256m}" |
+        sed "s|set_real_ip_from @TRUSTED@;|$trusted|" >$run/nginx.conf
+    serve_nginx
+}
+
+flusher() {
+    wait_for_password
+    cat >$run/flusher.json <<EOT
+{
+  "spool": "/var/spool/logbroker",
+  "clickhouse": {
+    "urls": $(json_list "${LOGBROKER_CLICKHOUSE_URLS:-http://clickhouse:8123}"),
+    "user": "${LOGBROKER_CLICKHOUSE_USER:-logbroker}",
+    "password_file": "$password"
+  },
+  "broker": "${LOGBROKER_BROKER:-$(hostname)}",
+  "node": {"index": ${LOGBROKER_NODE_INDEX:-0}, "count": ${LOGBROKER_NODE_COUNT:-1}}
+}
+EOT
+    exec logbroker-flusher --config $run/flusher.json
+}
+
+edge() {
+    brokers=/etc/logbroker/edge/brokers.conf
+    tls=/etc/logbroker/edge/tls
+    if [ ! -f $brokers ]; then
+        [ -n "${LOGBROKER_BROKERS-}" ] || fail "no brokers: set LOGBROKER_BROKERS or mount $brokers"
+        brokers=$run/brokers.conf
+        for address in $LOGBROKER_BROKERS; do
+            echo "server $address max_fails=2 fail_timeout=5s;"
+        done >$brokers
+    fi
+    # whoever is out of the rotation still has its keys
+    sed -n 's/^ *server  *\([^ ;]*\).*/server \1 max_fails=0;/p' $brokers >$run/by_key.conf
+
+    listen=
+    if [ -f $tls/cert.pem ]; then
+        listen="listen 8443 ssl http2; ssl_certificate $tls/cert.pem; ssl_certificate_key $tls/key.pem;"
+    fi
+    fill $share/nginx/edge.conf RUN=$run LOG=stderr \
+        "WORKERS=${LOGBROKER_WORKERS:-auto}" LISTEN=8080 "TLS=$listen" \
+        "ACCESS_LOG=/dev/stdout json" "BROKERS=include $brokers;" \
+        "BROKERS_BY_KEY=include $run/by_key.conf;" >$run/nginx.conf
+    serve_nginx
+}
+
+# Applies the schema, whose statements may be run again, as soon as the server
+# answers; ends when it is done.
+schema() {
+    until curl -fsS -o /dev/null --max-time 5 http://127.0.0.1:8123/ping 2>/dev/null; do
+        sleep 0.5
+    done
+    until $share/clickhouse/apply.sh http://127.0.0.1:8123; do
+        sleep 5
+    done
+}
+
+clickhouse() {
+    if [ ! -s "$password" ]; then
+        if ! (umask 077 && head -c 18 /dev/urandom | base64 >"$password.new") 2>/dev/null; then
+            fail "$password is missing and cannot be made"
+        fi
+        mv "$password.new" "$password"
+    fi
+    hash=$(tr -d '\n' <"$password" | sha256sum | cut -d ' ' -f 1)
+    fill $share/clickhouse/config.xml "MEMORY=${LOGBROKER_CLICKHOUSE_MEMORY:-0.8}" >$run/config.xml
+    mkdir -p $run/users.d
+    cp $share/clickhouse/local-user.xml $run/users.xml
+    fill $share/clickhouse/users.xml "PASSWORD_SHA256=$hash" >$run/users.d/logbroker.xml
+    schema &
+    mkdir -p /var/lib/clickhouse/data /var/lib/clickhouse/tmp
+    cd /var/lib/clickhouse
+    if [ -x /usr/bin/logbroker-chserver ]; then
+        exec logbroker-chserver /usr/lib/logbroker/libchdb.so $run/config.xml /var/lib/clickhouse/data
+    fi
+    exec clickhouse-server --config-file=$run/config.xml
+}
+
+case ${1:-${LOGBROKER_ROLE-}} in
+nginx | broker) broker ;;
+flusher) flusher ;;
+edge) edge ;;
+clickhouse) clickhouse ;;
+*) exec "$@" ;;
+esac

@@ -1,0 +1,236 @@
+"""docker/compose.yaml as it is shipped, on images built before; see
+docker.sh."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+from nginxd import free_port, wait_for  # noqa: E402
+from stack import Oracle, post  # noqa: E402
+
+PROJECT = "logbroker-test"
+PORT = free_port()
+SERVICES = ("edge", "broker-1", "flusher-1", "broker-2", "flusher-2",
+            "clickhouse")
+failures = []
+
+
+def run(*argv, check=True, timeout=300):
+    p = subprocess.run(argv, capture_output=True, text=True, timeout=timeout,
+                       env={**os.environ, "LOGBROKER_PORT": str(PORT)})
+    if check and p.returncode != 0:
+        raise AssertionError(f"{' '.join(argv)}: {p.stdout}{p.stderr}")
+    return p
+
+
+def docker(*argv, **kw):
+    return run("docker", *argv, **kw)
+
+
+def compose(*argv, **kw):
+    return run("docker-compose", "-p", PROJECT, "-f",
+               str(ROOT / "docker/compose.yaml"), *argv, **kw)
+
+
+def container(service):
+    return f"{PROJECT}_{service}_1"
+
+
+def execute(service, *argv, **kw):
+    return docker("exec", container(service), *argv, **kw)
+
+
+def inspect(service):
+    return json.loads(docker("inspect", container(service)).stdout)[0]
+
+
+def address(service, network):
+    networks = inspect(service)["NetworkSettings"]["Networks"]
+    return networks[f"{PROJECT}_{network}"]["IPAddress"]
+
+
+class ClickHouse:
+    def query(self, sql):
+        return execute("clickhouse", "curl", "-sS", "--fail-with-body",
+                       "--data-binary", sql, "http://127.0.0.1:8123/").stdout
+
+
+clickhouse = ClickHouse()
+
+
+def check(f):
+    start = time.monotonic()
+    try:
+        f()
+        print(f"ok    {f.__doc__} ({time.monotonic() - start:.0f} s)",
+              flush=True)
+    except Exception as e:  # noqa: BLE001: whatever it is, the check failed
+        failures.append(f.__name__)
+        print(f"FAIL  {f.__doc__}: {type(e).__name__}: {e}", flush=True)
+
+
+def up():
+    """docker-compose up: an event posted at the edge is in ClickHouse"""
+    compose("up", "-d", "--no-build")
+    wait_for(lambda: attempt(lambda: post(PORT, '{"message":"first"}')[0])
+             == 204, 60, "the edge to take an event", every=0.2)
+    wait_for(lambda: attempt(lambda: clickhouse.query(
+        "SELECT count() FROM logbroker.logs")) == "1\n", 90, "its row",
+        every=0.2)
+
+
+def attempt(f):
+    try:
+        return f()
+    except (AssertionError, OSError):
+        return None
+
+
+def healthy():
+    """every container says it is healthy"""
+    for service in SERVICES:
+        wait_for(lambda: inspect(service)["State"]["Health"]["Status"]
+                 == "healthy", 60, f"{service} healthy", every=0.5)
+
+
+def reaches(argv, url, seconds=4):
+    return docker(*argv, "curl", "-sS", "-o", "/dev/null", "--max-time",
+                  str(seconds), url, check=False).returncode == 0
+
+
+def isolated():
+    """from outside only the edge answers, and it publishes the only port"""
+    inside = {s: address(s, "inside") for s in SERVICES}
+    outside = ["run", "--rm", "--entrypoint", "", "logbroker/edge"]
+    gateway = docker("network", "inspect", "bridge", "--format",
+                     "{{(index .IPAM.Config 0).Gateway}}").stdout.strip()
+    assert reaches(outside, f"http://{gateway}:{PORT}/health")
+    for service, port in (("broker-1", 8080), ("broker-2", 8080),
+                          ("clickhouse", 8123)):
+        assert not reaches(outside, f"http://{inside[service]}:{port}/"), \
+            service
+    published = {s: [p for p, to in (inspect(s)["NetworkSettings"]["Ports"]
+                                     or {}).items() if to] for s in SERVICES}
+    assert published.pop("edge") == ["8080/tcp"]
+    assert not any(published.values()), published
+
+
+def inside():
+    """a broker reaches ClickHouse and nothing outside"""
+    broker = ["exec", container("flusher-1")]
+    assert reaches(broker, "http://clickhouse:8123/ping")
+    edge = ["exec", container("edge")]
+    assert reaches(edge, "http://broker-1:8080/health")
+    for target in ("http://deb.debian.org/", "http://1.1.1.1/"):
+        assert not reaches(broker, target), target
+    # what the edge does not pass on
+    assert post(PORT, "", path="/status")[0] == 404
+
+
+def confined():
+    """not root, read-only root file system, no capabilities"""
+    for service in SERVICES:
+        i = inspect(service)
+        assert i["Config"]["User"] == "10001:10001", service
+        assert i["HostConfig"]["ReadonlyRootfs"], service
+        assert i["HostConfig"]["CapDrop"] == ["ALL"], service
+        p = execute(service, "sh", "-c", "touch /usr/x || touch /etc/x",
+                    check=False)
+        assert p.returncode != 0 and "Read-only" in p.stderr, service
+
+
+def secret():
+    """the password is in no setting, layer, log or process list"""
+    password = execute("flusher-1", "cat",
+                       "/run/secrets/clickhouse_password").stdout.strip()
+    assert len(password) >= 24
+    for service in SERVICES:
+        text = docker("inspect", container(service)).stdout
+        text += docker("logs", container(service)).stdout
+        text += docker("logs", container(service)).stderr
+        text += docker("top", container(service)).stdout
+        assert password not in text, service
+    for image in ("broker", "edge", "clickhouse"):
+        assert password not in docker("history", "--no-trunc",
+                                      f"logbroker/{image}").stdout
+
+
+def drained(broker):
+    p = execute(broker.replace("broker", "flusher"), "logbroker-spool", "stat",
+                "--json", "/var/spool/logbroker", check=False)
+    if p.returncode != 0:
+        return False
+    s = json.loads(p.stdout)
+    return not s["in_flight"] and not any(
+        r["backlog_events"] for r in s["rings"])
+
+
+def exactly_once():
+    """containers killed, ClickHouse restarted under load: each event once"""
+    clickhouse.query("TRUNCATE TABLE logbroker.logs")
+    with Oracle([PORT], threads=3, keepalive=False) as oracle:
+        for step in (("kill", "-s", "KILL", container("broker-1")),
+                     ("start", container("broker-1")),
+                     ("kill", "-s", "KILL", container("flusher-2")),
+                     ("start", container("flusher-2")),
+                     ("restart", container("clickhouse")),
+                     ("kill", "-s", "KILL", container("clickhouse")),
+                     ("start", container("clickhouse")),
+                     ("restart", container("broker-2"))):
+            n = oracle.count()
+            wait_for(lambda: oracle.count() > n + 200, 60, "events")
+            docker(*step)
+        n = oracle.count()
+        wait_for(lambda: oracle.count() > n + 200, 60, "events")
+    wait_for(lambda: all(drained(b) for b in ("broker-1", "broker-2")), 120,
+             "everything delivered", every=0.5)
+    # the first event was before the table was emptied
+    rows = clickhouse.query(
+        "SELECT message, count() FROM logbroker.logs GROUP BY message "
+        "FORMAT TabSeparated")
+    found = dict(line.split("\t") for line in rows.splitlines())
+    lost = oracle.acked - found.keys()
+    twice = [m for m, n in found.items() if n != "1"]
+    print(f"      acknowledged={len(oracle.acked)} delivered={len(found)} "
+          f"lost={len(lost)} duplicated={len(twice)} "
+          f"statuses={oracle.statuses}")
+    assert not lost and not twice
+    assert found.keys() <= oracle.acked | oracle.unknown
+    assert set(oracle.statuses) <= {204, 502, 503, 504, None}
+
+
+def stops():
+    """docker-compose stop: nothing is left in the spools, no exit by force"""
+    assert post(PORT, '{"message":"last"}')[0] == 204
+    compose("stop", *[s for s in SERVICES if s.startswith(("edge", "broker"))])
+    compose("stop", "flusher-1", "flusher-2")
+    assert clickhouse.query("SELECT count() FROM logbroker.logs WHERE "
+                            "message = 'last'") == "1\n"
+    compose("stop", "clickhouse")
+    for service in SERVICES:
+        assert inspect(service)["State"]["ExitCode"] == 0, service
+
+
+def main():
+    try:
+        for f in (up, healthy, isolated, inside, confined, secret,
+                  exactly_once, stops):
+            check(f)
+            if failures == ["up"]:
+                break
+        if failures:
+            print(compose("logs", "--no-color", "--tail", "15",
+                          check=False).stdout)
+    finally:
+        compose("down", "-v", "--remove-orphans", check=False)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
