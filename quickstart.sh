@@ -221,7 +221,7 @@ done
 
 step "starting the edge on 127.0.0.1:$port"
 nginx_conf edge.conf "$data/edge" WORKERS=1 "LISTEN=127.0.0.1:$port" \
-    TLS= ACCESS_LOG=off "BROKERS=$upstreams" "BROKERS_BY_KEY=$by_key"
+    TLS= REDIRECT= ACCESS_LOG=off "BROKERS=$upstreams" "BROKERS_BY_KEY=$by_key"
 start edge "$nginx" -p "$data/edge" -e stderr -c "$data/edge/nginx.conf" -g "daemon off;"
 wait_for 30 "the edge" curl -fsS "http://127.0.0.1:$port/health"
 

@@ -105,12 +105,18 @@ edge() {
     # whoever is out of the rotation still has its keys
     sed -n 's/^ *server  *\([^ ;]*\).*/server \1 max_fails=0;/p' $brokers >$run/by_key.conf
 
-    listen=
+    listen=8080
+    certificate=
+    redirect=
     if [ -f $tls/cert.pem ]; then
-        listen="listen 8443 ssl http2; ssl_certificate $tls/cert.pem; ssl_certificate_key $tls/key.pem;"
+        listen="8443 ssl http2"
+        certificate="ssl_certificate $tls/cert.pem; ssl_certificate_key $tls/key.pem;"
+        fill $share/nginx/edge-redirect.conf PLAIN=8080 >$run/redirect.conf
+        redirect="include $run/redirect.conf;"
     fi
     fill $share/nginx/edge.conf RUN=$run LOG=stderr \
-        "WORKERS=${LOGBROKER_WORKERS:-auto}" LISTEN=8080 "TLS=$listen" \
+        "WORKERS=${LOGBROKER_WORKERS:-auto}" "LISTEN=$listen" \
+        "TLS=$certificate" "REDIRECT=$redirect" \
         "ACCESS_LOG=/dev/stdout json" "BROKERS=include $brokers;" \
         "BROKERS_BY_KEY=include $run/by_key.conf;" >$run/nginx.conf
     serve_nginx

@@ -16,13 +16,17 @@ from stack import Broker, Oracle, Process, post
 
 
 class Edge:
-    def __init__(self, directory, ports, tls="", replace=()):
+    def __init__(self, directory, ports, tls="", plain=0, replace=()):
         self.dir = directory
         self.dir.mkdir()
         self.port = free_port()
         values = {"RUN": str(directory), "LOG": "stderr", "WORKERS": "1",
-                  "LISTEN": f"127.0.0.1:{self.port}",
-                  "TLS": tls, "ACCESS_LOG": f"{directory}/access.log json",
+                  "LISTEN": f"127.0.0.1:{self.port}"
+                            + (" ssl http2" if tls else ""),
+                  "TLS": tls,
+                  "REDIRECT": f"include {directory}/redirect.conf;"
+                              if tls else "",
+                  "ACCESS_LOG": f"{directory}/access.log json",
                   "BROKERS": "".join(f"server 127.0.0.1:{p};" for p in ports),
                   "BROKERS_BY_KEY": "".join(
                       f"server 127.0.0.1:{p} max_fails=0;" for p in ports)}
@@ -36,6 +40,9 @@ class Edge:
                 line = line.replace(old, new)
             text += line + "\n"
         (directory / "nginx.conf").write_text(text)
+        (directory / "redirect.conf").write_text(
+            (ROOT / "conf/nginx/edge-redirect.conf").read_text().replace(
+                "@PLAIN@", f"127.0.0.1:{plain}"))
         argv = [NGINX, "-p", str(directory), "-e", "stderr",
                 "-c", str(directory / "nginx.conf"), "-g", "daemon off;"]
         subprocess.run([*argv, "-t"], check=True, capture_output=True)
@@ -232,9 +239,8 @@ def test_tls(brokers, make_edge, tmp_path):
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days",
          "1", "-subj", "/CN=localhost", "-keyout", tmp_path / "key.pem",
          "-out", tmp_path / "cert.pem"], check=True, capture_output=True)
-    port = free_port()
-    make_edge([b.port for b in brokers], tls=(
-        f"listen 127.0.0.1:{port} ssl http2; "
+    plain = free_port()
+    edge = make_edge([b.port for b in brokers], plain=plain, tls=(
         f"ssl_certificate {tmp_path}/cert.pem; "
         f"ssl_certificate_key {tmp_path}/key.pem;"))
 
@@ -243,13 +249,18 @@ def test_tls(brokers, make_edge, tmp_path):
             ["curl", "-sS", "-o", "/dev/null", "-w",
              "%{http_code} %{http_version}", "--cacert",
              tmp_path / "cert.pem", "-d", "{}", *args,
-             f"https://localhost:{port}/log"],
+             f"https://localhost:{edge.port}/log"],
             capture_output=True, text=True, timeout=30)
 
     assert curl().stdout == "204 2"
     assert curl("--tls-max", "1.2", "--http1.1").stdout == "204 1.1"
     assert curl("--tls-max", "1.1", "--ciphers",
                 "DEFAULT@SECLEVEL=0").returncode != 0
+    assert sum(stored(b) for b in brokers) == 2
+    # in the open: sent on, stored nowhere
+    status, headers, _ = post(plain, "{}")
+    assert status == 308
+    assert headers["Location"] == "https://127.0.0.1/log"
     assert sum(stored(b) for b in brokers) == 2
 
 
