@@ -27,7 +27,7 @@ skip() {
 }
 
 for tool in ansible-playbook ansible-lint; do
-    command -v $tool >/dev/null || skip "no $tool (Debian packages: ansible ansible-lint)"
+    command -v $tool >/dev/null || skip "no $tool (tools/install-deps.sh deploy)"
 done
 
 failed=0
@@ -63,7 +63,7 @@ check "a floating tag is noticed" bash -c '
 
 [ "$(id -u)" = 0 ] || skip "the machines of the test need root"
 for tool in docker docker-registry htpasswd losetup mkfs.ext4 ssh ssh-keygen python3; do
-    command -v $tool >/dev/null || skip "no $tool (Debian packages: apache2-utils docker.io docker-registry e2fsprogs openssh-client)"
+    command -v $tool >/dev/null || skip "no $tool (tools/install-deps.sh deploy)"
 done
 docker info >/dev/null 2>&1 || skip "the Docker engine does not run"
 

@@ -489,6 +489,23 @@ def life(m):
         recap, _ = m.play("site.yml", "--check")
         assert not changed(recap), recap
 
+    with test("with a certificate the edge speaks TLS, and 80 redirects"):
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+            "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+            f"/CN={address('edge-1')}", "-addext",
+            f"subjectAltName=IP:{address('edge-1')}", "-keyout",
+            f"{m.dir}/key.pem", "-out", f"{m.dir}/cert.pem")
+        m.play("site.yml", "--tags", "edge", settings={
+            "logbroker_tls_cert_file": f"{m.dir}/cert.pem",
+            "logbroker_tls_key_file": f"{m.dir}/key.pem"})
+        to = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}",
+              "--cacert", f"{m.dir}/cert.pem", "-d", '{"message": "tls"}']
+        r = run(*to, f"https://{address('edge-1')}/log").stdout
+        assert r == "204", r
+        r = run(*to, f"http://{address('edge-1')}/log").stdout
+        assert r[0] == "3", r
+        m.play("site.yml", "--tags", "edge")
+
     for name, book, settings, version in (
             ("a rolling update under load loses nothing", "site.yml",
              {"logbroker_version": NEW, "logbroker_registry_auth": "password",
