@@ -254,18 +254,22 @@ StrictHostKeyChecking accept-new
 UserKnownHostsFile {self.dir}/known_hosts
 ControlPath {self.dir}/%C
 """)
-        self.inventory = self.dir / "inventory.json"
-        self.inventory.write_text(json.dumps(self._inventory(), indent=1))
+        self.describe()
         for host in HOSTS:
             wait_for(lambda: inside(host, "systemctl", "is-active", "ssh",
                                     check=False) == "active", 60,
                      f"{host} to be up")
 
-    def _inventory(self):
+    def describe(self, without=()):
+        self.inventory = self.dir / "inventory.json"
+        self.inventory.write_text(json.dumps(self._inventory(
+            {h: v for h, v in HOSTS.items() if h not in without}), indent=1))
+
+    def _inventory(self, hosts):
         """In the shape of Terraform's output ansible_inventory."""
         def variables(host):
-            role, _, disk = HOSTS[host]
-            peers = [h for h in HOSTS if HOSTS[h][0] == role]
+            role, _, disk = hosts[host]
+            peers = [h for h in hosts if hosts[h][0] == role]
             return {
                 "ansible_host": address(host),
                 "logbroker_role": role,
@@ -286,8 +290,8 @@ ControlPath {self.dir}/%C
                     "vars": {"ansible_ssh_common_args":
                              f"{config} -o ProxyJump=ops@{address('jump')}"},
                     "children": {
-                        role: {"hosts": {h: variables(h) for h in HOSTS
-                                         if HOSTS[h][0] == role}}
+                        role: {"hosts": {h: variables(h) for h in hosts
+                                         if hosts[h][0] == role}}
                         for role in ("edge", "broker", "clickhouse")}}}}}
 
     def play(self, book, *argv, settings=None, fails=False):
@@ -380,8 +384,8 @@ def running():
     return found
 
 
-def drained():
-    for host in ("broker-1", "broker-2"):
+def drained(hosts=("broker-1", "broker-2")):
+    for host in hosts:
         s = json.loads(inside(host, "docker", "exec", "logbroker-flusher",
                               "logbroker-spool", "stat", "--json",
                               "/var/spool/logbroker"))
@@ -439,6 +443,10 @@ def life(m):
         assert r.returncode != 0, "broker-1 let us in"
         run(*argv, "-J", f"ops@{address('jump')}",
             f"ops@{address('broker-1')}", "true")
+
+    with test("--check says that there is nothing to compare with"):
+        _, out = m.play("site.yml", "--check", fails=True)
+        assert "is bare" in out, out[-2000:]
 
     with test("from bare machines to a running service"):
         say("site.yml on bare machines")
@@ -559,6 +567,24 @@ def life(m):
         assert " down;" not in inside("edge-1", "cat",
                                       "/etc/logbroker/edge/brokers.conf")
         say("and the old one mends it")
+
+    with test("a broker leaves under load, its share goes to the other"):
+        say("uninstall.yml --limit broker-2")
+        with Oracle([EDGE_PORT], seed="leave", threads=2) as oracle:
+            wait_for(lambda: oracle.count() > 100, 30, "events")
+            m.play("uninstall.yml", "--limit", "broker-2", "-e", "confirm=yes")
+            m.describe(without=["broker-2"])
+            m.play("site.yml", "--tags", "broker,edge")
+            reached = oracle.count()
+            wait_for(lambda: oracle.count() > reached + 100, 30,
+                     "events after it")
+        wait_for(lambda: drained(["broker-1"]), 120, "an empty spool")
+        assert not [k for k in running() if "broker-2" in k], running()
+        share = inside("broker-1", "docker", "exec", "logbroker-flusher",
+                       "printenv", "LOGBROKER_NODE_COUNT")
+        assert share == "1", share
+        say(oracle.verify(clickhouse, "message LIKE 'leave-%'"))
+        m.describe()
 
     with test("uninstall takes the service and leaves the events"):
         r = m.play("uninstall.yml", fails=True)[1]
