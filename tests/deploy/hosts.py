@@ -542,6 +542,10 @@ def life(m):
             assert rotation.out == {address("broker-1"),
                                     address("broker-2")}, rotation.out
             assert rotation.least == 1, rotation.least
+            for host in ("broker-1", "broker-2", "edge-1"):
+                killed = inside(host, "sh", "-c", "journalctl --no-pager "
+                                "-u 'logbroker-*' | grep status=137 || true")
+                assert not killed, killed
             say(oracle.verify(clickhouse, f"message LIKE '{book}-%'"))
 
     with test("a version that is not there touches nothing"):
