@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -77,7 +78,8 @@ def test(name):
         print(f"ok    {name}", flush=True)
     except AssertionError as e:
         failures.append(name)
-        print(f"FAIL  {name}\n      "
+        where = traceback.extract_tb(e.__traceback__)[1]
+        print(f"FAIL  {name} (line {where.lineno}: {where.line})\n      "
               + str(e)[-6000:].replace("\n", "\n      "), flush=True)
 
 
@@ -214,6 +216,11 @@ class Machines:
             str(self.key))
         self.password = secrets.token_hex(24)
         self.log = self.dir / "ansible.log"
+        # as they are now, and without anyone's own settings
+        self.books = self.dir / "ansible"
+        shutil.copytree(ROOT / "ansible", self.books,
+                        ignore=shutil.ignore_patterns(
+                            "vault.yml", "inventory.json", "tls"))
 
     def make(self):
         docker("build", "--build-arg", f"BASE={BASE}", "-t", f"{NAME}/host",
@@ -313,7 +320,7 @@ ControlPath {self.dir}/%C
             del given["logbroker_version"]
         values.write_text(json.dumps(given))
         r = run("ansible-playbook", "-i", str(self.inventory), book, *argv,
-                "-e", f"@{values}", cwd=ROOT / "ansible", check=False,
+                "-e", f"@{values}", cwd=self.books, check=False,
                 env={**os.environ, "ANSIBLE_NOCOLOR": "1",
                      "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.dir / "cp")})
         with open(self.log, "a") as f:
