@@ -5,8 +5,7 @@
 #   tests/deploy/ansible.sh            all
 #   tests/deploy/ansible.sh --quick    syntax and lint alone
 #
-# The machines need images logbroker/broker, logbroker/edge and
-# logbroker/clickhouse; those that are missing are built.
+# The machines run the images that images.sh builds.
 #
 # Exit status: 0 all passed, 1 something failed, 77 nothing or only the quick
 # part could be tried.
