@@ -8,6 +8,8 @@
 #include <strings.h>
 #include <zstd.h>
 
+#include "spool/lb_ring.h"
+
 /*
  * Settings that decide how a batch is cut into blocks, pinned because the
  * server's deduplication covers them: a batch is far below all of them, so it
@@ -124,6 +126,20 @@ on_header(char *data, size_t size, size_t n, void *arg)
 
     static const char code[] = "X-ClickHouse-Exception-Code:";
     static const char summary[] = "X-ClickHouse-Summary:";
+    static const char date[] = "Date:";
+
+    if (len >= sizeof(date) - 1 && len < 64 &&
+        strncasecmp(data, date, sizeof(date) - 1) == 0) {
+        char text[64];
+
+        memcpy(text, data + sizeof(date) - 1, len - (sizeof(date) - 1));
+        text[len - (sizeof(date) - 1)] = '\0';
+        ch->result->date = (int64_t)curl_getdate(text, NULL);
+        ch->result->dated_ms = (int64_t)(lb_now_us() / 1000);
+        if (ch->result->date < 0) {
+            ch->result->date = 0;
+        }
+    }
 
     if (len >= sizeof(code) - 1 &&
         strncasecmp(data, code, sizeof(code) - 1) == 0) {
@@ -401,6 +417,8 @@ perform(lb_ch_t *ch)
     CURLcode rc;
     lb_ch_result_t *r = ch->result;
     curl_off_t connected = 0;
+
+    r->sent_ms = (int64_t)(lb_now_us() / 1000);
 
     rc = curl_easy_perform(ch->curl);
 

@@ -24,6 +24,9 @@ typedef struct {
     int code;           /* ClickHouse's exception code, 0: none */
     long http;          /* status, 0: no answer */
     char text[512];     /* for people, one line; empty if DONE */
+    int64_t sent_ms;    /* wall clock when the request began, */
+    int64_t dated_ms;   /* and when the answer's Date came, */
+    int64_t date;       /* seconds since 1970, 0: there was none */
     char answer[16384]; /* of a query, cut at the size */
 } lb_ch_result_t;
 

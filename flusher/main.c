@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "flusher/check.h"
 #include "flusher/deliver.h"
 #include "flusher/metrics.h"
 #include "flusher/options.h"
@@ -102,7 +103,10 @@ usage(FILE *f)
           "\n"
           "  -c, --config FILE  settings (JSON)\n"
           "  -t, --check        check the settings, print them with their\n"
-          "                     defaults, and exit\n"
+          "                     defaults, look at the table, and exit: 0 good "
+          "or\n"
+          "                     ClickHouse cannot be reached, 2 bad settings,\n"
+          "                     3 the table does not allow exactly once\n"
           "  -h, --help\n"
           "  -V, --version\n"
           "\n"
@@ -142,6 +146,8 @@ typedef struct {
     lb_ch_t *ch;
     lb_deliver_t deliver;
     lb_pace_t pace;
+    lb_clock_t clock;
+    int clock_told;
     lb_metrics_t metrics;
     int preflight_due;
     int64_t retry_at;     /* monotonic ms, for backoff */
@@ -271,7 +277,7 @@ reload(flusher_t *f)
 static void
 preflight(flusher_t *f)
 {
-    char sql[1024];
+    char sql[2048];
     lb_ch_result_t *r = &f->deliver.result;
     lb_preflight_t *p = &f->metrics.preflight;
 
@@ -347,6 +353,37 @@ publish(flusher_t *f, int64_t now)
     }
 }
 
+/* What the last answer says about our clock. */
+static void
+look_at_clock(flusher_t *f)
+{
+    int off;
+    lb_ch_result_t *r = &f->deliver.result;
+
+    if (r->date == 0) {
+        return;
+    }
+
+    lb_clock_sample(&f->clock, r->sent_ms, r->dated_ms, r->date, mono_ms());
+    r->date = 0;
+
+    f->metrics.clock_offset_ms = lb_clock_offset(&f->clock);
+    off = f->metrics.clock_offset_ms != 0;
+
+    if (off != f->clock_told) {
+        f->clock_told = off;
+        if (off) {
+            log_line(LB_LOG_WARN,
+                     "the clock of this machine is %+.1f s from ClickHouse's: "
+                     "synchronise both; requests are timed by ClickHouse's",
+                     (double)f->metrics.clock_offset_ms / 1000);
+        } else {
+            log_line(LB_LOG_INFO,
+                     "the clock of this machine agrees with ClickHouse's");
+        }
+    }
+}
+
 /* One turn; returns how long to wait before the next. */
 static int64_t
 turn(flusher_t *f)
@@ -373,7 +410,9 @@ turn(flusher_t *f)
 
     if (lb_deliver_wanted(&f->deliver) || f->preflight_due) {
 
-        wait = lb_pace_wait(&f->pace, now, (int64_t)(lb_now_us() / 1000));
+        wait = lb_pace_wait(&f->pace, now,
+                            (int64_t)(lb_now_us() / 1000) -
+                                lb_clock_offset(&f->clock));
 
         if (f->retry_at > now + wait) {
             wait = f->retry_at - now;
@@ -399,6 +438,7 @@ turn(flusher_t *f)
                 mono_ms() + lb_deliver_backoff(f->options, f->deliver.failures);
         }
 
+        look_at_clock(f);
         publish(f, mono_ms());
         return 0;
     }
@@ -533,8 +573,11 @@ main(int argc, char **argv)
         dump = lb_options_dump(f.options);
         puts(dump != NULL ? dump : "");
         free(dump);
+        curl_global_init(CURL_GLOBAL_DEFAULT);
+        rc = lb_check_table(f.options, &abort_request);
+        curl_global_cleanup();
         lb_options_free(f.options);
-        return 0;
+        return rc;
     }
 
     catch_signals();

@@ -92,7 +92,7 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
     root = json_pack(
         "{s:s, s:i, s:o, s:s, s:{s:I, s:I}, "
         "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:{s:s, s:s}}",
+        "s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:f, s:{s:s, s:s}}",
         "version", LB_VERSION, "pid", (int)getpid(), "started",
         seconds(m->started_us), "broker", d->options->broker, "node", "index",
         (json_int_t)d->options->node_index, "count",
@@ -113,8 +113,9 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
         m->oldest_us != 0 && now > m->oldest_us
             ? (double)((now - m->oldest_us) / 100000) / 10
             : 0.0,
-        "requests_last_minute", last_minute(m, mono_ms), "exactly_once",
-        "verdict", m->preflight.verdict, "reason", m->preflight.reason);
+        "requests_last_minute", last_minute(m, mono_ms), "clock_offset_seconds",
+        (double)(m->clock_offset_ms / 100) / 10, "exactly_once", "verdict",
+        m->preflight.verdict, "reason", m->preflight.reason);
 
     if (root == NULL) {
         return -EINVAL;

@@ -11,6 +11,7 @@
 typedef struct {
     uint64_t started_us;
     lb_preflight_t preflight;
+    int64_t clock_offset_ms; /* ours minus ClickHouse's, 0: they agree */
     lb_backlog_t backlog;
     uint64_t oldest_us;      /* receive time of the oldest unacked event */
     int64_t request_ms[128]; /* monotonic starts, a ring buffer */

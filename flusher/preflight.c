@@ -12,9 +12,14 @@ lb_preflight_sql(const lb_options_t *o, char *sql, size_t size)
     /* the names were checked to be plain */
     (void)snprintf(sql, size,
                    "SELECT engine_full, (SELECT concat(',', "
-                   "arrayStringConcat(groupArray(name), ','), ',') "
+                   "arrayStringConcat(groupArray(name || if(name IN "
+                   "('ring', 'seq'), ' ' || type, '')), ','), ',') "
                    "FROM system.columns WHERE database = '%s' "
-                   "AND table = '%s') FROM system.tables "
+                   "AND table = '%s'), "
+                   "replaceRegexpAll(partition_key, '\\\\s', ''), "
+                   "(SELECT count() FROM system.settings WHERE "
+                   "name = 'async_insert' AND value != '0' AND readonly) "
+                   "FROM system.tables "
                    "WHERE database = '%s' AND name = '%s' "
                    "FORMAT TabSeparatedRaw",
                    o->database, o->table, o->database, o->table);
@@ -32,10 +37,15 @@ missing_column(const char *columns, char *name, size_t size)
         end = end != NULL ? end : p + strlen(p);
         len = (size_t)(end - p);
 
-        (void)snprintf(key, sizeof(key), ",%.*s,", (int)len, p);
+        /* what the flusher asks by has to be what it was sent as */
+        (void)snprintf(key, sizeof(key), ",%.*s%s,", (int)len, p,
+                       len == 4 && memcmp(p, "ring", 4) == 0  ? " UUID"
+                       : len == 3 && memcmp(p, "seq", 3) == 0 ? " UInt64"
+                                                              : "");
 
         if (strstr(columns, key) == NULL) {
-            (void)snprintf(name, size, "%.*s", (int)len, p);
+            key[strlen(key) - 1] = '\0';
+            (void)snprintf(name, size, "%s", key + 1);
             return 1;
         }
     }
@@ -47,7 +57,21 @@ void
 lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p)
 {
     char name[64];
-    const char *engine = result->answer, *columns, *window;
+    const char *engine = result->answer, *columns, *partition, *window;
+    size_t i, len;
+
+    /* one UTC day of receipt must lie in one partition */
+    static const char *const good[] = {
+        "",
+        "toDate(received_at)",
+        "toYYYYMMDD(received_at)",
+        "toStartOfDay(received_at)",
+        "toMonday(received_at)",
+        "toStartOfWeek(received_at)",
+        "toYYYYMM(received_at)",
+        "toStartOfMonth(received_at)",
+        "toYear(received_at)",
+    };
 
     static const char key[] = "non_replicated_deduplication_window = ";
 
@@ -72,6 +96,31 @@ lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p)
     if (missing_column(columns, name, sizeof(name))) {
         (void)snprintf(p->reason, sizeof(p->reason),
                        "the table has no column %s", name);
+        return;
+    }
+
+    partition = strchr(columns + 1, '\t');
+    partition = partition != NULL ? partition + 1 : columns;
+    len = strcspn(partition, "\t\n");
+
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        if (strlen(good[i]) == len && memcmp(partition, good[i], len) == 0) {
+            break;
+        }
+    }
+
+    if (i == sizeof(good) / sizeof(good[0])) {
+        (void)snprintf(p->reason, sizeof(p->reason),
+                       "the table is partitioned by %.*s, so a batch may be "
+                       "inserted in part: PARTITION BY toDate(received_at)",
+                       (int)(len < 200 ? len : 200), partition);
+        return;
+    }
+
+    if (partition[len] == '\t' && strtoul(partition + len + 1, NULL, 10) > 0) {
+        (void)snprintf(p->reason, sizeof(p->reason),
+                       "async_insert is on for this user and may not be "
+                       "changed: take the constraint off");
         return;
     }
 

@@ -95,6 +95,62 @@ def test_next_server_takes_over(clickhouse, make_broker):
     settled(broker, clickhouse, 1)
 
 
+def test_doors_shut_in_turn(clickhouse, make_broker):
+    """Two ways to one server, and each shuts in the middle of an INSERT: what
+    is not known is asked for through the other one."""
+    doors = [Door(clickhouse.port), Door(clickhouse.port)]
+    broker = make_broker(doors[0].url, flusher={**FAST, "clickhouse": {
+        "urls": [d.url for d in doors]}}).start()
+    wait_for(lambda: figures(broker).get("requests"), what="first contact")
+    rows = 0
+    for shut, how in ((0, "drop"), (1, "cut"), (0, "cut"), (1, "drop")):
+        before = figures(broker)["unknown"]
+        turns = iter([how])
+        for d in doors:
+            # whoever is first gets stuck in the middle, and is away then
+            d.mode = lambda d=d: next(turns, None) or (
+                "shut" if d is doors[shut] else "pass")
+        post(broker.port, "\n".join('{"n":%d}' % i for i in range(500)))
+        rows += 500
+        wait_for(lambda: figures(broker)["unknown"] > before, what="doubt")
+        settled(broker, clickhouse, rows)
+    assert all(len(d.starts) > 2 for d in doors)
+    for d in doors:
+        d.close()
+
+
+def test_check_looks_at_the_table(clickhouse, make_broker):
+    """--check says whether the table allows exactly once; while a flusher
+    serves the spool it asks that one and not ClickHouse."""
+    def check():
+        r = subprocess.run([find("logbroker-flusher"), "--check", "--config",
+                            str(broker.settings)], capture_output=True,
+                           text=True, timeout=60, env=broker.env)
+        return r.returncode, r.stderr
+
+    door = Door(clickhouse.port)
+    broker = make_broker(door.url, flusher=FAST)
+    assert check() == (0, "exactly once into logbroker.logs: yes\n")
+    clickhouse.query("ALTER TABLE logbroker.logs MODIFY SETTING "
+                     "non_replicated_deduplication_window = 0")
+    status, text = check()
+    assert status == 3 and "no, because the table has no dedup" in text
+    door.mode = "shut"
+    status, text = check()
+    assert status == 0 and "unknown, because" in text
+    door.mode = "pass"
+    broker.start_nginx()
+    broker.start_flusher()
+    wait_for(lambda: figures(broker).get("exactly_once", {}).get("verdict")
+             == "no", what="a look")
+    n = len(door.starts)
+    assert check() == (3, text.replace("unknown", "no").split(", because")[0]
+                       + ", because " + figures(broker)["exactly_once"]
+                       ["reason"] + "\n")
+    assert len(door.starts) == n
+    door.close()
+
+
 def test_table_made_later(clickhouse, make_broker):
     """Errors of the schema hold the batch; nothing is discarded."""
     clickhouse.query("RENAME TABLE logbroker.logs TO logbroker.hidden")

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -156,10 +157,58 @@ clocks_that_jump(void **state)
     }
 }
 
+/* Answers at any moment, some of them slow: the clock's error is found and
+ * never made up. */
+static void
+the_clock_of_the_server(void **state)
+{
+    int64_t off, local, server, took, worst;
+    uint32_t i, n;
+    lb_clock_t c;
+
+    static const int64_t offsets[] = {0,    50,   -50,    99,     3400,
+                                      -800, 1000, 100000, -100000};
+
+    (void)state;
+    srand(1);
+
+    for (n = 0; n < sizeof(offsets) / sizeof(offsets[0]); n++) {
+        memset(&c, 0, sizeof(c));
+        server = 1700000000123;
+
+        for (i = 0; i < 50; i++) {
+            server += 1000 + rand() % 1500;
+            local = server + offsets[n];
+            took = rand() % 10 == 0 ? rand() % 30000 : 5;
+            lb_clock_sample(&c, local, local + took, (server + took / 2) / 1000,
+                            (int64_t)i * 1000);
+            assert_true(c.low <= offsets[n] && offsets[n] <= c.high);
+        }
+
+        off = lb_clock_offset(&c);
+        worst = offsets[n] > 200 || offsets[n] < -200 ? 200 : 0;
+        if (worst == 0) {
+            assert_int_equal(off, 0);
+        } else {
+            assert_true(off - offsets[n] < worst && offsets[n] - off < worst);
+        }
+    }
+
+    /* set: the old knowledge goes */
+    memset(&c, 0, sizeof(c));
+    lb_clock_sample(&c, 5000500, 5000510, 5000, 0);
+    assert_int_equal(lb_clock_offset(&c), 0);
+    lb_clock_sample(&c, 5011500, 5011510, 5001, 1000);
+    assert_true(lb_clock_offset(&c) > 9000);
+    lb_clock_sample(&c, 5002500, 5002510, 5002, 2000);
+    assert_int_equal(lb_clock_offset(&c), 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_clock_of_the_server),
         cmocka_unit_test(alone_a_second_apart),
         cmocka_unit_test(only_in_windows_of_its_own),
         cmocka_unit_test(a_cluster_a_second_apart),

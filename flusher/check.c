@@ -1,0 +1,110 @@
+#include "flusher/check.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "flusher/clickhouse.h"
+#include "flusher/pace.h"
+#include "flusher/preflight.h"
+#include "spool/lb_io.h"
+#include "spool/lb_ring.h"
+
+static int64_t
+mono_ms(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* What a flusher that serves the spool has found out: its request was enough.
+ * 0 if there is none. */
+static int
+ask_flusher(const lb_options_t *o, lb_preflight_t *p)
+{
+    int fd, locked;
+    char path[4200];
+    json_t *root;
+    const char *verdict, *reason;
+
+    (void)snprintf(path, sizeof(path), "%s/checkpoint", o->spool);
+
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 0;
+    }
+    locked = lb_io_locked(fd);
+    close(fd);
+
+    if (!locked) {
+        return 0;
+    }
+
+    p->verdict = "unknown";
+    (void)snprintf(p->reason, sizeof(p->reason),
+                   "the flusher that serves the spool has not looked yet");
+
+    (void)snprintf(path, sizeof(path), "%s/flusher.json", o->spool);
+    root = json_load_file(path, 0, NULL);
+
+    if (root != NULL &&
+        json_unpack(root, "{s:{s:s, s:s}}", "exactly_once", "verdict", &verdict,
+                    "reason", &reason) == 0) {
+        p->verdict = strcmp(verdict, "yes") == 0  ? "yes"
+                     : strcmp(verdict, "no") == 0 ? "no"
+                                                  : "unknown";
+        (void)snprintf(p->reason, sizeof(p->reason), "%s", reason);
+    }
+
+    json_decref(root);
+
+    return 1;
+}
+
+int
+lb_check_table(const lb_options_t *o, const volatile sig_atomic_t *abort)
+{
+    char sql[2048];
+    int64_t wait;
+    lb_ch_t *ch;
+    lb_pace_t pace;
+    lb_preflight_t p;
+    struct timespec ts;
+
+    static lb_ch_result_t result;
+
+    if (!ask_flusher(o, &p)) {
+
+        ch = lb_ch_new(o, abort);
+        if (ch == NULL) {
+            fputs("logbroker-flusher: cannot initialise curl\n", stderr);
+            return 1;
+        }
+
+        /* in a second of this node, like any request */
+        lb_pace_init(&pace, o->node_index, o->node_count, mono_ms());
+
+        while ((wait = lb_pace_wait(&pace, mono_ms(),
+                                    (int64_t)(lb_now_us() / 1000))) > 0) {
+            ts.tv_sec = wait / 1000;
+            ts.tv_nsec = wait % 1000 * 1000000;
+            (void)nanosleep(&ts, NULL);
+        }
+
+        lb_preflight_sql(o, sql, sizeof(sql));
+        lb_ch_query(ch, sql, &result);
+        lb_preflight_judge(&result, &p);
+        lb_ch_free(ch);
+    }
+
+    fprintf(stderr, "exactly once into %s.%s: %s%s%s\n", o->database, o->table,
+            p.verdict, p.reason[0] ? ", because " : "", p.reason);
+
+    return strcmp(p.verdict, "no") == 0 ? 3 : 0;
+}
