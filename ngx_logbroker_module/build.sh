@@ -6,11 +6,13 @@
 #
 # Debian's nginx-dev brings its tree with the flags of the packaged nginx in
 # conf_flags; another tree gets the flags a loadable module needs and what is
-# given as CONFIGURE.  The tree itself is left as it is.
+# given as CONFIGURE.  The tree itself is left as it is.  LB_ADDON names another
+# module's folder than this one.
 
 set -eu -o pipefail
 
-module=$(cd "$(dirname "$0")" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+module=${LB_ADDON:-$here}
 source=$1
 build=$2
 output=$3
@@ -34,7 +36,7 @@ mkdir -p "$build"
 # A new configuration only when something it depends on has changed.
 stamp="$cc_flags|$ld_flags|$*|$source"
 if [ ! -f "$build/Makefile" ] || [ "$module/config" -nt "$build/Makefile" ] ||
-    [ "$module/build.sh" -nt "$build/Makefile" ] ||
+    [ "$here/build.sh" -nt "$build/Makefile" ] ||
     [ "$stamp" != "$(cat "$build/flags" 2>/dev/null)" ]; then
     if ! (cd "$source" && "$configure" \
         --with-cc-opt="-g -O2 -fPIC $cc_flags" \
@@ -49,5 +51,5 @@ if [ ! -f "$build/Makefile" ] || [ "$module/config" -nt "$build/Makefile" ] ||
 fi
 
 make -s -f "$build/Makefile" -C "$source" modules
-cp "$build/ngx_http_logbroker_module.so" "$output.tmp"
+cp "$build/$(basename "$output")" "$output.tmp"
 mv "$output.tmp" "$output"

@@ -198,6 +198,7 @@ static void
 ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
     ngx_queue_t *waiters)
 {
+    ngx_atomic_uint_t               largest;
     ngx_http_logbroker_group_t      done;
     ngx_http_logbroker_counters_t  *counters;
 
@@ -214,6 +215,12 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
     (void) ngx_atomic_fetch_add(&counters->requests, done.requests);
     (void) ngx_atomic_fetch_add(&counters->events, done.events);
     (void) ngx_atomic_fetch_add(&counters->bytes, done.bytes);
+
+    do {
+        largest = counters->largest;
+    } while (done.requests > largest
+             && !ngx_atomic_cmp_set(&counters->largest, largest,
+                                    done.requests));
 
     ngx_queue_init(waiters);
     ngx_queue_add(waiters, &done.waiters);

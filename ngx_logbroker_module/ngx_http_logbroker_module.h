@@ -96,6 +96,7 @@ typedef struct {
     ngx_atomic_t                     bytes;
     ngx_atomic_t                     dropped;
     ngx_atomic_t                     repeated;
+    ngx_atomic_t                     largest;       /* group, in requests */
     ngx_atomic_t                     refused[NGX_HTTP_LOGBROKER_REASONS];
 } ngx_http_logbroker_counters_t;
 

@@ -97,7 +97,7 @@ formatted() {
 }
 
 step "packages"
-tools/install-deps.sh build broker edge quickstart test || exit 1
+tools/install-deps.sh build broker edge quickstart test bench || exit 1
 tools/clickhouse/clickhouse.sh --fetch || exit 1
 
 step "builds"
@@ -123,6 +123,9 @@ else
     step "system, sanitized"
     system build-asan -m "not release_only"
 fi
+
+step "benchmark"
+check "benchmark runs" tests/bench/run.sh --quick
 
 step "done"
 for name in "${failures[@]-}"; do

@@ -660,6 +660,8 @@ def test_http2_reset_while_waiting(tmp_path, faults):
             assert nginx.post("/log", "{}").status == 204
         s = nginx.status()
         assert s["answers_dropped"] > 0
+        # streams wait together
+        assert 1 < s["largest_group"] <= 80
         assert s["accepted"]["events"] == len(spoolread.events(nginx.spool))
 
 

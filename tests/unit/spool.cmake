@@ -7,3 +7,9 @@ add_executable(powercut ${CMAKE_SOURCE_DIR}/tests/powercut/powercut.c
                ${CMAKE_SOURCE_DIR}/tests/powercut/disk_model.c)
 target_link_libraries(powercut PRIVATE lb_flusher)
 add_test(NAME powercut COMMAND powercut --seconds 15)
+
+# empties the rings for tests/bench
+add_executable(bench_drain ${CMAKE_SOURCE_DIR}/tests/bench/drain.c)
+target_link_libraries(bench_drain PRIVATE lb_spool)
+set_target_properties(bench_drain PROPERTIES
+                      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
