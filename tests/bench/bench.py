@@ -374,7 +374,7 @@ def load(server, body, connections, seconds):
         raise SystemExit(
             f"bench: {server.dir.name}, {body.name}, {connections} "
             f"connections: {raw['requests']} answers, {raw['bad']} of them "
-            f"errors, {raw['broken']} connections failed; see {server.dir}")
+            f"errors, {raw['broken']} connections failed")
     took = raw["us"] / 1e6
     rate = raw["requests"] / took
     run = {"requests_per_s": rate,
@@ -615,8 +615,11 @@ def main():
                 "body": cell[0], "bytes": sizes[cell[0]],
                 "connections": cell[1], "workers": cell[2],
                 "variants": run_cell(cell, args, directory, say)}
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    except BaseException:
+        print(f"bench: logs and configurations are in {directory}",
+              file=sys.stderr)
+        raise
+    shutil.rmtree(directory, ignore_errors=True)
     for key in ("ratio_to_floor", "cpu_to_floor"):
         results[key] = {
             f"{name}_{v}": f[key]["median"]
@@ -636,4 +639,5 @@ def main():
     print(f"took {results['took_s']} s; figures are in {args.out}")
 
 
-main()
+if __name__ == "__main__":
+    main()
