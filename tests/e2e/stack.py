@@ -388,7 +388,8 @@ class Oracle:
     unique id as its message."""
 
     def __init__(self, ports, *, threads=4, events=3, seed=1, path="/log",
-                 keepalive=True):
+                 keepalive=True, host="127.0.0.1"):
+        self.host = host
         self.ports = ports
         self.path = path
         self.headers = {} if keepalive else {"Connection": "close"}
@@ -431,7 +432,7 @@ class Oracle:
             try:
                 if conn is None:
                     conn = http.client.HTTPConnection(
-                        "127.0.0.1", rng.choice(self.ports), timeout=30)
+                        self.host, rng.choice(self.ports), timeout=30)
                     conn.connect()
             except OSError:
                 conn = None
@@ -492,9 +493,10 @@ class Oracle:
         return result
 
 
-def post(port, body, path="/log", headers=None, timeout=30):
+def post(port, body, path="/log", headers=None, timeout=30,
+         host="127.0.0.1"):
     """One request on a connection of its own: (status, headers, body)."""
-    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    conn = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         if isinstance(body, str):
             body = body.encode()
