@@ -34,6 +34,21 @@ seconds(uint64_t us)
     return us != 0 ? json_real((double)us / 1e6) : json_null();
 }
 
+/* Accepted = delivered + dead letters + backlog: what is acked is one of the
+ * first two.  Anything but 0 is a defect of ours. */
+static int64_t
+unaccounted(const lb_ckpt_state_t *state)
+{
+    uint32_t i;
+    uint64_t acked = 0;
+
+    for (i = 0; i < state->nrings; i++) {
+        acked += state->rings[i].acked_seq;
+    }
+
+    return (int64_t)(acked - state->delivered - state->dead);
+}
+
 static int
 replace_file(const char *spool, const char *text)
 {
@@ -91,7 +106,7 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
 
     root = json_pack(
         "{s:s, s:i, s:o, s:s, s:{s:I, s:I}, "
-        "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
         "s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:f, s:{s:s, s:s}}",
         "version", LB_VERSION, "pid", (int)getpid(), "started",
         seconds(m->started_us), "broker", d->options->broker, "node", "index",
@@ -100,7 +115,8 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
         /* events */
         "delivered_events", (json_int_t)d->state->delivered, "dead_events",
         (json_int_t)d->state->dead, "lost_bytes",
-        (json_int_t)d->state->lost_bytes, "batches", (json_int_t)c->batches,
+        (json_int_t)d->state->lost_bytes, "unaccounted_events",
+        (json_int_t)unaccounted(d->state), "batches", (json_int_t)c->batches,
         "dead_letters", (json_int_t)lb_dead_count_open(d->dead), "requests",
         (json_int_t)c->requests, "checks", (json_int_t)c->checks, "not_sent",
         (json_int_t)c->not_sent, "refused", (json_int_t)c->refused, "unknown",

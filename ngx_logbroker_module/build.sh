@@ -37,6 +37,8 @@ mkdir -p "$build"
 stamp="$cc_flags|$ld_flags|$*|$source"
 if [ ! -f "$build/Makefile" ] || [ "$module/config" -nt "$build/Makefile" ] ||
     [ "$here/build.sh" -nt "$build/Makefile" ] ||
+    [ "$module/page.html" -nt "$build/Makefile" ] ||
+    [ "$module/page.sh" -nt "$build/Makefile" ] ||
     [ "$stamp" != "$(cat "$build/flags" 2>/dev/null)" ]; then
     if ! (cd "$source" && "$configure" \
         --with-cc-opt="-g -O2 -fPIC $cc_flags" \

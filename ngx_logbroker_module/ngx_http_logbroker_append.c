@@ -222,6 +222,8 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
              && !ngx_atomic_cmp_set(&counters->largest, largest,
                                     done.requests));
 
+    ngx_http_logbroker_count_group(w, done.requests);
+
     ngx_queue_init(waiters);
     ngx_queue_add(waiters, &done.waiters);
 }
@@ -373,9 +375,15 @@ ngx_http_logbroker_io_thread(void *data, ngx_log_t *log)
 {
     ngx_http_logbroker_worker_t *w = data;
 
+    uint64_t  started;
+
+    started = ngx_http_logbroker_mono_us();
+
     w->io_rc = w->io == NGX_HTTP_LOGBROKER_IO_GROUP
                    ? lb_writer_write(w->writer, 1)
                    : lb_writer_sync(w->writer);
+
+    w->io_us = ngx_http_logbroker_mono_us() - started;
 }
 
 
@@ -401,6 +409,8 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
         ngx_http_logbroker_lost(w, rc);
         return;
     }
+
+    ngx_http_logbroker_count_sync(w);
 
     if (w->io == NGX_HTTP_LOGBROKER_IO_GROUP) {
         ngx_http_logbroker_group_written(w, &waiters);

@@ -92,7 +92,7 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       &ngx_http_logbroker_max_event_post },
 
     { ngx_string("logbroker_status"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_logbroker_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -437,6 +437,9 @@ ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    ngx_http_logbroker_loc_conf_t *llcf = conf;
+
+    ngx_str_t                 *value;
     ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
@@ -447,6 +450,24 @@ ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (clcf->handler) {
         return "cannot share a location with another handler";
+    }
+
+    if (cf->args->nelts == 2) {
+        value = cf->args->elts;
+
+        if (ngx_strcmp(value[1].data, "json") == 0) {
+            llcf->status = NGX_HTTP_LOGBROKER_STATUS_JSON;
+
+        } else if (ngx_strcmp(value[1].data, "metrics") == 0) {
+            llcf->status = NGX_HTTP_LOGBROKER_STATUS_METRICS;
+
+        } else {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid format \"%V\" in \"logbroker_status\""
+                               ", it must be \"json\" or \"metrics\"; without "
+                               "one the Accept header decides", &value[1]);
+            return NGX_CONF_ERROR;
+        }
     }
 
     clcf->handler = ngx_http_logbroker_status_handler;
@@ -567,6 +588,7 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     conf->stream = NULL;
+     *     conf->status = NGX_HTTP_LOGBROKER_STATUS_ACCEPT;
      */
 
     conf->sync = NGX_CONF_UNSET_UINT;

@@ -10,6 +10,8 @@
  *   keys.c      idempotency keys
  *   worker.c    the worker's ring: claim, create, sync, give back
  *   status.c    counters, variables, status
+ *   metrics.c   the status as text for Prometheus
+ *   page.html   the status as a page
  */
 
 
@@ -51,6 +53,16 @@
 #define NGX_HTTP_LOGBROKER_SCRATCH_MAX   (1024 * 1024)
 
 
+/* what logbroker_status serves; _ACCEPT: what the client prefers */
+
+typedef enum {
+    NGX_HTTP_LOGBROKER_STATUS_ACCEPT = 0,
+    NGX_HTTP_LOGBROKER_STATUS_JSON,
+    NGX_HTTP_LOGBROKER_STATUS_METRICS,
+    NGX_HTTP_LOGBROKER_STATUS_PAGE
+} ngx_http_logbroker_status_e;
+
+
 /* why a request is refused; 0 is none */
 
 typedef enum {
@@ -88,6 +100,11 @@ typedef struct {
 } ngx_http_logbroker_reason_t;
 
 
+/* the last bucket of a histogram has no bound */
+#define NGX_HTTP_LOGBROKER_SYNC_BUCKETS  16
+#define NGX_HTTP_LOGBROKER_GROUP_BUCKETS 12
+
+
 /* in shared memory, since the zone was created */
 
 typedef struct {
@@ -98,6 +115,11 @@ typedef struct {
     ngx_atomic_t                     repeated;
     ngx_atomic_t                     largest;       /* group, in requests */
     ngx_atomic_t                     refused[NGX_HTTP_LOGBROKER_REASONS];
+
+    /* how long syncs took, requests per group */
+    ngx_atomic_t                     sync_us;
+    ngx_atomic_t                     sync[NGX_HTTP_LOGBROKER_SYNC_BUCKETS];
+    ngx_atomic_t                     group[NGX_HTTP_LOGBROKER_GROUP_BUCKETS];
 } ngx_http_logbroker_counters_t;
 
 
@@ -124,6 +146,7 @@ typedef struct {
     ngx_http_complex_value_t        *stream;
     ngx_uint_t                       sync;
     size_t                           max_event;
+    ngx_uint_t                       status;        /* of the location */
 } ngx_http_logbroker_loc_conf_t;
 
 
@@ -304,6 +327,7 @@ struct ngx_http_logbroker_worker_s {
     ngx_msec_t                       io_started;
     ngx_thread_task_t                io_task;
     int                              io_rc;
+    uint64_t                         io_us;         /* how long it took */
 
     ngx_event_t                      commit;        /* posted */
     ngx_event_t                      tick;          /* every second */
@@ -412,6 +436,24 @@ void ngx_http_logbroker_problem(ngx_http_logbroker_worker_t *w,
 ngx_int_t ngx_http_logbroker_add_variables(ngx_conf_t *cf);
 ngx_int_t ngx_http_logbroker_init_zone(ngx_shm_zone_t *zone, void *data);
 ngx_int_t ngx_http_logbroker_status_handler(ngx_http_request_t *r);
+uint64_t ngx_http_logbroker_mono_us(void);
+void ngx_http_logbroker_count_sync(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_count_group(ngx_http_logbroker_worker_t *w,
+    ngx_uint_t requests);
+
+/* The next ring of the spool, or the words why it cannot be read. */
+ngx_uint_t ngx_http_logbroker_status_ring(ngx_http_logbroker_worker_t *w,
+    uint32_t slot, lb_ring_info_t *info, lb_error_t *err);
+ngx_uint_t ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w);
+
+extern const uint64_t  ngx_http_logbroker_sync_bounds[];
+extern const uint64_t  ngx_http_logbroker_group_bounds[];
+
+/* metrics.c */
+
+size_t ngx_http_logbroker_metrics_size(ngx_uint_t rings);
+u_char *ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
+    u_char *last, uint32_t *slots, ngx_int_t n, ngx_str_t *flusher);
 
 
 #endif /* _NGX_HTTP_LOGBROKER_MODULE_H_INCLUDED_ */

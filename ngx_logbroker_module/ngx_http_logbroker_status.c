@@ -8,6 +8,8 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_page.h"
+#include "spool/lb_io.h"
 
 
 /* more than this the flusher never writes */
@@ -27,6 +29,16 @@
 
 static ngx_int_t ngx_http_logbroker_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_uint_t ngx_http_logbroker_status_format(ngx_http_request_t *r);
+static u_char *ngx_http_logbroker_status_json(ngx_http_request_t *r,
+    ngx_http_logbroker_worker_t *w, u_char *p, u_char *last, uint32_t *slots,
+    ngx_int_t n, ngx_str_t *flusher);
+static u_char *ngx_http_logbroker_status_histogram(u_char *p, u_char *last,
+    const uint64_t *bounds, ngx_atomic_t *counts, ngx_uint_t buckets);
+static ngx_int_t ngx_http_logbroker_status_send(ngx_http_request_t *r,
+    ngx_uint_t format, ngx_buf_t *b);
+static ngx_int_t ngx_http_logbroker_status_header(ngx_http_request_t *r,
+    char *name, char *value);
 static u_char *ngx_http_logbroker_status_rings(ngx_http_request_t *r,
     ngx_http_logbroker_worker_t *w, u_char *p, u_char *last,
     uint32_t *slots, int n);
@@ -60,6 +72,18 @@ static ngx_http_variable_t  ngx_http_logbroker_vars[] = {
 static char  *ngx_http_logbroker_ring_counters[LB_COUNTERS] = {
     "records", "events", "bytes", "writes", "syncs", "failures", "full",
     "recovered"
+};
+
+
+/* upper bounds; the last bucket has none */
+
+const uint64_t  ngx_http_logbroker_sync_bounds[] = {
+    50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000,
+    500000, 1000000, 5000000
+};
+
+const uint64_t  ngx_http_logbroker_group_bounds[] = {
+    1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024
 };
 
 
@@ -186,21 +210,60 @@ ngx_http_logbroker_init_zone(ngx_shm_zone_t *zone, void *data)
 }
 
 
+uint64_t
+ngx_http_logbroker_mono_us(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+
+void
+ngx_http_logbroker_count_sync(ngx_http_logbroker_worker_t *w)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_LOGBROKER_SYNC_BUCKETS - 1; i++) {
+        if (w->io_us <= ngx_http_logbroker_sync_bounds[i]) {
+            break;
+        }
+    }
+
+    (void) ngx_atomic_fetch_add(&w->counters->sync[i], 1);
+    (void) ngx_atomic_fetch_add(&w->counters->sync_us, w->io_us);
+}
+
+
+void
+ngx_http_logbroker_count_group(ngx_http_logbroker_worker_t *w,
+    ngx_uint_t requests)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_LOGBROKER_GROUP_BUCKETS - 1; i++) {
+        if (requests <= ngx_http_logbroker_group_bounds[i]) {
+            break;
+        }
+    }
+
+    (void) ngx_atomic_fetch_add(&w->counters->group[i], 1);
+}
+
+
 ngx_int_t
 ngx_http_logbroker_status_handler(ngx_http_request_t *r)
 {
-    int                             n;
-    u_char                         *p, *last;
-    uint32_t                        slots[LB_SLOTS_MAX];
-    ngx_buf_t                      *b;
-    ngx_int_t                       rc;
-    ngx_str_t                       flusher;
-    ngx_uint_t                      i;
-    lb_error_t                      err;
-    ngx_table_elt_t                *h;
-    ngx_http_logbroker_worker_t    *w;
-    ngx_http_logbroker_counters_t  *counters;
-    char                            uuid[LB_UUID_TEXT];
+    size_t                        size;
+    uint32_t                      slots[LB_SLOTS_MAX];
+    ngx_buf_t                    *b;
+    ngx_int_t                     rc, n;
+    ngx_str_t                     flusher;
+    ngx_uint_t                    format;
+    lb_error_t                    err;
+    ngx_http_logbroker_worker_t  *w;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return NGX_HTTP_NOT_ALLOWED;
@@ -218,6 +281,22 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    format = ngx_http_logbroker_status_format(r);
+
+    if (format == NGX_HTTP_LOGBROKER_STATUS_PAGE) {
+
+        b = ngx_calloc_buf(r->pool);
+        if (b == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        b->pos = (u_char *) ngx_http_logbroker_page;
+        b->last = b->pos + sizeof(ngx_http_logbroker_page);
+        b->memory = 1;
+
+        return ngx_http_logbroker_status_send(r, format, b);
+    }
+
     n = 0;
     ngx_str_set(&flusher, "null");
 
@@ -229,16 +308,112 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
         }
     }
 
-    b = ngx_create_temp_buf(r->pool,
-                            NGX_HTTP_LOGBROKER_STATUS_TEXT
-                            + 2 * w->path.len * 6
-                            + n * NGX_HTTP_LOGBROKER_RING_TEXT + flusher.len);
+    if (format == NGX_HTTP_LOGBROKER_STATUS_METRICS) {
+        size = ngx_http_logbroker_metrics_size(n);
+
+    } else {
+        size = NGX_HTTP_LOGBROKER_STATUS_TEXT + 2 * w->path.len * 6
+               + n * NGX_HTTP_LOGBROKER_RING_TEXT + flusher.len;
+    }
+
+    b = ngx_create_temp_buf(r->pool, size);
     if (b == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    p = b->last;
-    last = b->end;
+    if (format == NGX_HTTP_LOGBROKER_STATUS_METRICS) {
+        b->last = ngx_http_logbroker_metrics(w, b->last, b->end, slots, n,
+                                             &flusher);
+
+    } else {
+        b->last = ngx_http_logbroker_status_json(r, w, b->last, b->end, slots,
+                                                 n, &flusher);
+    }
+
+    if (b->last == b->end) {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "logbroker: the status is longer than %uz bytes", size);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_logbroker_status_send(r, format, b);
+}
+
+
+/* Browsers ask for text/html, Prometheus for openmetrics or text/plain; who
+ * takes anything gets JSON. */
+
+static ngx_uint_t
+ngx_http_logbroker_status_format(ngx_http_request_t *r)
+{
+    u_char                         *p, *last;
+    ngx_list_part_t                *part;
+    ngx_table_elt_t                *h;
+    ngx_uint_t                      i;
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
+
+    if (llcf->status != NGX_HTTP_LOGBROKER_STATUS_ACCEPT) {
+        return llcf->status;
+    }
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len != sizeof("Accept") - 1
+            || ngx_strncasecmp(h[i].key.data, (u_char *) "Accept",
+                               sizeof("Accept") - 1)
+               != 0)
+        {
+            continue;
+        }
+
+        p = h[i].value.data;
+        last = p + h[i].value.len;
+
+        if (ngx_strlcasestrn(p, last, (u_char *) "application/json", 16 - 1)) {
+            return NGX_HTTP_LOGBROKER_STATUS_JSON;
+        }
+
+        if (ngx_strlcasestrn(p, last, (u_char *) "text/html", 9 - 1)) {
+            return NGX_HTTP_LOGBROKER_STATUS_PAGE;
+        }
+
+        if (ngx_strlcasestrn(p, last, (u_char *) "text/plain", 10 - 1)
+            || ngx_strlcasestrn(p, last,
+                                (u_char *) "application/openmetrics-text",
+                                28 - 1))
+        {
+            return NGX_HTTP_LOGBROKER_STATUS_METRICS;
+        }
+    }
+
+    return NGX_HTTP_LOGBROKER_STATUS_JSON;
+}
+
+
+static u_char *
+ngx_http_logbroker_status_json(ngx_http_request_t *r,
+    ngx_http_logbroker_worker_t *w, u_char *p, u_char *last, uint32_t *slots,
+    ngx_int_t n, ngx_str_t *flusher)
+{
+    ngx_uint_t                      i;
+    ngx_http_logbroker_counters_t  *counters;
+    char                            uuid[LB_UUID_TEXT];
 
     p = ngx_slprintf(p, last,
                      "{\n\"version\": \"" LB_VERSION "\",\n"
@@ -282,28 +457,201 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
                          counters->refused[i]);
     }
 
+    p = ngx_slprintf(p, last, "},\n\"sync_us\": {\"sum\": %uA, ",
+                     counters->sync_us);
+    p = ngx_http_logbroker_status_histogram(p, last,
+                                            ngx_http_logbroker_sync_bounds,
+                                            counters->sync,
+                                            NGX_HTTP_LOGBROKER_SYNC_BUCKETS);
+    p = ngx_slprintf(p, last, "},\n\"group_requests\": {\"sum\": %uA, ",
+                     counters->requests);
+    p = ngx_http_logbroker_status_histogram(p, last,
+                                            ngx_http_logbroker_group_bounds,
+                                            counters->group,
+                                            NGX_HTTP_LOGBROKER_GROUP_BUCKETS);
     p = ngx_slprintf(p, last, "},\n");
 
     p = ngx_http_logbroker_status_rings(r, w, p, last, slots, n);
 
-    p = ngx_slprintf(p, last, "\"flusher\": %V\n}\n", &flusher);
+    return ngx_slprintf(p, last, "\"flusher_runs\": %s,\n"
+                        "\"flusher\": %V\n}\n",
+                        ngx_http_logbroker_flusher_runs(w) ? "true" : "false",
+                        flusher);
+}
 
-    b->last = p;
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
+static u_char *
+ngx_http_logbroker_status_histogram(u_char *p, u_char *last,
+    const uint64_t *bounds, ngx_atomic_t *counts, ngx_uint_t buckets)
+{
+    ngx_uint_t  i;
+
+    p = ngx_slprintf(p, last, "\"le\": [");
+
+    for (i = 0; i < buckets - 1; i++) {
+        p = ngx_slprintf(p, last, "%s%uL", i ? ", " : "", bounds[i]);
+    }
+
+    p = ngx_slprintf(p, last, "], \"count\": [");
+
+    for (i = 0; i < buckets; i++) {
+        p = ngx_slprintf(p, last, "%s%uA", i ? ", " : "", counts[i]);
+    }
+
+    return ngx_slprintf(p, last, "]");
+}
+
+
+static ngx_int_t
+ngx_http_logbroker_status_send(ngx_http_request_t *r, ngx_uint_t format,
+    ngx_buf_t *b)
+{
+    ngx_int_t    rc;
+    ngx_chain_t  out;
+
+    if (ngx_http_logbroker_status_header(r, "Cache-Control", "no-store")
+        != NGX_OK
+        || ngx_http_logbroker_status_header(r, "Vary", "Accept") != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    switch (format) {
+
+    case NGX_HTTP_LOGBROKER_STATUS_PAGE:
+
+        ngx_str_set(&r->headers_out.content_type, "text/html; charset=utf-8");
+
+        if (ngx_http_logbroker_status_header(r, "Content-Security-Policy",
+                "default-src 'none'; style-src 'unsafe-inline'; "
+                "script-src 'unsafe-inline'; connect-src 'self'; "
+                "frame-ancestors 'none'; base-uri 'none'")
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        break;
+
+    case NGX_HTTP_LOGBROKER_STATUS_METRICS:
+        ngx_str_set(&r->headers_out.content_type,
+                    "text/plain; version=0.0.4; charset=utf-8");
+        break;
+
+    default:
+        ngx_str_set(&r->headers_out.content_type, "application/json");
+        break;
+    }
+
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_length_n = b->last - b->pos;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+static ngx_int_t
+ngx_http_logbroker_status_header(ngx_http_request_t *r, char *name,
+    char *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
     h->hash = 1;
-    ngx_str_set(&h->key, "Cache-Control");
-    ngx_str_set(&h->value, "no-store");
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value.data = (u_char *) value;
+    h->value.len = ngx_strlen(value);
 
 #if (nginx_version >= 1023000)
     h->next = NULL;
 #endif
 
-    return ngx_http_logbroker_send(r, NGX_HTTP_OK, b);
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_status_ring(ngx_http_logbroker_worker_t *w, uint32_t slot,
+    lb_ring_info_t *info, lb_error_t *err)
+{
+    int           rc;
+    char          buf[128];
+    lb_reader_t  *reader;
+
+    if (lb_reader_open(w->spool, slot, 0, &reader, err) != 0) {
+        return 0;
+    }
+
+    rc = lb_reader_info(reader, info);
+
+    lb_reader_close(reader);
+
+    if (rc != 0) {
+        *ngx_snprintf((u_char *) err->text, sizeof(err->text) - 1, "%s",
+                      lb_strerror(rc, buf, sizeof(buf)))
+            = '\0';
+        return 0;
+    }
+
+    return 1;
+}
+
+
+/* The flusher holds a lock on the checkpoint as long as it lives. */
+
+ngx_uint_t
+ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w)
+{
+    u_char      *name;
+    ngx_fd_t     fd;
+    ngx_uint_t   runs;
+
+    if (w->spool == NULL) {
+        return 0;
+    }
+
+    name = ngx_alloc(w->path.len + sizeof("/checkpoint"), ngx_cycle->log);
+    if (name == NULL) {
+        return 0;
+    }
+
+    ngx_sprintf(name, "%V/checkpoint%Z", &w->path);
+
+    fd = ngx_open_file(name, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
+    runs = 0;
+
+    if (fd != NGX_INVALID_FILE) {
+        runs = lb_io_locked(fd) == 1;
+
+        if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+            ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
+                          ngx_close_file_n " \"%s\" failed", name);
+        }
+    }
+
+    ngx_free(name);
+
+    return runs;
 }
 
 
@@ -312,13 +660,12 @@ ngx_http_logbroker_status_rings(ngx_http_request_t *r,
     ngx_http_logbroker_worker_t *w, u_char *p, u_char *last, uint32_t *slots,
     int n)
 {
-    int              i, rc;
-    char             uuid[LB_UUID_TEXT], buf[128];
+    int              i;
+    char             uuid[LB_UUID_TEXT];
     uint64_t         capacity, backlog_bytes, backlog_events;
     uint64_t         total[LB_COUNTERS];
     ngx_uint_t       k, locked;
     lb_error_t       err;
-    lb_reader_t     *reader;
     lb_ring_info_t   info;
 
     capacity = 0;
@@ -335,23 +682,9 @@ ngx_http_logbroker_status_rings(ngx_http_request_t *r,
         p = ngx_slprintf(p, last, "%s\n  {\"slot\": %uD", i ? "," : "",
                          slots[i]);
 
-        rc = lb_reader_open(w->spool, slots[i], 0, &reader, &err);
-
-        if (rc != 0) {
+        if (!ngx_http_logbroker_status_ring(w, slots[i], &info, &err)) {
             p = ngx_slprintf(p, last, ", \"error\": ");
             p = ngx_http_logbroker_status_string(p, last, err.text);
-            p = ngx_slprintf(p, last, "}");
-            continue;
-        }
-
-        rc = lb_reader_info(reader, &info);
-
-        lb_reader_close(reader);
-
-        if (rc != 0) {
-            p = ngx_slprintf(p, last, ", \"error\": ");
-            p = ngx_http_logbroker_status_string(p, last,
-                                     lb_strerror(rc, buf, sizeof(buf)));
             p = ngx_slprintf(p, last, "}");
             continue;
         }

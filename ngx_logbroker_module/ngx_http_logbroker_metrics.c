@@ -1,0 +1,421 @@
+/*
+ * The status as text for Prometheus.  The names are listed in
+ * docs/metrics.md.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include <jansson.h>
+
+#include "ngx_http_logbroker_module.h"
+
+
+/* the longest text of one ring, and of all else */
+#define NGX_HTTP_LOGBROKER_METRICS_RING  2048
+#define NGX_HTTP_LOGBROKER_METRICS_TEXT  (48 * 1024)
+
+
+typedef struct {
+    u_char                        *p;
+    u_char                        *last;
+} ngx_http_logbroker_text_t;
+
+
+typedef struct {
+    char                          *name;
+    char                          *help;
+} ngx_http_logbroker_metric_t;
+
+
+static void ngx_http_logbroker_metric(ngx_http_logbroker_text_t *t,
+    char *name, char *type, char *help);
+static void ngx_http_logbroker_metric_value(ngx_http_logbroker_text_t *t,
+    char *name, char *type, char *help, uint64_t value);
+static void ngx_http_logbroker_metrics_histogram(ngx_http_logbroker_text_t *t,
+    char *name, const uint64_t *bounds, ngx_uint_t micro,
+    ngx_atomic_t *counts, ngx_uint_t buckets, uint64_t sum);
+static void ngx_http_logbroker_metrics_number(ngx_http_logbroker_text_t *t,
+    const char *name, char *labels, uint64_t value, ngx_uint_t micro);
+static void ngx_http_logbroker_metrics_rings(ngx_http_logbroker_text_t *t,
+    ngx_http_logbroker_worker_t *w, uint32_t *slots, ngx_int_t n);
+static void ngx_http_logbroker_metrics_flusher(ngx_http_logbroker_text_t *t,
+    json_t *flusher);
+static void ngx_http_logbroker_metrics_json(ngx_http_logbroker_text_t *t,
+    json_t *object, char *key, char *name, char *type, char *help);
+
+
+static ngx_http_logbroker_metric_t  ngx_http_logbroker_ring_metrics[] = {
+    { "ring_records_total", "Records committed to the ring." },
+    { "ring_events_total", "Events committed to the ring." },
+    { "ring_payload_bytes_total", "Bytes of events committed to the ring." },
+    { "ring_writes_total", "Group commits." },
+    { "ring_syncs_total", "Syncs that succeeded." },
+    { "ring_failures_total", "Writes and syncs that failed." },
+    { "ring_full_total", "Records refused because the ring was full." },
+    { "ring_recovered_events_total",
+      "Events found behind the last commit when the ring was claimed." }
+};
+
+
+size_t
+ngx_http_logbroker_metrics_size(ngx_uint_t rings)
+{
+    return NGX_HTTP_LOGBROKER_METRICS_TEXT
+           + rings * NGX_HTTP_LOGBROKER_METRICS_RING;
+}
+
+
+u_char *
+ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
+    u_char *last, uint32_t *slots, ngx_int_t n, ngx_str_t *flusher)
+{
+    json_t                         *root;
+    ngx_uint_t                      i;
+    ngx_http_logbroker_text_t       t;
+    ngx_http_logbroker_counters_t  *counters;
+
+    t.p = p;
+    t.last = last;
+
+    counters = w->counters;
+
+    ngx_http_logbroker_metric(&t, "build_info", "gauge",
+                              "Versions of the module and of nginx.");
+    t.p = ngx_slprintf(t.p, t.last, "logbroker_build_info{version=\""
+                       LB_VERSION "\",nginx=\"" NGINX_VERSION "\"} 1\n");
+
+    ngx_http_logbroker_metric_value(&t, "accepted_requests_total", "counter",
+        "Requests answered with 204.", counters->requests);
+    ngx_http_logbroker_metric_value(&t, "accepted_events_total", "counter",
+        "Events of requests answered with 204.", counters->events);
+    ngx_http_logbroker_metric_value(&t, "accepted_bytes_total", "counter",
+        "Bytes of these events as stored.", counters->bytes);
+    ngx_http_logbroker_metric_value(&t, "repeated_requests_total", "counter",
+        "Requests answered with 204 because their Idempotency-Key was known.",
+        counters->repeated);
+    ngx_http_logbroker_metric_value(&t, "answers_dropped_total", "counter",
+        "Requests that were stored and whose client had left.",
+        counters->dropped);
+
+    ngx_http_logbroker_metric(&t, "refused_requests_total", "counter",
+                              "Requests of which nothing was stored.");
+
+    for (i = 1; i < NGX_HTTP_LOGBROKER_REASONS; i++) {
+        t.p = ngx_slprintf(t.p, t.last,
+                           "logbroker_refused_requests_total{reason=\"%V\"} "
+                           "%uA\n", &ngx_http_logbroker_reasons[i].name,
+                           counters->refused[i]);
+    }
+
+    ngx_http_logbroker_metric(&t, "sync_seconds", "histogram",
+                              "How long writing and syncing a group took.");
+    ngx_http_logbroker_metrics_histogram(&t, "sync_seconds",
+        ngx_http_logbroker_sync_bounds, 1, counters->sync,
+        NGX_HTTP_LOGBROKER_SYNC_BUCKETS, counters->sync_us);
+
+    ngx_http_logbroker_metric(&t, "group_requests", "histogram",
+                              "Requests per group commit.");
+    ngx_http_logbroker_metrics_histogram(&t, "group_requests",
+        ngx_http_logbroker_group_bounds, 0, counters->group,
+        NGX_HTTP_LOGBROKER_GROUP_BUCKETS, counters->requests);
+
+    ngx_http_logbroker_metrics_rings(&t, w, slots, n);
+
+    ngx_http_logbroker_metric_value(&t, "flusher_running", "gauge",
+        "1 if a flusher holds the checkpoint.",
+        ngx_http_logbroker_flusher_runs(w));
+
+    root = json_loadb((char *) flusher->data, flusher->len, JSON_DECODE_ANY,
+                      NULL);
+
+    if (json_is_object(root)) {
+        ngx_http_logbroker_metrics_flusher(&t, root);
+    }
+
+    json_decref(root);
+
+    return t.p;
+}
+
+
+static void
+ngx_http_logbroker_metric(ngx_http_logbroker_text_t *t, char *name,
+    char *type, char *help)
+{
+    t->p = ngx_slprintf(t->p, t->last,
+                        "# HELP logbroker_%s %s\n# TYPE logbroker_%s %s\n",
+                        name, help, name, type);
+}
+
+
+static void
+ngx_http_logbroker_metric_value(ngx_http_logbroker_text_t *t, char *name,
+    char *type, char *help, uint64_t value)
+{
+    ngx_http_logbroker_metric(t, name, type, help);
+    ngx_http_logbroker_metrics_number(t, name, "", value, 0);
+}
+
+
+/* micro: the value is in millionths */
+
+static void
+ngx_http_logbroker_metrics_number(ngx_http_logbroker_text_t *t,
+    const char *name, char *labels, uint64_t value, ngx_uint_t micro)
+{
+    t->p = ngx_slprintf(t->p, t->last, "logbroker_%s%s ", name, labels);
+
+    if (micro) {
+        t->p = ngx_slprintf(t->p, t->last, "%uL.%06uL\n", value / 1000000,
+                            value % 1000000);
+
+    } else {
+        t->p = ngx_slprintf(t->p, t->last, "%uL\n", value);
+    }
+}
+
+
+static void
+ngx_http_logbroker_metrics_histogram(ngx_http_logbroker_text_t *t, char *name,
+    const uint64_t *bounds, ngx_uint_t micro, ngx_atomic_t *counts,
+    ngx_uint_t buckets, uint64_t sum)
+{
+    uint64_t    total;
+    ngx_uint_t  i;
+
+    total = 0;
+
+    for (i = 0; i < buckets; i++) {
+
+        total += counts[i];
+
+        t->p = ngx_slprintf(t->p, t->last, "logbroker_%s_bucket{le=\"", name);
+
+        if (i == buckets - 1) {
+            t->p = ngx_slprintf(t->p, t->last, "+Inf");
+
+        } else if (micro) {
+            t->p = ngx_slprintf(t->p, t->last, "%uL.%06uL",
+                                bounds[i] / 1000000, bounds[i] % 1000000);
+
+        } else {
+            t->p = ngx_slprintf(t->p, t->last, "%uL", bounds[i]);
+        }
+
+        t->p = ngx_slprintf(t->p, t->last, "\"} %uL\n", total);
+    }
+
+    t->p = ngx_slprintf(t->p, t->last, "logbroker_%s_sum ", name);
+
+    if (micro) {
+        t->p = ngx_slprintf(t->p, t->last, "%uL.%06uL\n", sum / 1000000,
+                            sum % 1000000);
+
+    } else {
+        t->p = ngx_slprintf(t->p, t->last, "%uL\n", sum);
+    }
+
+    t->p = ngx_slprintf(t->p, t->last, "logbroker_%s_count %uL\n", name,
+                        total);
+}
+
+
+static void
+ngx_http_logbroker_metrics_rings(ngx_http_logbroker_text_t *t,
+    ngx_http_logbroker_worker_t *w, uint32_t *slots, ngx_int_t n)
+{
+    char             labels[32];
+    uint64_t         capacity, bytes, events;
+    ngx_int_t        i, readable;
+    ngx_uint_t       k, locked;
+    lb_error_t       err;
+    lb_ring_info_t  *info;
+
+    capacity = 0;
+    bytes = 0;
+    events = 0;
+    locked = 0;
+    readable = 0;
+
+    info = ngx_alloc(ngx_max(n, 1) * sizeof(lb_ring_info_t), ngx_cycle->log);
+    if (info == NULL) {
+        return;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (!ngx_http_logbroker_status_ring(w, slots[i], &info[readable],
+                                            &err))
+        {
+            continue;
+        }
+
+        capacity += info[readable].capacity;
+        bytes += info[readable].committed - info[readable].acked;
+        events += info[readable].next_seq - info[readable].acked_seq;
+        locked += info[readable].locked ? 1 : 0;
+        readable++;
+    }
+
+    ngx_http_logbroker_metric_value(t, "rings", "gauge",
+        "Rings in the spool.", n);
+    ngx_http_logbroker_metric_value(t, "rings_unreadable", "gauge",
+        "Rings that cannot be read.", n - readable);
+    ngx_http_logbroker_metric_value(t, "rings_locked", "gauge",
+        "Rings held by a worker.", locked);
+    ngx_http_logbroker_metric_value(t, "rings_max", "gauge",
+        "Rings the spool may have.", w->max_rings);
+    ngx_http_logbroker_metric_value(t, "capacity_bytes", "gauge",
+        "Size of all rings.", capacity);
+    ngx_http_logbroker_metric_value(t, "backlog_bytes", "gauge",
+        "Bytes committed and not yet delivered.", bytes);
+    ngx_http_logbroker_metric_value(t, "backlog_events", "gauge",
+        "Events committed and not yet delivered.", events);
+
+    ngx_http_logbroker_metric(t, "ring_capacity_bytes", "gauge",
+                              "Size of the ring.");
+
+    for (i = 0; i < readable; i++) {
+        *ngx_sprintf((u_char *) labels, "{slot=\"%uD\"}", info[i].slot) = '\0';
+        ngx_http_logbroker_metrics_number(t, "ring_capacity_bytes", labels,
+                                          info[i].capacity, 0);
+    }
+
+    ngx_http_logbroker_metric(t, "ring_backlog_bytes", "gauge",
+                              "Bytes of the ring not yet delivered.");
+
+    for (i = 0; i < readable; i++) {
+        *ngx_sprintf((u_char *) labels, "{slot=\"%uD\"}", info[i].slot) = '\0';
+        ngx_http_logbroker_metrics_number(t, "ring_backlog_bytes", labels,
+                                     info[i].committed - info[i].acked, 0);
+    }
+
+    ngx_http_logbroker_metric(t, "ring_poisoned", "gauge",
+                              "1 if a write to the ring failed.");
+
+    for (i = 0; i < readable; i++) {
+        *ngx_sprintf((u_char *) labels, "{slot=\"%uD\"}", info[i].slot) = '\0';
+        ngx_http_logbroker_metrics_number(t, "ring_poisoned", labels,
+                             info[i].flags & LB_CELL_POISONED ? 1 : 0, 0);
+    }
+
+    for (k = 0; k < LB_COUNTERS; k++) {
+
+        ngx_http_logbroker_metric(t, ngx_http_logbroker_ring_metrics[k].name,
+                                  "counter",
+                                  ngx_http_logbroker_ring_metrics[k].help);
+
+        for (i = 0; i < readable; i++) {
+            *ngx_sprintf((u_char *) labels, "{slot=\"%uD\"}", info[i].slot)
+                = '\0';
+            ngx_http_logbroker_metrics_number(t,
+                               ngx_http_logbroker_ring_metrics[k].name,
+                               labels, info[i].counters[k], 0);
+        }
+    }
+
+    ngx_free(info);
+}
+
+
+static void
+ngx_http_logbroker_metrics_flusher(ngx_http_logbroker_text_t *t,
+    json_t *flusher)
+{
+    json_t      *exactly, *error, *flight;
+    const char  *verdict;
+
+    static ngx_http_logbroker_metric_t  counters[] = {
+        { "delivered_events", "Events ClickHouse has confirmed." },
+        { "dead_events", "Events set aside as dead letters." },
+        { "lost_bytes", "Bytes of rings that could not be read." },
+        { "batches", "Batches ClickHouse has confirmed." },
+        { "requests", "Requests to ClickHouse, of any kind." },
+        { "checks", "Requests that asked for the outcome of a batch." },
+        { "not_sent", "Requests that did not reach ClickHouse." },
+        { "refused", "Requests ClickHouse refused." },
+        { "unknown", "Requests whose outcome was not known." }
+    };
+
+    static char  *names[] = {
+        "delivered_events_total", "dead_events_total", "lost_bytes_total",
+        "batches_total", "clickhouse_requests_total",
+        "clickhouse_checks_total", "clickhouse_not_sent_total",
+        "clickhouse_refused_total", "clickhouse_unknown_total"
+    };
+
+    ngx_uint_t  i;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        ngx_http_logbroker_metrics_json(t, flusher, counters[i].name,
+                                        names[i], "counter",
+                                        counters[i].help);
+    }
+
+    ngx_http_logbroker_metrics_json(t, flusher, "dead_letters",
+        "dead_letters", "gauge",
+        "Dead letters in the spool, neither replayed nor dropped.");
+    ngx_http_logbroker_metrics_json(t, flusher, "unaccounted_events",
+        "unaccounted_events", "gauge",
+        "Events acked that are neither delivered nor dead letters; not 0 is "
+        "a defect.");
+    ngx_http_logbroker_metrics_json(t, flusher, "lag_seconds", "lag_seconds",
+        "gauge", "Age of the oldest event not yet delivered.");
+    ngx_http_logbroker_metrics_json(t, flusher, "requests_last_minute",
+        "clickhouse_requests_last_minute", "gauge",
+        "Requests to ClickHouse in the last minute.");
+    ngx_http_logbroker_metrics_json(t, flusher, "started",
+        "flusher_start_time_seconds", "gauge",
+        "When the flusher started, seconds since 1970.");
+    ngx_http_logbroker_metrics_json(t, flusher, "last_success",
+        "last_success_timestamp_seconds", "gauge",
+        "When a batch was last confirmed, seconds since 1970.");
+
+    error = json_object_get(flusher, "last_error");
+    ngx_http_logbroker_metrics_json(t, error, "time",
+        "last_error_timestamp_seconds", "gauge",
+        "When something last failed, seconds since 1970.");
+
+    flight = json_object_get(flusher, "in_flight");
+    ngx_http_logbroker_metrics_json(t, flight, "since",
+        "in_flight_since_timestamp_seconds", "gauge",
+        "Since when there is a batch in flight, seconds since 1970.");
+
+    exactly = json_object_get(flusher, "exactly_once");
+    verdict = json_string_value(json_object_get(exactly, "verdict"));
+
+    /* unknown until the flusher has seen the table */
+
+    if (verdict && ngx_strcmp(verdict, "unknown") != 0) {
+        ngx_http_logbroker_metric_value(t, "exactly_once", "gauge",
+            "1 if the table keeps the promise of exactly once.",
+            ngx_strcmp(verdict, "yes") == 0);
+    }
+}
+
+
+/* Nothing for what is not a number. */
+
+static void
+ngx_http_logbroker_metrics_json(ngx_http_logbroker_text_t *t, json_t *object,
+    char *key, char *name, char *type, char *help)
+{
+    json_t  *value;
+
+    value = json_object_get(object, key);
+
+    if (!json_is_number(value)) {
+        return;
+    }
+
+    ngx_http_logbroker_metric(t, name, type, help);
+
+    t->p = json_is_integer(value)
+           ? ngx_slprintf(t->p, t->last, "logbroker_%s %L\n", name,
+                          (int64_t) json_integer_value(value))
+           : ngx_slprintf(t->p, t->last, "logbroker_%s %.3f\n", name,
+                          json_real_value(value));
+}

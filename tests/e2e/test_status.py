@@ -1,0 +1,158 @@
+"""The status: JSON, metrics and page at one address; the cluster page."""
+
+import json
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+
+import clickhoused
+from nginxd import ROOT, Nginx, wait_for
+from stack import Broker, post
+from test_edge import Edge
+
+
+def get(port, path="/status", accept=None):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
+    if accept:
+        request.add_header("Accept", accept)
+    with urllib.request.urlopen(request, timeout=10) as r:
+        return r.headers, r.read().decode()
+
+
+def metrics(text):
+    """{'name{labels}': value}"""
+    return {k: float(v) for k, v in
+            (line.rsplit(" ", 1) for line in text.splitlines()
+             if line and not line.startswith("#"))}
+
+
+PROMETHEUS = ("application/openmetrics-text;version=1.0.0,text/plain;"
+              "version=0.0.4;q=0.5,*/*;q=0.1")
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def test_formats(tmp_path):
+    """What is accepted decides; the page is the file as it is."""
+    page = (ROOT / "ngx_logbroker_module/page.html").read_text()
+    with Nginx(tmp_path, server="location = /m { logbroker_status metrics; }"
+               "location = /j { logbroker_status json; }") as nginx:
+        for accept in (None, "*/*", "application/json", "image/png"):
+            headers, text = get(nginx.port, accept=accept)
+            assert headers["Content-Type"] == "application/json"
+            assert headers["Vary"] == "Accept"
+            json.loads(text)
+        headers, text = get(nginx.port, accept=BROWSER)
+        assert headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert text == page
+        for path, accept in (("/status", PROMETHEUS), ("/m", BROWSER)):
+            headers, text = get(nginx.port, path, accept)
+            assert headers["Content-Type"].startswith(
+                "text/plain; version=0.0.4")
+            assert "logbroker_flusher_running 0\n" in text
+        json.loads(get(nginx.port, "/j", BROWSER)[1])
+
+
+def test_page_needs_nothing_from_elsewhere():
+    page = (ROOT / "ngx_logbroker_module/page.html").read_text()
+    for word in ("src=", "href=", "@import", "url(", "http://", "https://"):
+        assert word not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_wrong_format(tmp_path):
+    nginx = Nginx(tmp_path, server="location = /x { logbroker_status xml; }")
+    code, text = nginx.test_conf()
+    assert code == 1
+    assert 'invalid format "xml"' in text
+
+
+def test_histograms(tmp_path):
+    """Every group is in both histograms once, cumulative in the metrics."""
+    with Nginx(tmp_path, workers=1) as nginx:
+        for _ in range(5):
+            assert nginx.post("/log", "{}").status == 204
+        assert nginx.post("/log", "{").status == 400
+        m = metrics(get(nginx.port, accept=PROMETHEUS)[1])
+        j = json.loads(get(nginx.port)[1])
+    groups = sum(j["group_requests"]["count"])
+    assert 1 <= groups <= 5
+    assert m['logbroker_group_requests_bucket{le="+Inf"}'] == groups
+    assert m["logbroker_group_requests_count"] == groups
+    assert m["logbroker_group_requests_sum"] == 5
+    assert m['logbroker_group_requests_bucket{le="8"}'] == groups
+    assert m["logbroker_sync_seconds_count"] == sum(j["sync_us"]["count"])
+    assert m["logbroker_sync_seconds_count"] == groups
+    assert m["logbroker_sync_seconds_sum"] > 0
+    assert len(j["sync_us"]["count"]) == len(j["sync_us"]["le"]) + 1
+    assert m['logbroker_refused_requests_total{reason="malformed"}'] == 1
+    assert m["logbroker_accepted_events_total"] == 5
+    assert m["logbroker_backlog_events"] == 5
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Two brokers and an edge over one ClickHouse."""
+    base = tmp_path_factory.mktemp("status")
+    with clickhoused.ClickHouse(base / "clickhouse") as ch:
+        brokers = [Broker(base / f"broker-{i}", [ch.url], name=f"broker-{i}",
+                          index=i, count=2, workers=1).start()
+                   for i in range(2)]
+        edge = Edge(base / "edge", [b.port for b in brokers])
+        yield brokers, edge
+        edge.stop()
+        for b in brokers:
+            b.stop()
+
+
+def test_delivered(cluster):
+    """The flusher's figures; promtool finds nothing to complain about."""
+    brokers, _ = cluster
+    post(brokers[0].port, '{"n":1}\n{"n":2}\n{"n":3}')
+    wait_for(brokers[0].drained, 60, "delivery", every=0.1)
+
+    def delivered():
+        text = get(brokers[0].port, accept=PROMETHEUS)[1]
+        m = metrics(text)
+        return m.get("logbroker_delivered_events_total") == 3 and \
+            "logbroker_exactly_once" in m and text
+    text = wait_for(delivered, 30, "figures")
+    m = metrics(text)
+    assert m["logbroker_unaccounted_events"] == 0
+    assert m["logbroker_exactly_once"] == 1
+    assert m["logbroker_flusher_running"] == 1
+    assert m["logbroker_backlog_events"] == 0
+    assert m["logbroker_dead_letters"] == 0
+    assert m["logbroker_clickhouse_requests_total"] >= 1
+    documented = (ROOT / "docs/metrics.md").read_text()
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            assert f"`{line.split()[2]}`" in documented, line
+    if shutil.which("promtool"):
+        p = subprocess.run(["promtool", "check", "metrics"], input=text,
+                           text=True, capture_output=True, check=False)
+        assert (p.returncode, p.stdout + p.stderr) == (0, "")
+
+
+def test_cluster(cluster):
+    """Each poll at the edge comes to the next broker."""
+    brokers, edge = cluster
+    names = []
+    for _ in range(4):
+        j = json.loads(get(edge.port, "/cluster", "application/json")[1])
+        names.append(j["flusher"]["broker"])
+    assert set(names[:2]) == {b.name for b in brokers}
+    assert names[2:] == names[:2]
+    assert "<title>logbroker" in get(edge.port, "/cluster", BROWSER)[1]
+    with pytest.raises(urllib.error.HTTPError):
+        get(edge.port, "/status")
+
+
+def test_flusher_gone(cluster):
+    """Without a flusher the metrics say so."""
+    brokers, _ = cluster
+    brokers[1].flusher.kill()
+    m = metrics(get(brokers[1].port, accept=PROMETHEUS)[1])
+    assert m["logbroker_flusher_running"] == 0
