@@ -109,6 +109,8 @@ step "layout and scripts"
 check "clang-format" formatted
 check "shellcheck" bash -c "git ls-files '*.sh' .ci/run | xargs shellcheck -S warning"
 
+check "prometheus rules" bash -c "cd conf/prometheus && promtool check rules logbroker.rules.yml && promtool test rules logbroker.test.yml"
+
 step "units"
 units build
 units build-asan
