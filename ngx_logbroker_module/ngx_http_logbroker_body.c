@@ -1,9 +1,10 @@
 /*
  * The body of a request as one piece of memory, decoded.
  *
- * A body in a single buffer, the usual case, is not copied.  One in several
- * buffers is joined in memory that the worker keeps.  One in a temporary file
- * is read, and decoded, by a thread.
+ * A body in a single buffer, the usual case, is not copied, and its memory is
+ * given back as soon as its record is staged.  One in several buffers is
+ * joined in memory that the worker keeps.  One in a temporary file is read,
+ * and decoded, by a thread.
  */
 
 
@@ -14,12 +15,93 @@
 #include "ngx_http_logbroker_module.h"
 
 
+static ngx_buf_t *ngx_http_logbroker_body_buffer(ngx_http_request_t *r);
+static void ngx_http_logbroker_body_release(ngx_http_logbroker_ctx_t *ctx);
 static size_t ngx_http_logbroker_body_limit(ngx_http_logbroker_worker_t *w,
     ngx_http_request_t *r);
 static void ngx_http_logbroker_body_thread(void *data, ngx_log_t *log);
 static void ngx_http_logbroker_body_thread_done(ngx_event_t *ev);
 static void ngx_http_logbroker_job_free(ngx_http_logbroker_job_t *job);
 static void ngx_http_logbroker_scratch(ngx_http_logbroker_mem_t *mem);
+
+
+/*
+ * Has nginx read the body.  What came with the header stays in the header's
+ * buffer, and nginx reads the rest into another one, unless there is room for
+ * it behind the header.  Where that would make two pieces, nginx is given a
+ * buffer of the right size in place of the header's, as long as it takes to
+ * start reading: then the body is one piece from the beginning.
+ */
+
+ngx_int_t
+ngx_http_logbroker_body_request(ngx_http_logbroker_ctx_t *ctx,
+    ngx_http_client_body_handler_pt handler)
+{
+    ngx_int_t            rc;
+    ngx_buf_t           *b, *header_in;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    r->request_body_in_single_buf = 1;
+
+    header_in = r->header_in;
+
+    b = ngx_http_logbroker_body_buffer(r);
+
+    if (b) {
+        b->last = ngx_cpymem(b->last, header_in->pos,
+                             header_in->last - header_in->pos);
+        header_in->pos = header_in->last;
+
+        r->header_in = b;
+    }
+
+    ctx->requesting = 1;
+
+    rc = ngx_http_read_client_request_body(r, handler);
+
+    ctx->requesting = 0;
+
+    r->header_in = header_in;
+
+    return rc;
+}
+
+
+/* The buffer for a body of which a part came with the header, or NULL. */
+
+static ngx_buf_t *
+ngx_http_logbroker_body_buffer(ngx_http_request_t *r)
+{
+    off_t                      len, rest;
+    ngx_buf_t                 *b;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (r != r->main || r->request_body || r->discard_body
+        || r->http_version > NGX_HTTP_VERSION_11
+        || r->headers_in.chunked)
+    {
+        return NULL;
+    }
+
+    b = r->header_in;
+    len = r->headers_in.content_length_n;
+    rest = len - (b->last - b->pos);
+
+    if (rest == len || rest <= b->end - b->last) {
+        return NULL;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (len > (off_t) clcf->client_body_buffer_size) {
+        return NULL;
+    }
+
+    /* without memory nginx goes its own way, or fails */
+    return ngx_create_temp_buf(r->pool, len);
+}
 
 
 ngx_uint_t
@@ -181,6 +263,37 @@ ngx_http_logbroker_body_done(ngx_http_logbroker_worker_t *w,
 
     ngx_http_logbroker_scratch(&w->joined);
     ngx_http_logbroker_scratch(&w->decoded);
+
+    ngx_http_logbroker_body_release(ctx);
+}
+
+
+/*
+ * A body of some size is memory of its own.  Nobody needs it while the request
+ * waits for its group, and the next body finds it still in the processor's
+ * caches.  Subrequests, as of the mirror module, may share it: then it stays.
+ */
+
+static void
+ngx_http_logbroker_body_release(ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_http_request_t       *r;
+    ngx_http_request_body_t  *rb;
+
+    r = ctx->request;
+    rb = r->request_body;
+
+    if (rb == NULL || rb->buf == NULL || rb->temp_file
+        || r != r->main || r->http_version > NGX_HTTP_VERSION_11
+        || r->count != (ctx->requesting ? 2 : 1))
+    {
+        return;
+    }
+
+    if (ngx_pfree(r->pool, rb->bufs->buf->start) == NGX_OK) {
+        rb->bufs = NULL;
+        rb->buf = NULL;
+    }
 }
 
 

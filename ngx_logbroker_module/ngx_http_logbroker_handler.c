@@ -150,9 +150,7 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
     cln->handler = ngx_http_logbroker_cleanup;
     cln->data = ctx;
 
-    r->request_body_in_single_buf = 1;
-
-    rc = ngx_http_read_client_request_body(r, ngx_http_logbroker_body_handler);
+    rc = ngx_http_logbroker_body_request(ctx, ngx_http_logbroker_body_handler);
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
         return rc;

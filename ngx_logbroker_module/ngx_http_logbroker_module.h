@@ -247,6 +247,7 @@ struct ngx_http_logbroker_ctx_s {
     unsigned                         state:3;
     unsigned                         encoding:2;
     unsigned                         text:1;
+    unsigned                         requesting:1;  /* inside the handler */
     unsigned                         has_slot:1;
     unsigned                         has_key:1;
 };
@@ -382,6 +383,8 @@ ngx_uint_t ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx);
 
 /* body.c */
 
+ngx_int_t ngx_http_logbroker_body_request(ngx_http_logbroker_ctx_t *ctx,
+    ngx_http_client_body_handler_pt handler);
 ngx_uint_t ngx_http_logbroker_body_in_file(ngx_http_request_t *r);
 size_t ngx_http_logbroker_body_len(ngx_http_request_t *r);
 ngx_uint_t ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,

@@ -407,6 +407,54 @@ def test_body_always_in_file(tmp_path):
         assert [r.payload for r in spoolread.records(nginx.spool)] == bodies
 
 
+@pytest.mark.parametrize("headers", ["1k", "32k"])
+def test_body_behind_header(tmp_path, headers):
+    """Part of the body comes with the header, the rest later and with the
+    next request behind it."""
+    with Nginx(tmp_path, spool="size=16m",
+               http=f"client_header_buffer_size {headers};") as nginx:
+        sent = []
+        for size in (900, 3000, 20_000, 70_000):
+            for cut in (0, 1, 500, size - 1):
+                first, second = body_of(size), body_of(700)
+                head, tail = (
+                    b"POST /log HTTP/1.1\r\nHost: x\r\nContent-Length: %d"
+                    b"\r\n\r\n" % len(b) for b in (first, second))
+                with socket.create_connection(
+                        ("127.0.0.1", nginx.port)) as s:
+                    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    s.sendall(head + first[:cut])
+                    time.sleep(0.01)
+                    s.sendall(first[cut:] + tail + second)
+                    answers = b""
+                    while answers.count(b"\r\n\r\n") < 2:
+                        data = s.recv(4096)
+                        assert data, answers
+                        answers += data
+                assert answers.count(b"HTTP/1.1 204") == 2, answers
+                sent += [first, second]
+        assert [r.payload for r in spoolread.records(nginx.spool)] == sent
+
+
+def test_body_shared_with_mirror(tmp_path):
+    """A mirrored body is still being sent when its record is staged."""
+    body = body_of(100_000)
+    with Nginx(tmp_path, spool="size=16m", server="""
+            location /log/mirrored { mirror /copy; logbroker;
+                                     logbroker_stream mirrored; }
+            location = /copy {
+                internal;
+                proxy_pass http://unix:$document_root/nginx.sock:/log/copy;
+            }""".replace("$document_root", str(tmp_path)),
+               http="client_body_buffer_size 1m;") as nginx:
+        for _ in range(20):
+            assert nginx.post("/log/mirrored", body).status == 204
+        wait_for(lambda: nginx.status()["accepted"]["requests"] == 40,
+                 what="the copies")
+        got = {(r.stream, r.payload) for r in spoolread.records(nginx.spool)}
+        assert got == {("mirrored", body), ("copy", body)}
+
+
 def test_slow_client(nginx):
     body = b'{"slow":1}\n{"slow":2}'
     with socket.create_connection(("127.0.0.1", nginx.port)) as s:
