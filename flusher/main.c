@@ -364,7 +364,15 @@ look_at_clock(flusher_t *f)
         return;
     }
 
-    lb_clock_sample(&f->clock, r->sent_ms, r->dated_ms, r->date, mono_ms());
+    if (f->metrics.preflight.server_ms != 0) {
+        lb_clock_measure(&f->clock, r->sent_ms, r->dated_ms,
+                         f->metrics.preflight.server_ms);
+        f->metrics.preflight.server_ms = 0;
+
+    } else if (lb_clock_doubtful(&f->clock, r->sent_ms, r->dated_ms, r->date)) {
+        f->preflight_due = 1;
+    }
+
     r->date = 0;
 
     f->metrics.clock_offset_ms = lb_clock_offset(&f->clock);

@@ -17,6 +17,17 @@ typedef struct {
     int failed;
 } report_t;
 
+/* Whatever the file holds. */
+static void
+one_line(char *p)
+{
+    for (; *p != '\0'; p++) {
+        if ((unsigned char)*p < ' ') {
+            *p = '?';
+        }
+    }
+}
+
 __attribute__((format(printf, 2, 3))) static void
 mistake(report_t *r, const char *fmt, ...)
 {
@@ -27,6 +38,8 @@ mistake(report_t *r, const char *fmt, ...)
         va_start(ap, fmt);
         (void)vsnprintf(r->text, r->size, fmt, ap);
         va_end(ap);
+
+        one_line(r->text);
     }
 
     r->failed = 1;
@@ -313,6 +326,7 @@ lb_options_load(const char *path, char *text, size_t size)
         } else {
             (void)snprintf(text, size, "%s", err.text);
         }
+        one_line(text);
         return NULL;
     }
 

@@ -47,38 +47,28 @@ lb_pace_start(lb_pace_t *pace, int64_t mono_ms)
 }
 
 void
-lb_clock_sample(lb_clock_t *clock, int64_t sent_ms, int64_t answered_ms,
-                int64_t date, int64_t mono_ms)
+lb_clock_measure(lb_clock_t *clock, int64_t sent_ms, int64_t answered_ms,
+                 int64_t server_ms)
+{
+    clock->offset = (sent_ms + answered_ms) / 2 - server_ms;
+}
+
+int
+lb_clock_doubtful(const lb_clock_t *clock, int64_t sent_ms, int64_t answered_ms,
+                  int64_t date)
 {
     int64_t low = sent_ms - date * 1000 - 999;
     int64_t high = answered_ms - date * 1000;
 
-    /* Our clock was set while the request was under way. */
-    if (high < low) {
-        return;
-    }
-
-    if (clock->known && mono_ms - clock->since < LB_CLOCK_MEMORY_MS &&
-        low <= clock->high && high >= clock->low) {
-        clock->low = low > clock->low ? low : clock->low;
-        clock->high = high < clock->high ? high : clock->high;
-        return;
-    }
-
-    /* the first, or one of the clocks was set, or may have drifted */
-    clock->known = 1;
-    clock->low = low;
-    clock->high = high;
-    clock->since = mono_ms;
+    return clock->offset < low - LB_CLOCK_TOLERANCE_MS ||
+           clock->offset > high + LB_CLOCK_TOLERANCE_MS;
 }
 
 int64_t
 lb_clock_offset(const lb_clock_t *clock)
 {
-    if (!clock->known || (clock->low <= LB_CLOCK_TOLERANCE_MS &&
-                          clock->high >= -LB_CLOCK_TOLERANCE_MS)) {
-        return 0;
-    }
-
-    return (clock->low + clock->high) / 2;
+    return clock->offset > LB_CLOCK_TOLERANCE_MS ||
+                   clock->offset < -LB_CLOCK_TOLERANCE_MS
+               ? clock->offset
+               : 0;
 }

@@ -39,29 +39,29 @@ int64_t lb_pace_wait(const lb_pace_t *pace, int64_t mono_ms, int64_t wall_ms);
 void lb_pace_start(lb_pace_t *pace, int64_t mono_ms);
 
 /*
- * How far this machine's clock is from ClickHouse's, from the Date header of
- * its answers.  Date has whole seconds, so an answer says only that the
- * difference lies in an interval of a second and the time the answer took; each
- * further answer narrows it down.  The nodes of a cluster ask the same server:
- * when their clocks are off for certain, slots are cut by its clock.
+ * How far this machine's clock is from ClickHouse's.  The nodes of a cluster ask
+ * the same server: when their clocks are off, slots are cut by its clock.  The
+ * look at the table asks for the time and measures the difference; every answer
+ * has a Date, in whole seconds, which shows when the measure no longer holds.
  */
 
 #define LB_CLOCK_TOLERANCE_MS 100
-#define LB_CLOCK_MEMORY_MS 60000
 
 typedef struct {
-    int known;
-    int64_t low; /* our clock minus the server's, ms, is at least, */
-    int64_t high;
-    int64_t since; /* monotonic ms of the oldest answer in it */
+    int64_t offset; /* our clock minus the server's, ms */
 } lb_clock_t;
 
-/* An answer with this Date to a request begun and answered at these moments of
- * our wall clock. */
-void lb_clock_sample(lb_clock_t *clock, int64_t sent_ms, int64_t answered_ms,
-                     int64_t date, int64_t mono_ms);
+/* A request begun and answered at these moments of our wall clock was told
+ * this time, in ms. */
+void lb_clock_measure(lb_clock_t *clock, int64_t sent_ms, int64_t answered_ms,
+                      int64_t server_ms);
 
-/* What to take from our clock, 0 while the two may agree. */
+/* 1 if an answer with this Date (seconds) cannot be if the measure is right
+ * within the tolerance. */
+int lb_clock_doubtful(const lb_clock_t *clock, int64_t sent_ms,
+                      int64_t answered_ms, int64_t date);
+
+/* What to take from our clock: 0 while both agree within the tolerance. */
 int64_t lb_clock_offset(const lb_clock_t *clock);
 
 #endif /* _LB_PACE_H_INCLUDED_ */

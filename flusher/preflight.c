@@ -18,7 +18,8 @@ lb_preflight_sql(const lb_options_t *o, char *sql, size_t size)
                    "AND table = '%s'), "
                    "replaceRegexpAll(partition_key, '\\\\s', ''), "
                    "(SELECT count() FROM system.settings WHERE "
-                   "name = 'async_insert' AND value != '0' AND readonly) "
+                   "name = 'async_insert' AND value != '0' AND readonly), "
+                   "toUnixTimestamp64Milli(now64(3)) "
                    "FROM system.tables "
                    "WHERE database = '%s' AND name = '%s' "
                    "FORMAT TabSeparatedRaw",
@@ -77,6 +78,7 @@ lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p)
 
     p->verdict = "no";
     p->reason[0] = '\0';
+    p->server_ms = 0;
 
     if (result->outcome != LB_CH_DONE) {
         p->verdict = "unknown";
@@ -85,6 +87,10 @@ lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p)
     }
 
     columns = strchr(engine, '\t');
+
+    if (strrchr(engine, '\t') != NULL) {
+        p->server_ms = strtoll(strrchr(engine, '\t') + 1, NULL, 10);
+    }
 
     if (columns == NULL) {
         (void)snprintf(p->reason, sizeof(p->reason),

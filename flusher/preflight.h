@@ -12,6 +12,7 @@
 typedef struct {
     const char *verdict; /* "yes", "no", "unknown" */
     char reason[512];    /* empty for "yes" */
+    int64_t server_ms;   /* the server's wall clock, 0: not told */
 } lb_preflight_t;
 
 /* The question, for one request. */

@@ -90,7 +90,13 @@ lb_reader_info(lb_reader_t *r, lb_ring_info_t *info)
         }
 
         if (tries == 100) {
-            return LB_ECORRUPT;
+            if (lb_cell_decode(pages, &cell) != 0) {
+                return LB_ECORRUPT;
+            }
+            /* The ack cells are gone. They are a hint: the checkpoint knows,
+             * and what it does not know of was never acked. */
+            memset(&ack, 0, sizeof(ack));
+            break;
         }
     }
 
@@ -182,7 +188,14 @@ lb_reader_resync(lb_reader_t *r, uint64_t position, uint64_t end,
     /* A client cannot plant a record here: a payload holds no NUL bytes, a
      * header does. */
 
-    for (p = position + 8; p + LB_RECORD_FIXED <= end; p += 8) {
+    p = position + 8;
+
+    /* What lies further back has been overwritten. */
+    if (end > r->id.capacity && p < end - r->id.capacity) {
+        p = lb_align8(end - r->id.capacity);
+    }
+
+    for (; p > position && p < end && end - p >= LB_RECORD_FIXED; p += 8) {
 
         rc = lb_view_get(&r->view, p, end, 8, &data, &n);
         if (rc != 0) {
@@ -234,10 +247,10 @@ lb_reader_ack(lb_reader_t *r, uint64_t position, uint64_t seq)
     }
 
     if (lb_ack_decode(page, &ack) != 0) {
-        return LB_ECORRUPT;
+        memset(&ack, 0, sizeof(ack));
     }
 
-    if (ack.acked == position && ack.acked_seq == seq) {
+    if (ack.generation > 0 && ack.acked == position && ack.acked_seq == seq) {
         return 0;
     }
 

@@ -45,6 +45,15 @@ lb_ack_encode(uint8_t buf[LB_CELL_SIZE], const lb_ack_t *ack)
     lb_put32(buf + 60, lb_crc32c(0, buf, 60));
 }
 
+/* Both kinds of cell have a position at 8 and a seq at 16: a right checksum
+ * over what no ring can reach is not believed either. */
+static int
+plausible(const uint8_t *cell)
+{
+    return lb_get64(cell + 8) % 8 == 0 && lb_get64(cell + 8) < 1ull << 62 &&
+           lb_get64(cell + 16) < 1ull << 62;
+}
+
 /* Of the two copies on a page: the valid one with the higher generation, or
  * NULL.  The page may be mapped and change under us: work on a copy. */
 static const uint8_t *
@@ -54,7 +63,7 @@ newest(const uint8_t *page, uint8_t copy[2][LB_CELL_SIZE])
 
     for (i = 0; i < 2; i++) {
         memcpy(copy[i], page + i * LB_CELL_STRIDE, LB_CELL_SIZE);
-        valid[i] = lb_get64(copy[i]) != 0 &&
+        valid[i] = lb_get64(copy[i]) != 0 && plausible(copy[i]) &&
                    lb_get32(copy[i] + 60) == lb_crc32c(0, copy[i], 60);
     }
 

@@ -3,13 +3,21 @@
  * fail, and reads of request bodies slow.  In $LB_FAULT_DIR the files delay
  * (both), sync_delay (fdatasync alone) and read_delay hold milliseconds, fail
  * holds an errno; without these files nothing is changed.
+ *
+ * Also into the flusher: the file point holds "NAME N SIGNAL".  The process
+ * that comes to the point NAME (a part of it is enough) for the Nth time
+ * removes the file, writes its pid into the file reached and sends itself the
+ * signal.  Points are {ring,checkpoint,dead}.{write,sync}.{before,after} and
+ * net.{send,recv}.{before,after}.
  */
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -70,6 +78,70 @@ is(int fd, const char *part, const char *without)
     return strstr(path, part) != NULL && strstr(path, without) == NULL;
 }
 
+static void
+point(const char *name)
+{
+    int n, sig, fields;
+    FILE *f;
+    char path[512], temp[540], wanted[64];
+    const char *dir = getenv("LB_FAULT_DIR");
+
+    static int seen;
+
+    if (dir == NULL) {
+        return;
+    }
+
+    snprintf(path, sizeof(path), "%s/point", dir);
+    f = fopen(path, "re");
+    if (f == NULL) {
+        return;
+    }
+    fields = fscanf(f, "%63s %d %d", wanted, &n, &sig);
+    fclose(f);
+
+    if (fields != 3 || strstr(name, wanted) == NULL || ++seen < n) {
+        return;
+    }
+
+    /* one process only */
+    if (unlink(path) != 0) {
+        return;
+    }
+    seen = 0;
+
+    snprintf(path, sizeof(path), "%s/reached", dir);
+    snprintf(temp, sizeof(temp), "%s.new", path);
+    f = fopen(temp, "we");
+    if (f != NULL) {
+        fprintf(f, "%d\n", (int)getpid());
+        fclose(f);
+        rename(temp, path);
+    }
+
+    kill(getpid(), sig);
+}
+
+static void
+file_point(int fd, const char *call, const char *when)
+{
+    int saved = errno;
+    size_t i;
+    char name[64];
+
+    static const char *const files[] = {"ring", "checkpoint", "dead"};
+    static const char *const paths[] = {"/ring-", "/checkpoint", "/dead"};
+
+    for (i = 0; i < 3; i++) {
+        if (is(fd, paths[i], ".new")) {
+            snprintf(name, sizeof(name), "%s.%s.%s", files[i], call, when);
+            point(name);
+        }
+    }
+
+    errno = saved;
+}
+
 /* 0, or -1 with errno set */
 static int
 fault(int fd, const char *delay)
@@ -104,7 +176,13 @@ pwrite(int fd, const void *buf, size_t len, off_t offset)
         next = dlsym(RTLD_NEXT, "pwrite");
     }
 
-    return fault(fd, NULL) ? -1 : next(fd, buf, len, offset);
+    ssize_t rc;
+
+    file_point(fd, "write", "before");
+    rc = fault(fd, NULL) ? -1 : next(fd, buf, len, offset);
+    file_point(fd, "write", "after");
+
+    return rc;
 }
 
 ssize_t
@@ -122,7 +200,13 @@ pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
         next = dlsym(RTLD_NEXT, "pwritev2");
     }
 
-    return fault(fd, NULL) ? -1 : next(fd, iov, n, offset, flags);
+    ssize_t rc;
+
+    file_point(fd, "write", "before");
+    rc = fault(fd, NULL) ? -1 : next(fd, iov, n, offset, flags);
+    file_point(fd, "write", "after");
+
+    return rc;
 }
 
 ssize_t
@@ -140,7 +224,53 @@ fdatasync(int fd)
         next = dlsym(RTLD_NEXT, "fdatasync");
     }
 
-    return fault(fd, "sync_delay") ? -1 : next(fd);
+    int rc;
+
+    file_point(fd, "sync", "before");
+    rc = fault(fd, "sync_delay") ? -1 : next(fd);
+    file_point(fd, "sync", "after");
+
+    return rc;
+}
+
+ssize_t
+send(int fd, const void *buf, size_t len, int flags)
+{
+    static ssize_t (*next)(int, const void *, size_t, int);
+    ssize_t rc;
+    int saved;
+
+    if (next == NULL) {
+        next = dlsym(RTLD_NEXT, "send");
+    }
+
+    point("net.send.before");
+    rc = next(fd, buf, len, flags);
+    saved = errno;
+    point("net.send.after");
+    errno = saved;
+
+    return rc;
+}
+
+ssize_t
+recv(int fd, void *buf, size_t len, int flags)
+{
+    static ssize_t (*next)(int, void *, size_t, int);
+    ssize_t rc;
+    int saved;
+
+    if (next == NULL) {
+        next = dlsym(RTLD_NEXT, "recv");
+    }
+
+    point("net.recv.before");
+    rc = next(fd, buf, len, flags);
+    saved = errno;
+    point("net.recv.after");
+    errno = saved;
+
+    return rc;
 }
 
 ssize_t

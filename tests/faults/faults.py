@@ -45,6 +45,21 @@ class World:
         self.brokers = []
         self.environment = {}
 
+    def preload(self, *libraries, trouble=False):
+        """For the processes of brokers made after it."""
+        before = os.environ.get("LD_PRELOAD", "")
+        if trouble:
+            so = self.dir / "faults.so"
+            subprocess.run(["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-O1",
+                            "-o", so, ROOT / "tests/e2e/faults.c", "-ldl"],
+                           check=True)
+            self.trouble = self.dir / "trouble"
+            self.trouble.mkdir()
+            libraries += (so,)
+            self.environment["LB_FAULT_DIR"] = str(self.trouble)
+        self.environment["LD_PRELOAD"] = " ".join(
+            map(str, (*before.split(), *libraries)))
+
     def broker(self, direct=False, **kw):
         """direct: not through the door, so that connections are refused while
         ClickHouse is down."""
@@ -53,7 +68,11 @@ class World:
         url = self.clickhouse.url if direct else self.door.url
         b = Broker(self.dir / f"broker-{n}", [url],
                    name=f"broker-{n}", **kw)
-        b.nginx_env.update(self.environment)
+        for env in (b.nginx_env, b.env):
+            asan = env.get("LD_PRELOAD", "") if env is b.nginx_env else ""
+            env.update(self.environment)
+            if asan and "LD_PRELOAD" in self.environment:
+                env["LD_PRELOAD"] = f"{asan} {self.environment['LD_PRELOAD']}"
         self.brokers.append(b)
         return b.start()
 
@@ -268,14 +287,8 @@ def three_nodes(w):
 @scenario
 def disk_errors(w):
     """EIO from writes and syncs of the rings: once, and for a while."""
-    preload = w.dir / "faults.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", preload,
-                    ROOT / "tests/e2e/faults.c", "-ldl"], check=True)
-    trouble = w.dir / "trouble"
-    trouble.mkdir()
-    before = os.environ.get("LD_PRELOAD", "")
-    w.environment = {"LB_FAULT_DIR": str(trouble),
-                     "LD_PRELOAD": f"{before} {preload}".strip()}
+    w.preload(trouble=True)
+    trouble = w.trouble
     w.broker(rings=16)
     with w.load() as oracle:
         for _ in w.for_a_while():
@@ -284,6 +297,209 @@ def disk_errors(w):
             (trouble / "fail").unlink()
     # a group that failed may still be found later
     return w.finish(oracle, refused_may_arrive=True)
+
+
+FLUSHER_POINTS = [f"{point}.{when}" for point in
+                  ("checkpoint.write", "checkpoint.sync", "ring.sync",
+                   "ring.write", "net.send", "net.recv")
+                  for when in ("before", "after")]
+WORKER_POINTS = [f"ring.{call}.{when}" for call in ("write", "sync")
+                 for when in ("before", "after")]
+
+
+def at_every_point(w, sig, who):
+    """A process dies, or stops for a while, at each named point in turn, now
+    and then twice in a row: the second time while it recovers."""
+    w.preload(trouble=True)
+    points = FLUSHER_POINTS if who == "flusher" else WORKER_POINTS
+    # only one of the two processes sees the points
+    sync = "off" if who == "flusher" else "always"
+    b = w.broker(sync=sync)
+    if who == "flusher":
+        # nginx without the shim, so that ring points are the flusher's
+        b.nginx.stop()
+        b.nginx_env.pop("LB_FAULT_DIR")
+        b.start_nginx()
+    else:
+        b.flusher.kill()
+        b.env.pop("LB_FAULT_DIR")
+        b.start_flusher()
+    reached = w.trouble / "reached"
+    hits = 0
+    turns = [(p, n) for p in points for n in (1, w.rng.randint(2, 4))]
+    w.rng.shuffle(turns)
+    # long enough for each of them once
+    if w.span < 10:
+        turns = turns[:8]
+    with w.load(threads=2) as oracle:
+        for name, n in turns:
+            for again in range(w.rng.choice([1, 1, 2])):
+                reached.unlink(missing_ok=True)
+                temp = w.trouble / "point.new"
+                temp.write_text(f"{name} {n} {int(sig)}")
+                temp.rename(w.trouble / "point")
+                with contextlib.suppress(AssertionError):
+                    wait_for(reached.exists, 4, name)
+                (w.trouble / "point").unlink(missing_ok=True)
+                if not reached.exists():
+                    continue
+                hits += 1
+                if sig == signal.SIGSTOP:
+                    time.sleep(w.rng.random())
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(reached.read_text()), signal.SIGCONT)
+                elif who == "flusher":
+                    b.flusher.p.wait(10)
+                    b.start_flusher()
+    assert hits >= len(turns) / 2, f"only {hits} of {len(turns)} reached"
+    result = w.finish(oracle)
+    return f"{result} points={hits}"
+
+
+@scenario
+def flusher_dies_at_each_point(w):
+    """SIGKILL before and after each write, sync, send and receive."""
+    return at_every_point(w, signal.SIGKILL, "flusher")
+
+
+@scenario
+def flusher_stops_at_each_point(w):
+    """SIGSTOP there, and on after a while."""
+    return at_every_point(w, signal.SIGSTOP, "flusher")
+
+
+@scenario
+def workers_die_at_each_point(w):
+    """SIGKILL before and after each write and sync."""
+    return at_every_point(w, signal.SIGKILL, "worker")
+
+
+@scenario
+def workers_stop_at_each_point(w):
+    """SIGSTOP there, and on after a while."""
+    return at_every_point(w, signal.SIGSTOP, "worker")
+
+
+FAKETIME = pathlib.Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+
+@scenario
+def clocks_jump(w):
+    """The wall clock is set, hours forward and back, under nginx and
+    flusher."""
+    clock = w.dir / "clock"
+    clock.write_text("+0s\n")
+    w.preload(FAKETIME)
+    w.environment.update(FAKETIME_TIMESTAMP_FILE=str(clock),
+                         FAKETIME_NO_CACHE="1", DONT_FAKE_MONOTONIC="1",
+                         FAKETIME_DONT_FAKE_MONOTONIC="1")
+    w.broker()
+    with w.load() as oracle:
+        for _ in w.for_a_while():
+            temp = w.dir / "clock.new"
+            temp.write_text(f"{w.rng.choice(['+7200s', '-7200s', '+1s', '-90s', '+0s', '+100000s'])}\n")
+            temp.rename(clock)
+    clock.write_text("+0s\n")
+    return w.finish(oracle)
+
+
+@scenario
+def clocks_differ(w):
+    """Three nodes, the clock of one 3.4 s ahead: after the first answers it
+    goes by ClickHouse's clock, and no two requests come within a second."""
+    for i in range(3):
+        if i == 1:
+            w.preload(FAKETIME)
+            w.environment.update(FAKETIME="+3.4s", DONT_FAKE_MONOTONIC="1",
+                                 FAKETIME_DONT_FAKE_MONOTONIC="1")
+        else:
+            w.environment.clear()
+        w.broker(index=i, count=3)
+    with w.load(threads=2, keepalive=False) as oracle:
+        # every node has had some answers
+        wait_for(lambda: all((b.status()["flusher"] or {}).get("batches", 0)
+                             >= 4 for b in w.brokers), 60, "answers")
+        skip = len(w.door.starts)
+        for _ in w.for_a_while():
+            pass
+        wait_for(lambda: len(w.door.starts) >= skip + 12, 60, "requests")
+    starts = w.door.starts[skip:]
+    offset = w.brokers[1].status()["flusher"]["clock_offset_seconds"]
+    assert 3.2 < offset < 3.6, offset
+    result = w.finish(oracle)
+    gap = min(b - a for a, b in zip(starts, starts[1:]))
+    assert gap > 0.99, f"two requests {gap:.3f} s apart"
+    return f"{result} closest={gap:.3f}s"
+
+
+@contextlib.contextmanager
+def small_disk(w, megabytes):
+    """A file system of its own; None where that cannot be made."""
+    image = w.dir / "disk"
+    mount = w.dir / "mount"
+    mount.mkdir()
+    with open(image, "wb") as f:
+        f.truncate(megabytes << 20)
+    made = os.getuid() == 0 and all(
+        subprocess.run(command, capture_output=True).returncode == 0
+        for command in (["mkfs.ext4", "-q", "-F", "-m", "0", image],
+                        ["mount", "-o", "loop", image, mount]))
+    try:
+        yield mount if made else None
+    finally:
+        if made:
+            for b in w.brokers:
+                b.stop()
+            subprocess.run(["umount", "-l", mount], check=False)
+
+
+@scenario
+def disk_full(w):
+    """No room for rings at the start: 503, nothing is lost; then room, and
+    later a disk filled to the last byte by somebody else: everything that is
+    needed is there already."""
+    with small_disk(w, 48) as disk:
+        if disk is None:
+            return "skipped: needs root and a loop device"
+        filler = disk / "filler"
+
+        def fill():
+            with contextlib.suppress(OSError), open(filler, "wb") as f:
+                while True:
+                    f.write(bytes(1 << 16))
+                    f.flush()
+
+        # the flusher's own files first: it cannot start without them
+        b = w.broker(size="4m", rings=4)
+        b.stop()
+        b.spool = disk / "spool"
+        for path in (b.conf, b.settings):
+            path.write_text(path.read_text().replace(
+                str(b.dir / "spool"), str(b.spool)))
+        b.start_flusher()
+        wait_for(lambda: (b.spool / "dead").exists() and
+                 (b.spool / "flusher.json").exists(), 20, "flusher")
+        fill()
+        b.nginx_env.pop("LD_PRELOAD", None)
+        try:
+            b.ready, ready = b.listening, b.ready
+            b.start_nginx()
+        finally:
+            b.ready = ready
+        with w.load() as oracle:
+            wait_for(lambda: oracle.statuses.get(503, 0) > 20, 30, "503")
+            assert not oracle.acked
+            filler.unlink()
+            wait_for(lambda: len(oracle.acked) > 500, 60, "rings")
+            wait_for(lambda: len(b.stat()["rings"]) == 4, 60, "all rings")
+            fill()
+            n = oracle.count()
+            for _ in w.for_a_while():
+                b.kill_worker(w.rng)
+            wait_for(lambda: oracle.count() > n + 500, 30, "events")
+            b.flusher.kill()
+            b.start_flusher()
+        return w.finish(oracle)
 
 
 @scenario

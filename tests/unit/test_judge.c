@@ -65,7 +65,8 @@ codes_not_statuses_decide(void **state)
 
 #define COLUMNS                                                                \
     "\t,timestamp,received_at,stream,level,service,host,message,trace_id,"     \
-    "attributes,client,broker,ring UUID,seq UInt64,\ttoDate(received_at)\t0"
+    "attributes,client,broker,ring UUID,seq "                                  \
+    "UInt64,\ttoDate(received_at)\t0\t1700000000000"
 #define OTHER_COLUMNS(seq)                                                     \
     "\t,timestamp,received_at,stream,level,service,host,message,trace_id,"     \
     "attributes,client,broker,ring UUID,seq " seq ","
@@ -93,13 +94,13 @@ tables(void **state)
         {"", "no", "does not exist"},
         {"MergeTree" WINDOW "\t,timestamp,message,", "no",
          "no column received_at"},
-        {"MergeTree" WINDOW OTHER_COLUMNS("UInt32") "\t\t0", "no",
+        {"MergeTree" WINDOW OTHER_COLUMNS("UInt32") "\t\t0\t1", "no",
          "no column seq UInt64"},
-        {"MergeTree" WINDOW OTHER_COLUMNS("UInt64") "\t\t0", "yes", ""},
-        {"MergeTree" WINDOW OTHER_COLUMNS("UInt64") "\tstream\t0", "no",
+        {"MergeTree" WINDOW OTHER_COLUMNS("UInt64") "\t\t0\t1", "yes", ""},
+        {"MergeTree" WINDOW OTHER_COLUMNS("UInt64") "\tstream\t0\t1", "no",
          "partitioned by stream"},
         {"MergeTree" WINDOW OTHER_COLUMNS(
-             "UInt64") "\ttoYYYYMM(received_at)\t1",
+             "UInt64") "\ttoYYYYMM(received_at)\t1\t1",
          "no", "async_insert"},
     };
 

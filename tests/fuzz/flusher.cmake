@@ -1,0 +1,17 @@
+# Fuzzer of the settings, see fuzz_options.c and event.cmake.
+add_executable(replay_options ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_options.c
+               ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)
+target_link_libraries(replay_options PRIVATE lb_flusher)
+add_test(NAME replay_options
+         COMMAND replay_options ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/options)
+
+if(LB_FUZZ)
+    add_executable(fuzz_options
+                   ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_options.c
+                   ${CMAKE_SOURCE_DIR}/flusher/options.c)
+    target_compile_options(fuzz_options PRIVATE
+        -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
+    target_link_options(fuzz_options PRIVATE
+        -fsanitize=fuzzer,address,undefined)
+    target_link_libraries(fuzz_options PRIVATE PkgConfig::JANSSON)
+endif()
