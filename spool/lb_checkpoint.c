@@ -63,11 +63,22 @@ encode(uint8_t *buf, const uint8_t spool[LB_UUID_LEN],
     return len;
 }
 
+/* A right checksum over what no ring can reach is not believed either. */
+static int
+plausible(const uint8_t *p)
+{
+    uint64_t acked = lb_get64(p + 16), acked_seq = lb_get64(p + 24);
+    uint64_t end = lb_get64(p + 32), end_seq = lb_get64(p + 40);
+
+    return acked % 8 == 0 && end % 8 == 0 && acked <= end &&
+           acked_seq <= end_seq && end < 1ull << 62 && end_seq < 1ull << 62;
+}
+
 /* The generation of a valid copy, else 0; *why says what is wrong. */
 static uint64_t
 valid(const uint8_t *buf, const uint8_t spool[LB_UUID_LEN], int *why)
 {
-    uint32_t n;
+    uint32_t i, n;
 
     if (memcmp(buf, LB_CKPT_MAGIC, 8) != 0) {
         *why = LB_ECORRUPT;
@@ -87,6 +98,13 @@ valid(const uint8_t *buf, const uint8_t spool[LB_UUID_LEN], int *why)
         memcmp(buf + 24, spool, LB_UUID_LEN) != 0) {
         *why = LB_EFOREIGN;
         return 0;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (!plausible(buf + LB_CKPT_FIXED + i * LB_CKPT_RING)) {
+            *why = LB_ECORRUPT;
+            return 0;
+        }
     }
 
     return lb_get64(buf + 16);

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 
@@ -47,6 +48,51 @@ def rows(clickhouse):
 def audit(clickhouse, columns):
     return clickhouse.query(f"SELECT {columns} FROM logbroker.logbroker_audit "
                             "FORMAT TSV").splitlines()
+
+
+# a cluster
+
+
+def statements(path):
+    text = "\n".join(line for line in path.read_text().splitlines()
+                     if not line.strip().startswith("--"))
+    return [x.strip() for x in re.split(r";\n|;$", text) if x.strip()]
+
+
+def test_cluster_statements(clickhouse):
+    """The engine here has no Keeper to run them with, but it knows the grammar
+    and every setting and function; the columns are those of the one table."""
+    conf = SCRIPTS.parent.parent / "conf" / "clickhouse"
+    found = []
+    for file in ("01-schema.sql", "02-audit.sql"):
+        for sql in statements(conf / "cluster" / file):
+            assert "CreateQuery" in clickhouse.query(f"EXPLAIN AST {sql}")
+            found.append(sql)
+    assert len(found) == 4
+    one = statements(conf / "01-schema.sql")[1]
+    table = found[1]
+
+    def body(sql):
+        return sql[sql.index("("):sql.index("\nENGINE")]
+
+    assert body(table) == body(one)
+    # as a table of one server, with every setting that is not Keeper's
+    clickhouse.query(re.sub(
+        r"ON CLUSTER logbroker|Replicated(?=MergeTree)|"
+        r"\('/clickhouse[^)]*\)", "",
+        table.replace("logbroker.logs", "logbroker.like_cluster")))
+    clickhouse.query("DROP TABLE logbroker.like_cluster")
+    for xml in (*conf.glob("*.xml"), *conf.glob("cluster/*.xml")):
+        ElementTree.parse(xml)
+
+
+def test_cluster_user(clickhouse):
+    """The settings of the flusher's profile are known."""
+    conf = SCRIPTS.parent.parent / "conf" / "clickhouse" / "cluster"
+    profile = ElementTree.parse(conf / "users.xml").find("profiles/logbroker")
+    settings = ", ".join(f"{s.tag} = '{s.text}'" for s in profile)
+    assert "insert_quorum = 'auto'" in settings
+    clickhouse.query(f"SELECT 1 SETTINGS {settings}")
 
 
 # the table
