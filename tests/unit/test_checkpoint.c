@@ -25,6 +25,7 @@ fill(lb_ckpt_state_t *st, uint64_t n)
     memset(st->rings[0].uuid, 'a', LB_UUID_LEN);
     memset(st->rings[1].uuid, 'b', LB_UUID_LEN);
     st->rings[0].acked = 8 * n;
+    st->rings[0].end = 8 * n + 80;
     st->rings[1].acked_seq = n;
     st->rings[1].end_seq = n + 5;
     st->rings[1].slot = 7;
