@@ -37,7 +37,7 @@
 #define NGX_HTTP_LOGBROKER_SYNC_ALWAYS   1
 
 /* records staged while a group is in flight; beyond it, requests are parked */
-#define NGX_HTTP_LOGBROKER_STAGED_MAX    (8 * 1024 * 1024)
+#define NGX_HTTP_LOGBROKER_STAGED_MAX    (4 * 1024 * 1024)
 
 /* milliseconds for which requests are parked after a worker has started, or
  * has lost its ring, without a new one; afterwards they are refused */

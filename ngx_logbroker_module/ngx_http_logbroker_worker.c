@@ -13,6 +13,13 @@
 
 #include "ngx_http_logbroker_module.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+
+/* free memory at the end of the heap that the worker keeps */
+#define NGX_HTTP_LOGBROKER_MALLOC_KEEP   (8 * 1024 * 1024)
 
 /* seconds between two attempts at creating a ring, after a failure */
 #define NGX_HTTP_LOGBROKER_CREATE_RETRY  10
@@ -81,6 +88,16 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_logbroker_append_init(w);
+
+#ifdef __GLIBC__
+
+    /* bodies come and go: their memory is not to be returned to the system
+     * and fetched again, page by page, each time */
+
+    (void) mallopt(M_MMAP_THRESHOLD, NGX_HTTP_LOGBROKER_MALLOC_KEEP);
+    (void) mallopt(M_TRIM_THRESHOLD, NGX_HTTP_LOGBROKER_MALLOC_KEEP);
+
+#endif
 
     w->tick.handler = ngx_http_logbroker_tick;
     w->tick.data = w;
