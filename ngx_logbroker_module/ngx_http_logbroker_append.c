@@ -418,15 +418,18 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
 
     w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
 
-    /* keep the disk busy first, then answer */
-
     if (w->want_sync) {
         ngx_http_logbroker_sync(w);
     }
 
-    ngx_http_logbroker_commit(w);
-
     ngx_http_logbroker_answer(&waiters, 0);
+
+    /* what is ready to be read by now joins the next group */
+
+    if (!w->commit.posted) {
+        ngx_post_event(&w->commit, &ngx_posted_next_events);
+    }
+
     ngx_http_logbroker_hold(w);
 }
 
