@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <zstd.h>
 
+#include "flusher/notify.h"
 #include "spool/lb_ring.h"
 
 /*
@@ -257,6 +258,8 @@ on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
     (void)b;
     (void)c;
     (void)d;
+
+    lb_notify_alive();
 
     return *ch->abort != 0;
 }

@@ -20,6 +20,7 @@
 #include "flusher/check.h"
 #include "flusher/deliver.h"
 #include "flusher/metrics.h"
+#include "flusher/notify.h"
 #include "flusher/options.h"
 #include "flusher/pace.h"
 #include "flusher/preflight.h"
@@ -465,7 +466,11 @@ serve(flusher_t *f)
 
     sigemptyset(&none);
 
+    lb_notify("READY=1\nSTATUS=Delivering");
+
     for (;;) {
+        lb_notify_alive();
+
         if (hangups) {
             hangups = 0;
             reload(f);
@@ -475,6 +480,7 @@ serve(flusher_t *f)
             if (deadline < 0) {
                 deadline = mono_ms() + f->options->shutdown_timeout_ms;
                 log_line(LB_LOG_INFO, "stopping: delivering what is left");
+                lb_notify("STOPPING=1\nSTATUS=Delivering what is left");
             }
 
             if (terminations > 1 || mono_ms() >= deadline ||
@@ -589,6 +595,7 @@ main(int argc, char **argv)
     }
 
     catch_signals();
+    lb_notify_init();
     curl_global_init(CURL_GLOBAL_DEFAULT);
 
     rc = start(&f) == 0 ? serve(&f) : 1;

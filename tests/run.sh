@@ -111,6 +111,9 @@ check "shellcheck" bash -c "git ls-files '*.sh' .ci/run | xargs shellcheck -S wa
 
 check "prometheus rules" bash -c "cd conf/prometheus && promtool check rules logbroker.rules.yml && promtool test rules logbroker.test.yml"
 
+step "packages of Debian"
+check "debian packages" tests/packages/run.sh --quick
+
 step "units"
 units build
 units build-asan

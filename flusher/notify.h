@@ -1,0 +1,18 @@
+/*
+ * Words to the service manager: systemd's notification protocol, which is one
+ * datagram per message to the socket in NOTIFY_SOCKET.
+ */
+
+#ifndef _LB_NOTIFY_H_INCLUDED_
+#define _LB_NOTIFY_H_INCLUDED_
+
+/* Takes over NOTIFY_SOCKET and WATCHDOG_USEC; without them nothing is sent. */
+void lb_notify_init(void);
+
+/* READY=1, STOPPING=1, STATUS=...; lines separated by \n. */
+void lb_notify(const char *state);
+
+/* WATCHDOG=1, if it is due: to be called about once a second. */
+void lb_notify_alive(void);
+
+#endif /* _LB_NOTIFY_H_INCLUDED_ */

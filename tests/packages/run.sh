@@ -1,0 +1,241 @@
+#!/usr/bin/env bash
+# Builds the Debian packages, looks at them, and, where docker can run, leads
+# them through a life on a clean machine: install, start, take events, upgrade
+# with a spool in it, remove, purge.
+#
+#   tests/packages/run.sh            all
+#   tests/packages/run.sh --quick    build and look alone
+#
+# Exit status: 0 all passed, 1 something failed, 77 only the quick part could
+# be tried.
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+root=$(cd "$here/../.." && pwd -P)
+quick=
+case ${1-} in
+'') ;;
+--quick) quick=1 ;;
+*) echo "usage: tests/packages/run.sh [--quick]" >&2 && exit 2 ;;
+esac
+
+image=logbroker-packages-test
+build=$root/build/packages
+failed=0
+container=
+log=$(mktemp)
+
+finish() {
+    rm -f "$log"
+    [ -z "$container" ] || docker rm -f "$container" >/dev/null 2>&1
+}
+trap finish EXIT
+
+# check NAME COMMAND...
+check() {
+    local name=$1
+    shift
+    if "$@" >"$log" 2>&1; then
+        echo "ok    $name"
+    else
+        failed=1
+        echo "FAIL  $name"
+        sed 's/^/      /' "$log"
+    fi
+}
+
+# packages VERSION: builds them into $build/VERSION
+packages() {
+    cmake -S "$root" -B "$build" -DLB_TESTS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo &&
+        cmake --build "$build" -j "$(nproc)" &&
+        mkdir -p "$build/$1" &&
+        (cd "$build" && cpack -D CPACK_PACKAGE_VERSION="$1" -B "$build/$1")
+}
+
+contents() {
+    dpkg -c "$build/1.0.0/logbroker_1.0.0-1_$arch.deb" &&
+        dpkg -c "$build/1.0.0/libnginx-mod-http-logbroker_1.0.0-1_$arch.deb"
+}
+
+has() {
+    local file
+    contents >"$log.list" || return 1
+    for file in ./usr/sbin/logbroker-flusher ./usr/bin/logbroker-spool \
+        ./usr/lib/nginx/modules/ngx_http_logbroker_module.so \
+        ./usr/share/nginx/modules-available/mod-http-logbroker.conf \
+        ./usr/lib/systemd/system/logbroker-flusher.service \
+        ./usr/share/man/man8/logbroker-flusher.8; do
+        grep -q " $file\$" "$log.list" || { echo "$file is missing"; return 1; }
+    done
+    # nobody may write to them
+    ! grep -E '^-.......w' "$log.list"
+    rm -f "$log.list"
+}
+
+depends() {
+    dpkg -f "$build/1.0.0/libnginx-mod-http-logbroker_1.0.0-1_$arch.deb" Depends |
+        grep -E 'nginx-abi-|nginx' &&
+        dpkg -f "$build/1.0.0/logbroker_1.0.0-1_$arch.deb" Depends | grep libcurl4
+}
+
+# The scale ends at 10 for no protection at all.
+hardened() {
+    local exposure
+    exposure=$(systemd-analyze security --offline=true --no-pager \
+        "$root/conf/systemd/logbroker-flusher.service" |
+        sed -n 's/.*Overall exposure level.*: \([0-9.]*\) .*/\1/p')
+    echo "exposure level: ${exposure:-unknown}"
+    [ -n "$exposure" ] && awk -v e="$exposure" 'BEGIN { exit !(e <= 2.0) }'
+}
+
+arch=$(dpkg --print-architecture)
+check "packages are built" packages 1.0.0
+check "they hold what they should" has
+check "they depend on what they need" depends
+! command -v man >/dev/null || check "manual pages have no mistake" bash -c "
+    for page in '$build'/conf/*.[18]; do
+        out=\$(man --warnings -l \"\$page\" 2>&1 >/dev/null) && [ -z \"\$out\" ] || { echo \"\$page: \$out\"; exit 1; }
+    done"
+! command -v systemd-analyze >/dev/null || check "the flusher's unit is hardened" hardened
+[ $failed = 0 ] || exit 1
+[ -z "$quick" ] || exit 0
+
+docker info >/dev/null 2>&1 || {
+    echo "SKIP  packages: no docker here, only the quick part was tried"
+    exit 77
+}
+
+inside() {
+    docker exec -i "$container" "$@"
+}
+
+# until_ok COMMAND...: for at most 30 s
+until_ok() {
+    local end=$((SECONDS + 30))
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || { "$@"; return 1; }
+        sleep 0.2
+    done
+}
+
+machine() {
+    DOCKER_BUILDKIT=0 docker build -t $image "$here" || return 1
+    # as little more than a container as systemd needs
+    container=$(docker run --detach --network none --cap-add=SYS_ADMIN \
+        --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+        --cgroupns=host -v /sys/fs/cgroup:/sys/fs/cgroup:rw \
+        --tmpfs /run:exec --tmpfs /tmp $image) || return 1
+    until_ok inside systemctl show --property=Version
+    until_ok inside systemctl is-active nginx
+}
+
+copy() {
+    docker cp "$build/$1" "$container:/root/$1" >/dev/null
+}
+
+install() {
+    copy "$1" && inside sh -c "dpkg -i /root/$1/*.deb"
+}
+
+configure() {
+    inside sh -c 'cat >/etc/nginx/conf.d/logbroker.conf' <<'END' &&
+logbroker_spool /var/spool/logbroker size=4m;
+server {
+    listen 127.0.0.1:8080;
+    location /log { logbroker; }
+    location = /status { logbroker_status; }
+}
+END
+        inside sh -c 'cat >/etc/logbroker/flusher.json' <<'END' &&
+{"spool": "/var/spool/logbroker", "clickhouse": {"urls": ["http://127.0.0.1:1"]}}
+END
+        inside systemctl restart nginx && inside systemctl start logbroker-flusher
+}
+
+status() {
+    inside curl -fsS http://127.0.0.1:8080/status
+}
+
+# is FILTER: the status says so
+is() {
+    status | jq -e "$1"
+}
+
+post() {
+    local i
+    for ((i = 0; i < $1; i++)); do
+        inside curl -fsS -d "{\"n\":$i}" http://127.0.0.1:8080/log || return 1
+    done
+}
+
+spool_modes() {
+    inside sh -c 'stat -c "%U:%G %a %n" /var/spool/logbroker /var/spool/logbroker/*'
+    [ "$(inside stat -c '%G %a' /var/spool/logbroker)" = "logbroker 2770" ] &&
+        ! inside find /var/spool/logbroker -perm /o=w | grep .
+}
+
+# A watchdog that hears nothing ends the flusher; systemd starts it anew.
+watchdog() {
+    local before
+    before=$(inside systemctl show -P MainPID logbroker-flusher)
+    inside mkdir -p /run/systemd/system/logbroker-flusher.service.d
+    inside sh -c 'printf "[Service]\nWatchdogSec=2\n" >/run/systemd/system/logbroker-flusher.service.d/quick.conf'
+    inside systemctl daemon-reload && inside systemctl restart logbroker-flusher || return 1
+    before=$(inside systemctl show -P MainPID logbroker-flusher)
+    # alive: three periods and more
+    sleep 7
+    [ "$(inside systemctl show -P MainPID logbroker-flusher)" = "$before" ] || return 1
+    inside sh -c "kill -STOP $before" || return 1
+    until_ok inside sh -c "test \$(systemctl show -P NRestarts logbroker-flusher) -ge 1"
+    inside rm -r /run/systemd/system/logbroker-flusher.service.d
+    inside systemctl daemon-reload
+    until_ok inside systemctl is-active logbroker-flusher
+}
+
+upgrade() {
+    local before after
+    before=$(status | jq '[.rings[] | {uuid, next_seq}] | sort') || return 1
+    install 1.0.1 || return 1
+    until_ok is '.total.backlog_events == 10' || return 1
+    after=$(status | jq '[.rings[] | {uuid, next_seq}] | sort')
+    [ "$before" = "$after" ] || { echo "$before"; echo "$after"; return 1; }
+    [ "$(inside dpkg-query -f '${Version}' -W logbroker)" = 1.0.1-1 ] || return 1
+    inside systemctl is-active logbroker-flusher nginx || return 1
+    post 5 && until_ok is '.total.backlog_events == 15'
+}
+
+purged() {
+    inside rm /etc/nginx/conf.d/logbroker.conf
+    inside sh -c 'dpkg --purge libnginx-mod-http-logbroker logbroker' || return 1
+    inside nginx -t || return 1
+    inside systemctl is-active nginx || return 1
+    ! inside systemctl is-active logbroker-flusher || return 1
+    inside sh -c 'ls /etc/nginx/modules-enabled; ls /usr/sbin/logbroker-flusher /usr/bin/logbroker-spool 2>&1'
+    ! inside sh -c 'ls /etc/nginx/modules-enabled | grep logbroker || ls /usr/sbin/logbroker-flusher || ls /lib/systemd/system/logbroker*' || return 1
+    # what was not delivered is not thrown away
+    inside sh -c 'ls /var/spool/logbroker/ring-0000'
+}
+
+removed_and_back() {
+    inside rm /etc/nginx/conf.d/logbroker.conf
+    inside dpkg --remove libnginx-mod-http-logbroker || return 1
+    inside nginx -t || return 1
+    install 1.0.1 && configure && until_ok is '.total.backlog_events == 15'
+}
+
+check "another version is built" packages 1.0.1
+check "a clean machine" machine
+[ $failed = 0 ] || exit 1
+check "install" install 1.0.0
+check "nginx takes the module" inside nginx -t
+check "without settings the flusher does not start" bash -c "! docker exec $container systemctl is-active logbroker-flusher"
+check "configure and start" configure
+check "the flusher is ready" until_ok inside systemctl is-active logbroker-flusher
+check "events are taken" post 10
+check "they are in the backlog" until_ok is '.total.backlog_events == 10 and .flusher_runs'
+check "the spool is for nobody else" spool_modes
+check "a flusher that hangs is started anew" watchdog
+check "upgrade with a spool in it" upgrade
+check "remove and install again" removed_and_back
+check "purge" purged
+[ $failed = 0 ]
