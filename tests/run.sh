@@ -83,6 +83,21 @@ system() {
     count "pytest $dir" $(cat "$log.count")
 }
 
+# faults: five minutes of tests/faults beside the system tests, which wait for
+# seconds most of the time; faults_done counts them.
+faults() {
+    /usr/bin/python3 tests/faults/faults.py --duration 300 >"$logs/faults.log" 2>&1 &
+    faults_pid=$!
+}
+
+faults_done() {
+    wait "$faults_pid"
+    grep '=' "$logs/faults.log"
+    # shellcheck disable=SC2046
+    count "faults" $(sed -n 's/^{"scenarios": \([0-9]*\), "failed": \([0-9]*\)}$/\1 \2/p' "$logs/faults.log" |
+        awk '{print $1 - $2, $2} END {if (!NR) print 0, 1}')
+}
+
 valgrind_units() {
     local test
     for test in test_record test_ring test_recovery test_checkpoint test_model; do
@@ -92,7 +107,7 @@ valgrind_units() {
 }
 
 formatted() {
-    git ls-files '*.c' '*.h' | grep -v '^ngx_logbroker_module/' |
+    git ls-files '*.c' '*.h' | grep -v -e '^ngx_logbroker_module/' -e '^tests/bench/floor/' |
         xargs clang-format --dry-run --Werror
 }
 
@@ -122,7 +137,10 @@ step "system"
 if [ -n "$quick" ]; then
     system build -m "not slow"
 else
+    faults
     system build
+    step "faults"
+    faults_done
     step "valgrind"
     check "valgrind spool" valgrind_units
     step "system, sanitized"
@@ -131,6 +149,13 @@ fi
 
 step "benchmark"
 check "benchmark runs" tests/bench/run.sh --quick
+
+# what needs tools that are not here says so
+step "deployment"
+deployed=$(tests/deploy/run.sh --quick | tee /dev/stderr | tail -n 1)
+# "N passed, N failed, N skipped"
+# shellcheck disable=SC2046
+count "deployment" $(awk '{print $1 + 0, $3 + 0}' <<<"$deployed")
 
 step "done"
 for name in "${failures[@]-}"; do
