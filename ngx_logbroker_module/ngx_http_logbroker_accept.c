@@ -314,8 +314,6 @@ ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx)
 ngx_uint_t
 ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
 {
-    u_char                          c;
-    size_t                          i;
     ngx_http_request_t             *r;
     ngx_http_core_loc_conf_t       *clcf;
     ngx_http_logbroker_loc_conf_t  *llcf;
@@ -361,13 +359,27 @@ ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
         return 0;
     }
 
-    if (ctx->stream.len > LB_STREAM_MAX) {
+    if (!ngx_http_logbroker_stream_valid(&ctx->stream)) {
         ctx->stream.len = 0;
         return NGX_HTTP_LOGBROKER_STREAM;
     }
 
-    for (i = 0; i < ctx->stream.len; i++) {
-        c = ctx->stream.data[i];
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_stream_valid(ngx_str_t *stream)
+{
+    u_char  c;
+    size_t  i;
+
+    if (stream->len == 0 || stream->len > LB_STREAM_MAX) {
+        return 0;
+    }
+
+    for (i = 0; i < stream->len; i++) {
+        c = stream->data[i];
 
         if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
             || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-')
@@ -375,9 +387,8 @@ ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
             continue;
         }
 
-        ctx->stream.len = 0;
-        return NGX_HTTP_LOGBROKER_STREAM;
+        return 0;
     }
 
-    return 0;
+    return 1;
 }

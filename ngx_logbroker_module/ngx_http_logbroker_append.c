@@ -107,6 +107,21 @@ ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
 }
 
 
+/* A record nobody waits for is staged: it is written in its group's turn. */
+
+void
+ngx_http_logbroker_logged(ngx_http_logbroker_worker_t *w)
+{
+    w->pending.access++;
+
+    ngx_http_logbroker_hold(w);
+
+    if (w->io == NGX_HTTP_LOGBROKER_IO_IDLE && !w->commit.posted) {
+        ngx_post_event(&w->commit, &ngx_posted_next_events);
+    }
+}
+
+
 static void
 ngx_http_logbroker_commit_handler(ngx_event_t *ev)
 {
@@ -183,11 +198,13 @@ ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
     to->requests += from->requests;
     to->events += from->events;
     to->bytes += from->bytes;
+    to->access += from->access;
     to->sync |= from->sync;
 
     from->requests = 0;
     from->events = 0;
     from->bytes = 0;
+    from->access = 0;
     from->sync = 0;
 }
 
@@ -215,6 +232,7 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
     (void) ngx_atomic_fetch_add(&counters->requests, done.requests);
     (void) ngx_atomic_fetch_add(&counters->events, done.events);
     (void) ngx_atomic_fetch_add(&counters->bytes, done.bytes);
+    (void) ngx_atomic_fetch_add(&counters->access, done.access);
 
     do {
         largest = counters->largest;
@@ -222,7 +240,9 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
              && !ngx_atomic_cmp_set(&counters->largest, largest,
                                     done.requests));
 
-    ngx_http_logbroker_count_group(w, done.requests);
+    if (done.requests) {
+        ngx_http_logbroker_count_group(w, done.requests);
+    }
 
     ngx_queue_init(waiters);
     ngx_queue_add(waiters, &done.waiters);
@@ -285,6 +305,8 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
 
     ngx_http_logbroker_keys_end_group(w, &failed.keys, 0);
 
+    (void) ngx_atomic_fetch_add(&w->counters->access_lost, failed.access);
+
     slot = lb_writer_slot(w->writer);
 
     lb_writer_close(w->writer);
@@ -293,8 +315,9 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
 
     *ngx_snprintf(text, sizeof(text) - 1,
                   "writing ring %ui failed: %s; the ring is given up, "
-                  "%ui requests are answered with 503", slot,
-                  lb_strerror(rc, buf, sizeof(buf)), failed.requests)
+                  "%ui requests are answered with 503, %ui are missing in "
+                  "the access log", slot, lb_strerror(rc, buf, sizeof(buf)),
+                  failed.requests, failed.access)
         = '\0';
 
     ngx_http_logbroker_problem(w, NGX_LOG_CRIT, rc, (char *) text);
@@ -444,7 +467,8 @@ ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w)
 {
     ngx_uint_t  busy;
 
-    busy = w->pending.requests || w->io != NGX_HTTP_LOGBROKER_IO_IDLE
+    busy = w->pending.requests || w->pending.access
+           || w->io != NGX_HTTP_LOGBROKER_IO_IDLE
            || w->jobs || !ngx_queue_empty(&w->parked);
 
     w->hold.cancelable = !busy;

@@ -99,6 +99,12 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
     ngx_http_logbroker_metric_value(&t, "answers_dropped_total", "counter",
         "Requests that were stored and whose client had left.",
         counters->dropped);
+    ngx_http_logbroker_metric_value(&t, "access_log_events_total", "counter",
+        "Requests that became events by logbroker_access_log.",
+        counters->access);
+    ngx_http_logbroker_metric_value(&t, "access_log_lost_total", "counter",
+        "Requests that did not, for want of room or of a ring.",
+        counters->access_lost);
 
     ngx_http_logbroker_metric(&t, "refused_requests_total", "counter",
                               "Requests of which nothing was stored.");

@@ -26,7 +26,6 @@ static char *ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_logbroker_check_max_event(ngx_conf_t *cf, void *post,
     void *data);
-static void ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name);
 static void *ngx_http_logbroker_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_logbroker_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf);
@@ -91,6 +90,21 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       offsetof(ngx_http_logbroker_loc_conf_t, max_event),
       &ngx_http_logbroker_max_event_post },
 
+    { ngx_string("logbroker_access_log"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF
+                        |NGX_CONF_TAKE12,
+      ngx_http_logbroker_access_log,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("logbroker_access_field"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2,
+      ngx_http_logbroker_access_field,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("logbroker_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_logbroker_status,
@@ -104,7 +118,7 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
 
 static ngx_http_module_t  ngx_http_logbroker_module_ctx = {
     ngx_http_logbroker_add_variables,      /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_http_logbroker_access_init,        /* postconfiguration */
 
     ngx_http_logbroker_create_main_conf,   /* create main configuration */
     ngx_http_logbroker_init_main_conf,     /* init main configuration */
@@ -496,7 +510,7 @@ ngx_http_logbroker_check_max_event(ngx_conf_t *cf, void *post, void *data)
 
 /* The spool may be configured further down: remember where to point to. */
 
-static void
+void
 ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name)
 {
     ngx_http_logbroker_main_conf_t  *lmcf;
@@ -589,10 +603,12 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
      *
      *     conf->stream = NULL;
      *     conf->status = NGX_HTTP_LOGBROKER_STATUS_ACCEPT;
+     *     conf->access_fields = NULL;
      */
 
     conf->sync = NGX_CONF_UNSET_UINT;
     conf->max_event = NGX_CONF_UNSET_SIZE;
+    conf->access = NGX_CONF_UNSET_PTR;
 
     return conf;
 }
@@ -612,7 +628,7 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               NGX_HTTP_LOGBROKER_SYNC_ALWAYS);
     ngx_conf_merge_size_value(conf->max_event, prev->max_event, 1024 * 1024);
 
-    return NGX_CONF_OK;
+    return ngx_http_logbroker_access_merge(cf, prev, conf);
 }
 
 

@@ -8,6 +8,7 @@
  *   stage.c     from the body to a record, parking
  *   append.c    group commit and the requests that wait for it
  *   keys.c      idempotency keys
+ *   access.c    nginx's own requests as events
  *   worker.c    the worker's ring: claim, create, sync, give back
  *   status.c    counters, variables, status
  *   metrics.c   the status as text for Prometheus
@@ -113,6 +114,8 @@ typedef struct {
     ngx_atomic_t                     bytes;
     ngx_atomic_t                     dropped;
     ngx_atomic_t                     repeated;
+    ngx_atomic_t                     access;        /* events logged */
+    ngx_atomic_t                     access_lost;
     ngx_atomic_t                     largest;       /* group, in requests */
     ngx_atomic_t                     refused[NGX_HTTP_LOGBROKER_REASONS];
 
@@ -142,11 +145,17 @@ typedef struct {
 } ngx_http_logbroker_main_conf_t;
 
 
+typedef struct ngx_http_logbroker_access_s  ngx_http_logbroker_access_t;
+
+
 typedef struct {
     ngx_http_complex_value_t        *stream;
     ngx_uint_t                       sync;
     size_t                           max_event;
     ngx_uint_t                       status;        /* of the location */
+
+    ngx_http_logbroker_access_t     *access;        /* NULL: off */
+    ngx_array_t                     *access_fields;
 } ngx_http_logbroker_loc_conf_t;
 
 
@@ -269,6 +278,7 @@ typedef struct {
     ngx_uint_t                       requests;
     ngx_uint_t                       events;
     uint64_t                         bytes;
+    ngx_uint_t                       access;        /* events nobody awaits */
     ngx_uint_t                       sync;
 } ngx_http_logbroker_group_t;
 
@@ -351,6 +361,8 @@ struct ngx_http_logbroker_worker_s {
     int                              problem_code;
     time_t                           problem_logged;
     time_t                           full_logged;
+    time_t                           access_logged;
+    const char                      *access_why;    /* then */
 
     unsigned                         creating:1;
     unsigned                         want_sync:1;
@@ -380,6 +392,7 @@ void ngx_http_logbroker_refused(ngx_http_logbroker_ctx_t *ctx,
 ngx_uint_t ngx_http_logbroker_content_type(ngx_http_logbroker_ctx_t *ctx);
 ngx_uint_t ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx);
 ngx_uint_t ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx);
+ngx_uint_t ngx_http_logbroker_stream_valid(ngx_str_t *stream);
 
 /* body.c */
 
@@ -403,12 +416,14 @@ void ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx,
 void ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_park_first(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
+void ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta);
 
 /* append.c */
 
 void ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
+void ngx_http_logbroker_logged(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_cleanup(void *data);
@@ -424,6 +439,20 @@ void ngx_http_logbroker_keys_end(ngx_http_logbroker_worker_t *w,
 void ngx_http_logbroker_keys_end_group(ngx_http_logbroker_worker_t *w,
     ngx_queue_t *queue, ngx_uint_t stored);
 void ngx_http_logbroker_keys_look(ngx_http_logbroker_worker_t *w);
+
+/* access.c */
+
+char *ngx_http_logbroker_access_log(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_logbroker_access_field(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_logbroker_access_merge(ngx_conf_t *cf,
+    ngx_http_logbroker_loc_conf_t *prev, ngx_http_logbroker_loc_conf_t *conf);
+ngx_int_t ngx_http_logbroker_access_init(ngx_conf_t *cf);
+
+/* module.c */
+
+void ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name);
 
 /* worker.c */
 

@@ -23,7 +23,6 @@ static ngx_uint_t ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
     ngx_str_t *payload);
 static void ngx_http_logbroker_explain(ngx_http_logbroker_ctx_t *ctx,
     ngx_str_t *body, lb_scan_result_t *res);
-static void ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta);
 
 
 void
@@ -323,7 +322,7 @@ ngx_http_logbroker_explain(ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body,
 }
 
 
-static void
+void
 ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta)
 {
     struct sockaddr_in   *sin;

@@ -446,10 +446,12 @@ ngx_http_logbroker_status_json(ngx_http_request_t *r,
     p = ngx_slprintf(p, last,
                      "\"accepted\": {\"requests\": %uA, \"events\": %uA, "
                      "\"bytes\": %uA},\n\"answers_dropped\": %uA,\n"
-                     "\"repeated\": %uA,\n\"largest_group\": %uA,\n"
+                     "\"repeated\": %uA,\n\"access_log\": {\"events\": %uA, "
+                     "\"lost\": %uA},\n\"largest_group\": %uA,\n"
                      "\"refused\": {",
                      counters->requests, counters->events, counters->bytes,
-                     counters->dropped, counters->repeated, counters->largest);
+                     counters->dropped, counters->repeated, counters->access,
+                     counters->access_lost, counters->largest);
 
     for (i = 1; i < NGX_HTTP_LOGBROKER_REASONS; i++) {
         p = ngx_slprintf(p, last, "%s\"%V\": %uA", i > 1 ? ", " : "",

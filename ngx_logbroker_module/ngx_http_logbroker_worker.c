@@ -150,6 +150,15 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
             rc = lb_writer_end(w->writer);
         }
 
+        /* requests that were not answered need not be kept */
+
+        if (rc == 0 && w->pending.access
+            && lb_writer_begin(w->writer) > 0)
+        {
+            (void) lb_writer_write(w->writer, 0);
+            rc = lb_writer_end(w->writer);
+        }
+
         if (rc == 0 && lb_writer_dirty(w->writer)) {
             rc = lb_writer_sync(w->writer);
         }

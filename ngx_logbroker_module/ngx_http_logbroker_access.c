@@ -1,0 +1,692 @@
+/*
+ * logbroker_access_log: each request that nginx has dealt with becomes an
+ * event.
+ *
+ * Nobody waits for these events: they join the pending group in the log phase
+ * and are written with it.  What finds no room is counted and gone, as nothing
+ * else is, since there is nobody left to tell.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_logbroker_module.h"
+
+
+/* beyond what requests may stage: their answers end in this log */
+#define NGX_HTTP_LOGBROKER_ACCESS_STAGED                                      \
+    (NGX_HTTP_LOGBROKER_STAGED_MAX + 1024 * 1024)
+
+
+typedef enum {
+    NGX_HTTP_LOGBROKER_ACCESS_STRING = 0,
+    NGX_HTTP_LOGBROKER_ACCESS_NUMBER,
+    NGX_HTTP_LOGBROKER_ACCESS_LEVEL                 /* by the status */
+} ngx_http_logbroker_access_type_e;
+
+
+typedef struct {
+    ngx_str_t                        name;
+    ngx_http_complex_value_t         value;
+    ngx_uint_t                       type;
+} ngx_http_logbroker_access_field_t;
+
+
+typedef struct {
+    ngx_str_t                        name;
+    ngx_str_t                        value;
+    ngx_uint_t                       type;
+} ngx_http_logbroker_access_default_t;
+
+
+struct ngx_http_logbroker_access_s {
+    ngx_str_t                        stream;
+    ngx_http_complex_value_t        *filter;
+    ngx_array_t                     *fields;        /* when merged */
+};
+
+
+static ngx_array_t *ngx_http_logbroker_access_fields(ngx_conf_t *cf,
+    ngx_array_t *own);
+static ngx_int_t ngx_http_logbroker_access_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_logbroker_access_event(ngx_http_request_t *r,
+    ngx_array_t *fields, ngx_str_t *event);
+static ngx_uint_t ngx_http_logbroker_access_number(ngx_str_t *value);
+static ngx_uint_t ngx_http_logbroker_access_utf8(ngx_str_t *value);
+static void ngx_http_logbroker_access_latin1(ngx_http_request_t *r,
+    ngx_str_t *value);
+static void ngx_http_logbroker_access_level(ngx_http_request_t *r,
+    ngx_str_t *value);
+static void ngx_http_logbroker_access_lost(ngx_http_logbroker_worker_t *w,
+    const char *why);
+
+
+static ngx_http_logbroker_access_default_t
+    ngx_http_logbroker_access_defaults[] =
+{
+    { ngx_string("timestamp"), ngx_string("$msec"),
+      NGX_HTTP_LOGBROKER_ACCESS_NUMBER },
+    { ngx_string("level"), ngx_string(""), NGX_HTTP_LOGBROKER_ACCESS_LEVEL },
+    { ngx_string("service"), ngx_string("$server_name"), 0 },
+    { ngx_string("host"), ngx_string("$hostname"), 0 },
+    { ngx_string("message"), ngx_string("$request"), 0 },
+    { ngx_string("trace_id"), ngx_string("$request_id"), 0 },
+    { ngx_string("status"), ngx_string("$status"),
+      NGX_HTTP_LOGBROKER_ACCESS_NUMBER },
+    { ngx_string("method"), ngx_string("$request_method"), 0 },
+    { ngx_string("uri"), ngx_string("$uri"), 0 },
+    { ngx_string("http_host"), ngx_string("$host"), 0 },
+    { ngx_string("duration"), ngx_string("$request_time"),
+      NGX_HTTP_LOGBROKER_ACCESS_NUMBER },
+    { ngx_string("bytes_in"), ngx_string("$request_length"),
+      NGX_HTTP_LOGBROKER_ACCESS_NUMBER },
+    { ngx_string("bytes_out"), ngx_string("$bytes_sent"),
+      NGX_HTTP_LOGBROKER_ACCESS_NUMBER },
+    { ngx_string("user"), ngx_string("$remote_user"), 0 },
+    { ngx_string("referer"), ngx_string("$http_referer"), 0 },
+    { ngx_string("user_agent"), ngx_string("$http_user_agent"), 0 },
+    { ngx_string("upstream"), ngx_string("$upstream_addr"), 0 },
+    { ngx_string("upstream_status"), ngx_string("$upstream_status"), 0 },
+    { ngx_string("upstream_duration"), ngx_string("$upstream_response_time"),
+      0 },
+    { ngx_null_string, ngx_null_string, 0 }
+};
+
+
+/* logbroker_access_log off | <stream> [if=<condition>]; */
+
+char *
+ngx_http_logbroker_access_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_logbroker_loc_conf_t *llcf = conf;
+
+    ngx_str_t                          *value, s;
+    ngx_http_logbroker_access_t        *access;
+    ngx_http_compile_complex_value_t    ccv;
+
+    if (llcf->access != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+
+        if (cf->args->nelts != 2) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"logbroker_access_log off\" has no further "
+                               "parameter");
+            return NGX_CONF_ERROR;
+        }
+
+        llcf->access = NULL;
+        return NGX_CONF_OK;
+    }
+
+    if (!ngx_http_logbroker_stream_valid(&value[1])) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid stream \"%V\" in "
+                           "\"logbroker_access_log\": 1 to %ui of letters, "
+                           "digits, _ . and -", &value[1],
+                           (ngx_uint_t) LB_STREAM_MAX);
+        return NGX_CONF_ERROR;
+    }
+
+    access = ngx_pcalloc(cf->pool, sizeof(ngx_http_logbroker_access_t));
+    if (access == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    access->stream = value[1];
+
+    if (cf->args->nelts == 3) {
+
+        if (ngx_strncmp(value[2].data, "if=", 3) != 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\": "
+                               "\"logbroker_access_log\" knows if=",
+                               &value[2]);
+            return NGX_CONF_ERROR;
+        }
+
+        s.data = value[2].data + 3;
+        s.len = value[2].len - 3;
+
+        access->filter = ngx_palloc(cf->pool,
+                                    sizeof(ngx_http_complex_value_t));
+        if (access->filter == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+        ccv.cf = cf;
+        ccv.value = &s;
+        ccv.complex_value = access->filter;
+
+        if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    llcf->access = access;
+
+    ngx_http_logbroker_needs_spool(cf, &cmd->name);
+
+    return NGX_CONF_OK;
+}
+
+
+/* logbroker_access_field <name> <value>; */
+
+char *
+ngx_http_logbroker_access_field(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_logbroker_loc_conf_t *llcf = conf;
+
+    size_t                              i;
+    ngx_str_t                          *value;
+    ngx_uint_t                          n;
+    ngx_http_compile_complex_value_t    ccv;
+    ngx_http_logbroker_access_field_t  *field;
+
+    value = cf->args->elts;
+
+    for (i = 0; i < value[1].len; i++) {
+        if (value[1].data[i] <= ' ' || value[1].data[i] > '~'
+            || value[1].data[i] == '"' || value[1].data[i] == '\\')
+        {
+            break;
+        }
+    }
+
+    if (i == 0 || i != value[1].len || i > 255) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid name \"%V\" in "
+                           "\"logbroker_access_field\": 1 to 255 printable "
+                           "ASCII characters without space, quote and "
+                           "backslash", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (llcf->access_fields == NULL) {
+        llcf->access_fields = ngx_array_create(cf->pool, 4,
+                                    sizeof(ngx_http_logbroker_access_field_t));
+        if (llcf->access_fields == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    field = llcf->access_fields->elts;
+
+    for (n = 0; n < llcf->access_fields->nelts; n++) {
+        if (field[n].name.len == value[1].len
+            && ngx_strcmp(field[n].name.data, value[1].data) == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate \"logbroker_access_field %V\"",
+                               &value[1]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    field = ngx_array_push(llcf->access_fields);
+    if (field == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    field->name = value[1];
+    field->type = NGX_HTTP_LOGBROKER_ACCESS_STRING;
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &value[2];
+    ccv.complex_value = &field->value;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_logbroker_access_merge(ngx_conf_t *cf,
+    ngx_http_logbroker_loc_conf_t *prev, ngx_http_logbroker_loc_conf_t *conf)
+{
+    ngx_http_logbroker_access_t  *access;
+
+    ngx_conf_merge_ptr_value(conf->access, prev->access, NULL);
+
+    /* as with add_header: those of the level above count if here are none */
+
+    if (conf->access_fields == NULL) {
+        conf->access_fields = prev->access_fields;
+    }
+
+    if (conf->access == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    if (conf->access == prev->access
+        && conf->access_fields == prev->access_fields
+        && conf->access->fields)
+    {
+        return NGX_CONF_OK;
+    }
+
+    /* the level above may have other fields */
+
+    access = ngx_palloc(cf->pool, sizeof(ngx_http_logbroker_access_t));
+    if (access == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *access = *conf->access;
+
+    access->fields = ngx_http_logbroker_access_fields(cf,
+                                                      conf->access_fields);
+    if (access->fields == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    conf->access = access;
+
+    return NGX_CONF_OK;
+}
+
+
+/* Our fields, with those the user has given another value, then the others. */
+
+static ngx_array_t *
+ngx_http_logbroker_access_fields(ngx_conf_t *cf, ngx_array_t *own)
+{
+    ngx_uint_t                            i, n;
+    ngx_array_t                          *fields;
+    ngx_http_compile_complex_value_t      ccv;
+    ngx_http_logbroker_access_field_t    *field, *f;
+    ngx_http_logbroker_access_default_t  *d;
+
+    f = own ? own->elts : NULL;
+    n = own ? own->nelts : 0;
+
+    fields = ngx_array_create(cf->pool, n + 20,
+                              sizeof(ngx_http_logbroker_access_field_t));
+    if (fields == NULL) {
+        return NULL;
+    }
+
+    for (d = ngx_http_logbroker_access_defaults; d->name.len; d++) {
+
+        for (i = 0; i < n; i++) {
+            if (f[i].name.len == d->name.len
+                && ngx_strncmp(f[i].name.data, d->name.data, d->name.len) == 0)
+            {
+                break;
+            }
+        }
+
+        if (i < n) {
+            continue;
+        }
+
+        field = ngx_array_push(fields);
+        if (field == NULL) {
+            return NULL;
+        }
+
+        field->name = d->name;
+        field->type = d->type;
+
+        ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+        ccv.cf = cf;
+        ccv.value = &d->value;
+        ccv.complex_value = &field->value;
+
+        if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+            return NULL;
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+
+        field = ngx_array_push(fields);
+        if (field == NULL) {
+            return NULL;
+        }
+
+        *field = f[i];
+    }
+
+    return fields;
+}
+
+
+ngx_int_t
+ngx_http_logbroker_access_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_logbroker_access_handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_logbroker_access_handler(ngx_http_request_t *r)
+{
+    int                             rc;
+    u_char                         *p;
+    size_t                          cap;
+    lb_meta_t                       meta;
+    ngx_str_t                       filter, event;
+    lb_scan_result_t                res;
+    ngx_http_logbroker_worker_t    *w;
+    ngx_http_logbroker_access_t    *access;
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
+
+    access = llcf->access;
+    w = ngx_http_logbroker_worker;
+
+    if (access == NULL || w == NULL) {
+        return NGX_OK;
+    }
+
+    if (access->filter) {
+
+        if (ngx_http_complex_value(r, access->filter, &filter) != NGX_OK) {
+            ngx_http_logbroker_access_lost(w, "no memory");
+            return NGX_OK;
+        }
+
+        if (filter.len == 0 || (filter.len == 1 && filter.data[0] == '0')) {
+            return NGX_OK;
+        }
+    }
+
+    if (w->writer == NULL) {
+        ngx_http_logbroker_access_lost(w, "this worker has no ring");
+        return NGX_OK;
+    }
+
+    if (lb_writer_staged(w->writer) > NGX_HTTP_LOGBROKER_ACCESS_STAGED) {
+        ngx_http_logbroker_access_lost(w, "the disk is too slow");
+        return NGX_OK;
+    }
+
+    if (ngx_http_logbroker_access_event(r, access->fields, &event) != NGX_OK) {
+        ngx_http_logbroker_access_lost(w, "no memory");
+        return NGX_OK;
+    }
+
+    meta.received_us = lb_now_us();
+    meta.stream = access->stream.data;
+    meta.stream_len = access->stream.len;
+    meta.key = NULL;
+
+    ngx_http_logbroker_client(r->connection, &meta);
+
+    cap = lb_scan_json_out_max(event.len);
+
+    p = lb_writer_stage(w->writer, &meta, cap);
+    if (p == NULL) {
+        ngx_http_logbroker_access_lost(w, "no memory");
+        return NGX_OK;
+    }
+
+    /* like any other event, whatever is thought of its making */
+
+    if (lb_scan_json(event.data, event.len, p, cap, llcf->max_event, &res)
+        != LB_SCAN_OK)
+    {
+        ngx_http_logbroker_access_lost(w, res.error ? res.error
+                                                    : "no event in it");
+        return NGX_OK;
+    }
+
+    rc = lb_writer_append(w->writer, &meta, res.out_len, res.events);
+
+    if (rc != 0) {
+        ngx_http_logbroker_access_lost(w, rc == LB_EFULL
+                                              ? "the ring is full"
+                                              : "it cannot be written");
+        return NGX_OK;
+    }
+
+    ngx_http_logbroker_logged(w);
+
+    return NGX_OK;
+}
+
+
+/* One JSON object; a field without a value is left out. */
+
+static ngx_int_t
+ngx_http_logbroker_access_event(ngx_http_request_t *r, ngx_array_t *fields,
+    ngx_str_t *event)
+{
+    u_char                             *p;
+    size_t                              len;
+    ngx_str_t                          *value;
+    ngx_uint_t                          i;
+    ngx_http_logbroker_access_field_t  *field;
+
+    field = fields->elts;
+
+    value = ngx_pcalloc(r->pool, fields->nelts * sizeof(ngx_str_t));
+    if (value == NULL) {
+        return NGX_ERROR;
+    }
+
+    len = sizeof("{}") - 1;
+
+    for (i = 0; i < fields->nelts; i++) {
+
+        if (field[i].type == NGX_HTTP_LOGBROKER_ACCESS_LEVEL) {
+            ngx_http_logbroker_access_level(r, &value[i]);
+
+        } else if (ngx_http_complex_value(r, &field[i].value, &value[i])
+                   != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (value[i].len == 0) {
+            continue;
+        }
+
+        if (!ngx_http_logbroker_access_utf8(&value[i])) {
+            ngx_http_logbroker_access_latin1(r, &value[i]);
+        }
+
+        len += sizeof(",\"\":\"\"") - 1 + field[i].name.len + value[i].len
+               + ngx_escape_json(NULL, value[i].data, value[i].len);
+    }
+
+    event->data = ngx_pnalloc(r->pool, len);
+    if (event->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = event->data;
+    *p++ = '{';
+
+    for (i = 0; i < fields->nelts; i++) {
+
+        if (value[i].len == 0) {
+            continue;
+        }
+
+        if (p > event->data + 1) {
+            *p++ = ',';
+        }
+
+        *p++ = '"';
+        p = ngx_cpymem(p, field[i].name.data, field[i].name.len);
+        *p++ = '"';
+        *p++ = ':';
+
+        if (field[i].type == NGX_HTTP_LOGBROKER_ACCESS_NUMBER
+            && ngx_http_logbroker_access_number(&value[i]))
+        {
+            p = ngx_cpymem(p, value[i].data, value[i].len);
+            continue;
+        }
+
+        *p++ = '"';
+        p = (u_char *) ngx_escape_json(p, value[i].data, value[i].len);
+        *p++ = '"';
+    }
+
+    *p++ = '}';
+
+    event->len = p - event->data;
+
+    return NGX_OK;
+}
+
+
+/* A status may be 009 or 000, which JSON does not take for a number. */
+
+static ngx_uint_t
+ngx_http_logbroker_access_number(ngx_str_t *value)
+{
+    size_t      i;
+    ngx_uint_t  dots;
+
+    dots = 0;
+
+    for (i = 0; i < value->len; i++) {
+
+        if (value->data[i] == '.' && i && i + 1 < value->len) {
+            dots++;
+            continue;
+        }
+
+        if (value->data[i] < '0' || value->data[i] > '9') {
+            return 0;
+        }
+    }
+
+    return dots <= 1
+           && (value->data[0] != '0' || value->len == 1
+               || value->data[1] == '.');
+}
+
+
+static ngx_uint_t
+ngx_http_logbroker_access_utf8(ngx_str_t *value)
+{
+    u_char    *p, *last, *start;
+    uint32_t   c;
+
+    p = value->data;
+    last = p + value->len;
+
+    while (p < last) {
+
+        if (*p < 0x80) {
+            p++;
+            continue;
+        }
+
+        start = p;
+        c = ngx_utf8_decode(&p, last - p);
+
+        /* it knows neither surrogates nor where Unicode ends */
+
+        if (*start > 0xf4 || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* What is not UTF-8 is taken byte by byte: nothing is lost that way. */
+
+static void
+ngx_http_logbroker_access_latin1(ngx_http_request_t *r, ngx_str_t *value)
+{
+    u_char  *p, *data;
+    size_t   i;
+
+    data = ngx_pnalloc(r->pool, 2 * value->len);
+    if (data == NULL) {
+        value->len = 0;
+        return;
+    }
+
+    p = data;
+
+    for (i = 0; i < value->len; i++) {
+
+        if (value->data[i] < 0x80) {
+            *p++ = value->data[i];
+            continue;
+        }
+
+        *p++ = (u_char) (0xc0 | value->data[i] >> 6);
+        *p++ = (u_char) (0x80 | (value->data[i] & 0x3f));
+    }
+
+    value->data = data;
+    value->len = p - data;
+}
+
+
+static void
+ngx_http_logbroker_access_level(ngx_http_request_t *r, ngx_str_t *value)
+{
+    ngx_uint_t  status;
+
+    status = r->err_status ? r->err_status : r->headers_out.status;
+
+    if (status >= 500) {
+        ngx_str_set(value, "error");
+
+    } else if (status >= 400) {
+        ngx_str_set(value, "warn");
+
+    } else {
+        ngx_str_set(value, "info");
+    }
+}
+
+
+static void
+ngx_http_logbroker_access_lost(ngx_http_logbroker_worker_t *w,
+    const char *why)
+{
+    (void) ngx_atomic_fetch_add(&w->counters->access_lost, 1);
+
+    if (why == w->access_why && ngx_time() - w->access_logged < 60) {
+        return;
+    }
+
+    w->access_why = why;
+    w->access_logged = ngx_time();
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "logbroker: a request is missing in the access log: %s; "
+                  "%uA are missing since nginx was started", why,
+                  w->counters->access_lost);
+}
