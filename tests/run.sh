@@ -152,10 +152,11 @@ check "benchmark runs" tests/bench/run.sh --quick
 
 # what needs tools that are not here says so
 step "deployment"
-deployed=$(tests/deploy/run.sh --quick | tee /dev/stderr | tail -n 1)
+tests/deploy/run.sh --quick >"$logs/deployment.log" 2>&1
+cat "$logs/deployment.log"
 # "N passed, N failed, N skipped"
 # shellcheck disable=SC2046
-count "deployment" $(awk '{print $1 + 0, $3 + 0}' <<<"$deployed")
+count "deployment" $(tail -n 1 "$logs/deployment.log" | awk '{print $1 + 0, $3 + 0}')
 
 step "done"
 for name in "${failures[@]-}"; do

@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -37,9 +38,14 @@ def module():
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports that connections come from: a server that is killed and
+    started again must find its own still free."""
+    while True:
+        port = random.SystemRandom().randrange(10000, 32000)
+        with socket.socket() as s:
+            with contextlib.suppress(OSError):
+                s.bind(("127.0.0.1", port))
+                return port
 
 
 def wait_for(condition, timeout=20, what="condition", every=0.01):
@@ -206,6 +212,9 @@ http {{
 
     def listening(self):
         assert self.process.poll() is None, self.log()
+        return self.connects()
+
+    def connects(self):
         with socket.socket() as s:
             return s.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -265,6 +274,8 @@ http {{
         self.process = None
         wait_for(lambda: not any(alive(pid) for pid in pids),
                  what="workers to be gone")
+        # a thread that is still writing keeps the port for a moment
+        wait_for(lambda: not self.connects(), what="the port to be free")
 
     def check(self):
         """No sanitizer reports, nothing impossible in the log."""
