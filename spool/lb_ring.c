@@ -214,10 +214,12 @@ lb_ring_open(lb_spool_t *spool, uint32_t slot, int flags, int *fd,
     return rc;
 }
 
-/* Zero-fills and writes identity and first cells.  Only what is synced at the
- * end counts, so the order inside does not matter. */
+/* Zero-fills and writes identity and cells: new ones, or, if old is given,
+ * those of that ring, whose pages pages are.  Only what is synced at the end
+ * counts, so the order inside does not matter. */
 static int
-ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity)
+ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity,
+          const lb_identity_t *old, const uint8_t *pages)
 {
     int rc;
     lb_ack_t ack;
@@ -237,7 +239,11 @@ ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity)
         return rc;
     }
 
-    lb_new_uuid(uuid);
+    if (old != NULL) {
+        memcpy(uuid, old->uuid, LB_UUID_LEN);
+    } else {
+        lb_new_uuid(uuid);
+    }
 
     memset(buf, 0, sizeof(buf));
     memcpy(buf, LB_RING_MAGIC, 8);
@@ -246,7 +252,7 @@ ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity)
     memcpy(buf + 32, uuid, LB_UUID_LEN);
     lb_put64(buf + 48, capacity);
     lb_put64(buf + 56, LB_RING_DATA);
-    lb_put64(buf + 64, lb_now_us());
+    lb_put64(buf + 64, old != NULL ? old->created_us : lb_now_us());
     lb_put32(buf + 72, slot);
     lb_put32(buf + 12, lb_crc32c(0, buf + 16, 80));
 
@@ -256,6 +262,12 @@ ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity)
     ack.generation = 1;
 
     rc = lb_io_write(fd, buf, sizeof(buf), LB_RING_IDENTITY, 0);
+
+    if (rc == 0 && old != NULL) {
+        rc = lb_io_write(fd, pages, LB_RING_DATA - LB_RING_WRITER,
+                         LB_RING_WRITER, 0);
+        return rc != 0 ? rc : lb_io_sync(fd);
+    }
 
     if (rc == 0) {
         lb_cell_encode(raw, &cell);
@@ -272,6 +284,41 @@ ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity)
     return rc != 0 ? rc : lb_io_sync(fd);
 }
 
+/* The file a ring is made in; -EEXIST: somebody else is at it.  Ours only if
+ * we hold the lock and the name still leads to this file. */
+static int
+temp_open(lb_spool_t *spool, const char *temp, int *fd, lb_error_t *err)
+{
+    struct stat a, b;
+
+    *fd = openat(spool->dirfd, temp, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+    if (*fd < 0) {
+        return lb_fail(err, -errno, "cannot create \"%s/%s\": %s", spool->path,
+                       temp, strerror(errno));
+    }
+
+    if (lb_io_lock(*fd) != 0 || fstat(*fd, &a) != 0 ||
+        fstatat(spool->dirfd, temp, &b, 0) != 0 || a.st_ino != b.st_ino) {
+        close(*fd);
+        return -EEXIST;
+    }
+
+    (void)fchmod(*fd, 0660);
+
+    return 0;
+}
+
+static int
+capacity_check(uint64_t capacity, lb_error_t *err)
+{
+    if (capacity % 8 != 0 || capacity < LB_RECORD_HEADER_MAX) {
+        return lb_fail(err, -EINVAL, "ring size %llu is not possible",
+                       (unsigned long long)capacity);
+    }
+
+    return 0;
+}
+
 int
 lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
                lb_error_t *err)
@@ -279,11 +326,11 @@ lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
     int fd, rc;
     char name[LB_RING_NAME], temp[LB_RING_NAME + 4];
     uint32_t slot;
-    struct stat a, b;
+    struct stat st;
 
-    if (capacity % 8 != 0 || capacity < LB_RECORD_HEADER_MAX) {
-        return lb_fail(err, -EINVAL, "ring size %llu is not possible",
-                       (unsigned long long)capacity);
+    rc = capacity_check(capacity, err);
+    if (rc != 0) {
+        return rc;
     }
 
     if (max_rings > LB_SLOTS_MAX) {
@@ -294,31 +341,27 @@ lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
 
         lb_ring_name(slot, name);
 
-        if (fstatat(spool->dirfd, name, &a, 0) == 0) {
+        if (fstatat(spool->dirfd, name, &st, 0) == 0) {
             continue;
         }
 
         (void)snprintf(temp, sizeof(temp), "%s.new", name);
 
-        fd = openat(spool->dirfd, temp, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
-        if (fd < 0) {
-            return lb_fail(err, -errno, "cannot create \"%s/%s\": %s",
-                           spool->path, temp, strerror(errno));
+        rc = temp_open(spool, temp, &fd, err);
+        if (rc == -EEXIST) {
+            continue;
+        }
+        if (rc != 0) {
+            return rc;
         }
 
-        /* Ours only if we hold the lock, the name still leads to this file,
-         * and nobody finished the ring in the meantime. */
-
-        if (lb_io_lock(fd) != 0 || fstat(fd, &a) != 0 ||
-            fstatat(spool->dirfd, temp, &b, 0) != 0 || a.st_ino != b.st_ino ||
-            fstatat(spool->dirfd, name, &b, 0) == 0) {
+        /* somebody may have finished the ring in the meantime */
+        if (fstatat(spool->dirfd, name, &st, 0) == 0) {
             close(fd);
             continue;
         }
 
-        (void)fchmod(fd, 0660);
-
-        rc = ring_fill(spool, fd, slot, capacity);
+        rc = ring_fill(spool, fd, slot, capacity, NULL, NULL);
 
         if (rc == 0 && (lb_io->rename(spool->dirfd, temp, name, 0) != 0 ||
                         lb_io->sync_dir(spool->dirfd) != 0)) {
@@ -342,4 +385,117 @@ lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
                    "all %u rings of spool \"%s\" are taken: raise rings= or "
                    "wait until old workers have gone",
                    max_rings, spool->path);
+}
+
+/* Positions go on where they were: with nothing in the ring it does not matter
+ * where in the data area a position lies. */
+int
+lb_ring_resize(lb_spool_t *spool, uint32_t slot, uint64_t capacity,
+               lb_error_t *err)
+{
+    int fd, from, rc;
+    char name[LB_RING_NAME], temp[LB_RING_NAME + 4];
+    uint8_t pages[LB_RING_DATA - LB_RING_WRITER];
+    lb_ack_t ack;
+    lb_cell_t cell;
+    lb_writer_t *w;
+    lb_identity_t id;
+    lb_ckpt_ring_t *e;
+    lb_ckpt_state_t ckpt;
+
+    rc = capacity_check(capacity, err);
+    if (rc == 0) {
+        rc = lb_ring_open(spool, slot, O_RDONLY, &from, &id, err);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+
+    if (id.capacity == capacity) {
+        close(from);
+        return 0;
+    }
+
+    /* the lock keeps workers out, recovery shows what is really there */
+    rc = lb_writer_claim_slot(spool, slot, &w, err);
+    if (rc != 0) {
+        close(from);
+        return rc;
+    }
+
+    lb_ring_name(slot, name);
+    (void)snprintf(temp, sizeof(temp), "%s.new", name);
+
+    if (!lb_ring_same(spool, slot, from)) {
+        rc = lb_fail(err, LB_ELOCKED, "ring \"%s/%s\" was just replaced",
+                     spool->path, name);
+        goto done;
+    }
+
+    rc = lb_ckpt_peek(spool, &ckpt, err);
+    if (rc != 0) {
+        goto done;
+    }
+
+    rc = lb_io_read(from, pages, sizeof(pages), LB_RING_WRITER);
+    if (rc == 0) {
+        rc = lb_cell_decode(pages, &cell);
+    }
+    if (rc == 0) {
+        rc = lb_ack_decode(pages + LB_RING_READER - LB_RING_WRITER, &ack);
+    }
+    if (rc != 0) {
+        (void)lb_fail(err, rc, "cannot read the cells of ring \"%s/%s\"",
+                      spool->path, name);
+        goto done;
+    }
+
+    /* Both must say so: the hint is what a writer trusts for room, the
+     * checkpoint is the truth.  A ring never written to has no entry. */
+    e = lb_ckpt_find(&ckpt, id.uuid);
+
+    if (ack.acked != cell.committed ||
+        (e != NULL ? e->acked != cell.committed || e->end != e->acked
+                   : cell.committed != 0)) {
+        rc = lb_fail(err, -EBUSY,
+                     "ring \"%s/%s\" holds events that are not delivered: try "
+                     "again when its backlog is 0",
+                     spool->path, name);
+        goto done;
+    }
+
+    rc = temp_open(spool, temp, &fd, err);
+    if (rc != 0) {
+        if (rc == -EEXIST) {
+            rc = lb_fail(err, LB_ELOCKED,
+                         "another process is making ring \"%s/%s\"",
+                         spool->path, name);
+        }
+        goto done;
+    }
+
+    rc = ring_fill(spool, fd, slot, capacity, &id, pages);
+
+    if (rc == 0 && (lb_io->rename(spool->dirfd, temp, name, 1) != 0 ||
+                    lb_io->sync_dir(spool->dirfd) != 0)) {
+        rc = -errno;
+    }
+
+    if (rc != 0) {
+        (void)unlinkat(spool->dirfd, temp, 0);
+        rc = lb_fail(err, rc, "cannot make ring \"%s/%s\" %llu bytes large: %s",
+                     spool->path, name, (unsigned long long)capacity,
+                     strerror(-rc));
+    } else {
+        rc = 1;
+    }
+
+    close(fd);
+
+done:
+
+    lb_writer_close(w);
+    close(from);
+
+    return rc;
 }

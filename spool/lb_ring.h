@@ -78,6 +78,13 @@ int lb_spool_slots(lb_spool_t *spool, uint32_t slots[LB_SLOTS_MAX],
 int lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
                    lb_error_t *err);
 
+/* Gives an empty ring that nobody holds another capacity: the file is replaced
+ * as a whole; identity, positions, seqs and counters go on.  1: done, 0: it has
+ * that capacity; LB_ELOCKED: in use; -EBUSY: something in it is not delivered.
+ * Blocks like lb_ring_create, and needs room for both files. */
+int lb_ring_resize(lb_spool_t *spool, uint32_t slot, uint64_t capacity,
+                   lb_error_t *err);
+
 /*
  * Writer: one per ring, holds the ring's lock.
  *

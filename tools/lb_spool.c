@@ -1,6 +1,6 @@
 /*
- * logbroker-spool: look at a spool, also while it is in use.  Reads only, but
- * for replaying and dropping dead letters (lb_spool_dead.c).
+ * logbroker-spool: look at a spool, also while it is in use.  What changes
+ * something is in lb_spool_dead.c and lb_spool_replay.c.
  */
 
 #include <errno.h>
@@ -11,16 +11,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "lb_spool_dead.h"
-#include "spool/lb_ring.h"
+#include "lb_spool_tool.h"
 
 static lb_ckpt_state_t ckpt;
-
-typedef struct {
-    int json;
-    int again;
-    const char *stream;
-} options_t;
 
 static void
 usage(FILE *f)
@@ -32,6 +25,10 @@ usage(FILE *f)
         "  stat     rings, backlog, batch in flight\n"
         "  verify   read every record of the backlog and check its CRC\n"
         "  cat      print the backlog, one event per line\n"
+        "  replay   deliver again what was delivered and is still in its\n"
+        "           ring; needs --seq, --since or --until.  What ClickHouse\n"
+        "           still has will then be there twice\n"
+        "  resize   give rings that are empty and not in use another size\n"
         "\n"
         "  dead list    dead letters: number, state, ring, seq, reason\n"
         "  dead show    print events that were set aside, one per line\n"
@@ -40,16 +37,25 @@ usage(FILE *f)
         "\n"
         "  LETTER is a number of dead list or \"all\": those still open.\n"
         "\n"
-        "  -j, --json            stat, verify, dead list: JSON; cat: with\n"
-        "                        ring and seq\n"
+        "  -j, --json            JSON; cat: with ring and seq\n"
+        "  -r, --ring SLOT       this ring only\n"
+        "  -s, --stream STREAM   cat, verify, replay: this stream only\n"
+        "  -q, --seq A[-[B]]     ... these seqs only, of the ring given\n"
+        "  -S, --since TIME      ... received at or after, UTC: 2024-05-17,\n"
+        "  -U, --until TIME      ... before; \"2024-05-17 10:00:00\" or "
+        "seconds\n"
+        "                        since 1970\n"
+        "  -d, --delivered       cat: also what was delivered and is still\n"
+        "                        there\n"
+        "  -b, --size SIZE       resize: to so many bytes, k, m, g or t\n"
         "  -a, --again           dead replay: also what a replay that was cut\n"
         "                        short left behind\n"
-        "  -s, --stream STREAM   cat: this stream only\n"
         "  -h, --help\n"
         "  -V, --version\n"
         "\n"
         "SPOOL is the directory given to logbroker_spool.  It may be in\n"
-        "use; only dead replay and dead drop change anything.\n",
+        "use; only replay, resize, dead replay and dead drop change "
+        "anything.\n",
         f);
 }
 
@@ -62,23 +68,13 @@ complain(const char *spool, uint32_t slot, int rc)
             lb_strerror(rc, buf, sizeof(buf)));
 }
 
-/* Where the backlog of a ring starts. */
-static void
-acked_of(const lb_ring_info_t *info, uint64_t *position, uint64_t *seq)
-{
-    lb_ckpt_ring_t *r = lb_ckpt_find(&ckpt, info->uuid);
-
-    *position = r != NULL ? r->acked : info->acked;
-    *seq = r != NULL ? r->acked_seq : info->acked_seq;
-}
-
 static int
-stat_ring(const options_t *o, const lb_ring_info_t *info, int first)
+stat_ring(const lb_tool_options_t *o, const lb_ring_info_t *info, int first)
 {
     char uuid[LB_UUID_TEXT];
     uint64_t position, seq;
 
-    acked_of(info, &position, &seq);
+    lb_tool_acked(&ckpt, info, &position, &seq);
     lb_uuid_format(info->uuid, uuid);
 
     if (o->json) {
@@ -110,18 +106,15 @@ stat_ring(const options_t *o, const lb_ring_info_t *info, int first)
 }
 
 static int
-cat_record(const options_t *o, lb_reader_t *reader, const lb_ring_info_t *info,
-           const lb_record_t *rec, uint64_t seq)
+cat_record(const lb_tool_options_t *o, lb_reader_t *reader,
+           const lb_ring_info_t *info, const lb_record_t *rec, void *data)
 {
     int rc, fresh = 1; /* at the start of an event */
     char uuid[LB_UUID_TEXT];
     size_t n;
     uint64_t p, end, at = rec->first_seq;
-    const uint8_t *data, *nl, *next;
-
-    if (o->stream != NULL && strcmp(o->stream, rec->stream) != 0) {
-        return 0;
-    }
+    uint64_t seq = *(uint64_t *)data;
+    const uint8_t *view, *nl, *next;
 
     lb_uuid_format(info->uuid, uuid);
     end = rec->payload + rec->payload_len;
@@ -130,17 +123,17 @@ cat_record(const options_t *o, lb_reader_t *reader, const lb_ring_info_t *info,
 
     for (p = rec->payload; p < end; p += n) {
 
-        rc = lb_reader_view(reader, p, end, 1, &data, &n);
+        rc = lb_reader_view(reader, p, end, 1, &view, &n);
         if (rc != 0) {
             return rc;
         }
 
-        for (next = data; next < data + n; next = nl) {
+        for (next = view; next < view + n; next = nl) {
 
-            nl = memchr(next, '\n', (size_t)(data + n - next));
-            nl = nl != NULL ? nl + 1 : data + n;
+            nl = memchr(next, '\n', (size_t)(view + n - next));
+            nl = nl != NULL ? nl + 1 : view + n;
 
-            if (at < seq) {
+            if (at < seq || at < o->first_seq || at > o->last_seq) {
                 at += nl[-1] == '\n';
                 continue;
             }
@@ -165,71 +158,33 @@ cat_record(const options_t *o, lb_reader_t *reader, const lb_ring_info_t *info,
     return ferror(stdout) ? -EIO : 0;
 }
 
-typedef struct {
-    uint64_t records;
-    uint64_t events;
-    uint64_t bad;
-    uint64_t bad_bytes;
-} totals_t;
-
-/* Walks the backlog of a ring; print: events to stdout. */
+/* The backlog, or from the oldest record on. */
 static int
-walk(const options_t *o, lb_reader_t *reader, const lb_ring_info_t *info,
-     int print, totals_t *t)
+walk(const lb_tool_options_t *o, lb_reader_t *reader,
+     const lb_ring_info_t *info, int print, lb_tool_totals_t *t)
 {
-    int rc;
-    uint64_t p, seq, next;
-    lb_record_t rec;
+    uint64_t acked, seq, from;
 
-    acked_of(info, &p, &seq);
+    lb_tool_acked(&ckpt, info, &acked, &seq);
+    from = acked;
 
-    while (p < info->committed) {
-
-        rc = lb_reader_record(reader, p, info->committed, 1, &rec);
-
-        if (rc == LB_ECORRUPT) {
-            rc = lb_reader_resync(reader, p, info->committed, &next);
-            if (rc != 0) {
-                return rc;
-            }
-            fprintf(stderr,
-                    "logbroker-spool: ring %u: %" PRIu64
-                    " bytes at position %" PRIu64 " are damaged\n",
-                    info->slot, next - p, p);
-            t->bad++;
-            t->bad_bytes += next - p;
-            p = next;
-            continue;
-        }
-
-        if (rc != 0) {
-            return rc;
-        }
-
-        t->records++;
-        t->events += rec.events;
-
-        if (print) {
-            rc = cat_record(o, reader, info, &rec, seq);
-            if (rc != 0) {
-                return rc;
-            }
-        }
-
-        p = rec.next;
+    if (o->delivered) {
+        from = lb_tool_oldest(info);
+        seq = 0;
     }
 
-    return 0;
+    return lb_tool_walk(o, reader, info, from, info->committed, acked,
+                        print ? cat_record : NULL, &seq, t);
 }
 
 static int
-run(const char *command, const options_t *o, const char *path)
+run(const char *command, const lb_tool_options_t *o, const char *path)
 {
-    int i, n, rc, failed = 0, is_stat, is_cat;
+    int i, n, rc, failed = 0, first = 1, is_stat, is_cat;
     char uuid[LB_UUID_TEXT], when[32];
     time_t t;
     uint32_t slots[LB_SLOTS_MAX];
-    totals_t totals = {0, 0, 0, 0};
+    lb_tool_totals_t totals = {0, 0, 0, 0};
     lb_error_t err;
     lb_spool_t *spool;
     lb_reader_t *reader;
@@ -271,6 +226,10 @@ run(const char *command, const options_t *o, const char *path)
 
     for (i = 0; i < n; i++) {
 
+        if (o->slot >= 0 && slots[i] != (uint32_t)o->slot) {
+            continue;
+        }
+
         if (lb_reader_open(spool, slots[i], 0, &reader, &err) != 0) {
             fprintf(stderr, "logbroker-spool: %s\n", err.text);
             failed = 1;
@@ -280,8 +239,9 @@ run(const char *command, const options_t *o, const char *path)
         rc = lb_reader_info(reader, &info);
 
         if (rc == 0) {
-            rc = is_stat ? stat_ring(o, &info, i == 0)
+            rc = is_stat ? stat_ring(o, &info, first)
                          : walk(o, reader, &info, is_cat, &totals);
+            first = 0;
         }
 
         if (rc != 0) {
@@ -309,6 +269,115 @@ run(const char *command, const options_t *o, const char *path)
     return failed || totals.bad != 0;
 }
 
+/* "2024-05-17", "2024-05-17 10:00:00", "...T10:00:00Z" or seconds. */
+static int
+parse_time(const char *s, uint64_t *us)
+{
+    size_t i;
+    char *end;
+    struct tm tm;
+    static const char *const forms[] = {"%Y-%m-%dT%H:%M:%SZ",
+                                        "%Y-%m-%dT%H:%M:%S",
+                                        "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"};
+
+    for (i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        memset(&tm, 0, sizeof(tm));
+        end = strptime(s, forms[i], &tm);
+        if (end != NULL && *end == '\0') {
+            *us = (uint64_t)timegm(&tm) * 1000000;
+            return 0;
+        }
+    }
+
+    if (*s < '0' || *s > '9') {
+        return -1;
+    }
+
+    errno = 0;
+    *us = strtoull(s, &end, 10);
+
+    if (*end != '\0' || errno != 0 || *us > UINT64_MAX / 1000000) {
+        return -1;
+    }
+
+    *us *= 1000000;
+
+    return 0;
+}
+
+/* A, A- or A-B */
+static int
+parse_seq(const char *s, uint64_t *first, uint64_t *last)
+{
+    char *end;
+
+    if (*s < '0' || *s > '9') {
+        return -1;
+    }
+
+    errno = 0;
+    *first = *last = strtoull(s, &end, 10);
+
+    if (*end == '-' && end[1] == '\0') {
+        *last = UINT64_MAX;
+        end++;
+    } else if (*end == '-' && end[1] >= '0' && end[1] <= '9') {
+        *last = strtoull(end + 1, &end, 10);
+    }
+
+    return *end == '\0' && errno == 0 && *first <= *last ? 0 : -1;
+}
+
+static int
+parse_slot(const char *s, int *slot)
+{
+    char *end;
+    unsigned long n = strtoul(s, &end, 10);
+
+    *slot = (int)n;
+
+    return *s >= '0' && *s <= '9' && *end == '\0' && n < LB_SLOTS_MAX ? 0 : -1;
+}
+
+/* The same limits and rounding as size= of logbroker_spool. */
+static int
+parse_size(const char *s, uint64_t *size)
+{
+    char *end;
+    unsigned shift = 0;
+    static const char units[] = "kKmMgGtT";
+    const char *unit;
+
+    if (*s < '0' || *s > '9') {
+        return -1;
+    }
+
+    errno = 0;
+    *size = strtoull(s, &end, 10);
+
+    unit = *end != '\0' ? strchr(units, *end) : NULL;
+    if (unit != NULL) {
+        shift = 10 * ((unsigned)(unit - units) / 2 + 1);
+        end++;
+    }
+
+    if (*end != '\0' || errno != 0 || *size > (UINT64_C(1) << 40) >> shift) {
+        return -1;
+    }
+
+    *size = ((*size << shift) + LB_PAGE - 1) / LB_PAGE * LB_PAGE;
+
+    return *size >= 64 * 1024 ? 0 : -1;
+}
+
+static int
+mistake(const char *option, const char *value, const char *wanted)
+{
+    fprintf(stderr, "logbroker-spool: \"%s %s\": %s\n", option, value, wanted);
+
+    return 2;
+}
+
 /* list may go without letters, what changes something must name them. */
 static int
 dead_action(const char *action, int letters)
@@ -322,17 +391,28 @@ int
 main(int argc, char **argv)
 {
     int c;
-    options_t o = {0, 0, NULL};
+    const char *command;
+    uint64_t size = 0;
+    lb_tool_options_t o = {0, 0, 0, NULL, -1, 0, UINT64_MAX, 0, UINT64_MAX};
     static const struct option longopts[] = {
         {"json", no_argument, NULL, 'j'},
         {"again", no_argument, NULL, 'a'},
+        {"delivered", no_argument, NULL, 'd'},
+        {"ring", required_argument, NULL, 'r'},
         {"stream", required_argument, NULL, 's'},
+        {"seq", required_argument, NULL, 'q'},
+        {"since", required_argument, NULL, 'S'},
+        {"until", required_argument, NULL, 'U'},
+        {"size", required_argument, NULL, 'b'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
+    static const char a_time[] =
+        "a time is 2024-05-17, \"2024-05-17 10:00:00\" (UTC) or seconds";
 
-    while ((c = getopt_long(argc, argv, "jas:hV", longopts, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "jadr:s:q:S:U:b:hV", longopts, NULL)) !=
+           -1) {
         switch (c) {
         case 'j':
             o.json = 1;
@@ -340,8 +420,37 @@ main(int argc, char **argv)
         case 'a':
             o.again = 1;
             break;
+        case 'd':
+            o.delivered = 1;
+            break;
+        case 'r':
+            if (parse_slot(optarg, &o.slot) != 0) {
+                return mistake("--ring", optarg, "no slot of a ring, see stat");
+            }
+            break;
         case 's':
             o.stream = optarg;
+            break;
+        case 'q':
+            if (parse_seq(optarg, &o.first_seq, &o.last_seq) != 0) {
+                return mistake("--seq", optarg, "seqs are 17, 17-20 or 17-");
+            }
+            break;
+        case 'S':
+            if (parse_time(optarg, &o.since_us) != 0) {
+                return mistake("--since", optarg, a_time);
+            }
+            break;
+        case 'U':
+            if (parse_time(optarg, &o.until_us) != 0) {
+                return mistake("--until", optarg, a_time);
+            }
+            break;
+        case 'b':
+            if (parse_size(optarg, &size) != 0) {
+                return mistake("--size", optarg,
+                               "a size is between 64k and 1t, like 256m");
+            }
             break;
         case 'h':
             usage(stdout);
@@ -362,12 +471,38 @@ main(int argc, char **argv)
                              argv + optind + 3);
     }
 
-    if (argc - optind != 2 || (strcmp(argv[optind], "stat") != 0 &&
-                               strcmp(argv[optind], "verify") != 0 &&
-                               strcmp(argv[optind], "cat") != 0)) {
+    if (argc - optind != 2) {
         usage(stderr);
         return 2;
     }
 
-    return run(argv[optind], &o, argv[optind + 1]);
+    command = argv[optind];
+
+    if ((o.first_seq != 0 || o.last_seq != UINT64_MAX) && o.slot < 0) {
+        return mistake("--seq", "...", "seqs are of one ring: give --ring too");
+    }
+
+    if (strcmp(command, "replay") == 0) {
+        if (o.slot < 0 && o.since_us == 0 && o.until_us == UINT64_MAX) {
+            return mistake("replay", argv[optind + 1],
+                           "which events? give --ring and --seq, --since or "
+                           "--until");
+        }
+        return lb_spool_replay(&o, argv[optind + 1]);
+    }
+
+    if (strcmp(command, "resize") == 0) {
+        if (size == 0) {
+            return mistake("resize", argv[optind + 1], "give --size");
+        }
+        return lb_spool_resize(&o, size, argv[optind + 1]);
+    }
+
+    if (strcmp(command, "stat") != 0 && strcmp(command, "verify") != 0 &&
+        strcmp(command, "cat") != 0) {
+        usage(stderr);
+        return 2;
+    }
+
+    return run(command, &o, argv[optind + 1]);
 }

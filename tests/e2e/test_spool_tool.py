@@ -2,12 +2,17 @@
 
 import hashlib
 import json
+import os
+import pty
+import select
 import subprocess
+import time
 
 import pytest
 
 from nginxd import Nginx
-from stack import find
+from stack import find, post, wait_for
+from test_flusher import FAST, clickhouse, figures, make_broker  # noqa: F401
 
 TEXT = {"Content-Type": "text/plain"}
 
@@ -64,6 +69,161 @@ def test_cat(nginx):
     assert len(rows[4]["event"]["long"]) == 2500000
 
 
+def test_filters(nginx):
+    for n in range(6):
+        nginx.post(f"/log/s{n % 2}", '{"n":%d}{"n":%d}' % (2 * n, 2 * n + 1))
+    slot = str(nginx.status()["worker"]["slot"])
+
+    def numbers(*args):
+        r = tool(nginx, "cat", *args)
+        assert r.returncode == 0, r.stderr
+        return [json.loads(line)["n"] for line in r.stdout.splitlines()]
+
+    assert numbers("--ring", slot, "--seq", "3-8") == [3, 4, 5, 6, 7, 8]
+    assert numbers("--ring", slot, "--seq", "10-") == [10, 11]
+    assert numbers("-r", slot, "-q", "7", "-s", "s1") == [7]
+    assert numbers("-r", slot, "-q", "7", "-s", "s0") == []
+    assert numbers("--since", "2024-05-17 10:00:00") == list(range(12))
+    assert numbers("--until", "2024-05-17T10:00:00Z") == []
+    now = int(time.time())
+    assert numbers("--since", str(now - 60), "--until", str(now + 60)) == (
+        list(range(12)))
+    assert numbers("--since", str(now + 60)) == []
+    assert json.loads(tool(nginx, "verify", "-j", "-s", "s1").stdout)[
+        "events"] == 6
+
+
+def test_progress(tmp_path):
+    """On a terminal, long work says how far it is; a file gets none of it."""
+    with Nginx(tmp_path, workers=2, spool="size=64k") as n:
+        wait_for(lambda: n.status()["total"]["rings"] >= 4, what="spare rings")
+
+        def resize(size, stderr):
+            # two of four are in use
+            subprocess.run([find("logbroker-spool"), "resize", "--size", size,
+                            str(n.spool)], stdout=subprocess.DEVNULL,
+                           stderr=stderr, timeout=120, env=n.env)
+
+        master, slave = pty.openpty()
+        resize("256m", slave)
+        os.close(slave)
+        said = b""
+        while select.select([master], [], [], 1)[0]:
+            try:
+                said += os.read(master, 65536)
+            except OSError:
+                break
+        os.close(master)
+        assert b"rings [###" in said and b"%" in said
+        assert b"\r\x1b[K" in said
+        with open(tmp_path / "said", "wb") as f:
+            resize("128k", f)
+        said = (tmp_path / "said").read_bytes()
+        assert b"held by another process" in said and b"#" not in said
+
+
+def rows(server):
+    return sorted(int(x) for x in server.query(
+        "SELECT JSONExtractInt(attributes, 'n') FROM logbroker.logs").split())
+
+
+def test_replay(clickhouse, make_broker):  # noqa: F811
+    """ClickHouse lost what it had: from the rings it comes back, at most as
+    often as one asks."""
+    broker = make_broker(clickhouse.url, flusher=FAST)
+    broker.start()
+    for n in range(0, 40, 4):
+        assert post(broker.port, "".join(
+            '{"n":%d}' % (n + i) for i in range(4)))[0] == 204
+    wait_for(lambda: rows(clickhouse) == list(range(40)), 60, "delivery")
+    wait_for(broker.drained, 60, "acks")
+    slot = str(broker.status()["worker"]["slot"])
+
+    def spool(*args, status=0):
+        r = subprocess.run(
+            [find("logbroker-spool"), *args, str(broker.spool)],
+            capture_output=True, text=True, timeout=60, env=broker.env)
+        assert r.returncode == status, r.stderr
+        return r.stdout + r.stderr
+
+    assert spool("cat") == ""
+    assert len(spool("cat", "--delivered").splitlines()) == 40
+    assert "which events?" in spool("replay", status=2)
+    assert "give --ring too" in spool("replay", "--seq", "3", status=2)
+    assert "no delivered event" in spool(
+        "replay", "--until", "2024-05-17", status=1)
+
+    clickhouse.query("TRUNCATE TABLE logbroker.logs")
+    wait_for(lambda: broker.status()["total"]["rings"] >= 2, what="a spare")
+    said = json.loads(spool("replay", "--json", "--ring", slot, "--seq",
+                            "10-29"))
+    assert said == {"slot": int(slot), "events": 20, "last_seq": 29}
+    wait_for(lambda: rows(clickhouse) == list(range(10, 30)), 60, "replay")
+    wait_for(broker.drained, 60, "acks")
+    # by time: everything that was ever delivered, the replay's copies too
+    since = str(int(time.time()) - 600)
+    clickhouse.query("TRUNCATE TABLE logbroker.logs")
+    spool("replay", "--since", since, "--ring", slot)
+    wait_for(lambda: rows(clickhouse) == list(range(40)), 60, "replay")
+    f = wait_for(lambda: figures(broker).get("delivered_events") == 100
+                 and figures(broker), what="figures")
+    assert f["unaccounted_events"] == 0
+
+
+def test_resize(clickhouse, make_broker):  # noqa: F811
+    """Larger rings without a stop: those that are free and delivered change,
+    and everything goes on exactly once."""
+    broker = make_broker(clickhouse.url, flusher=FAST, size="64k")
+    broker.start()
+    sent = 0
+
+    def send(count):
+        nonlocal sent
+        for _ in range(count):
+            assert post(broker.port, '{"n":%d}' % sent)[0] == 204
+            sent += 1
+
+    def sizes():
+        return {r["slot"]: (r["capacity"], r["locked"])
+                for r in broker.stat()["rings"]}
+
+    def resize(*args):
+        return subprocess.run(
+            [find("logbroker-spool"), "resize", *args, str(broker.spool)],
+            capture_output=True, text=True, timeout=60, env=broker.env)
+
+    assert "give --size" in resize().stderr
+    assert "between 64k and 1t" in resize("--size", "1k").stderr
+    send(200)
+    wait_for(broker.drained, 60, "delivery")
+    wait_for(lambda: broker.status()["total"]["rings"] >= 2, what="a spare")
+    r = resize("--size", "1m")
+    assert r.returncode == 1 and "held by another process" in r.stderr
+    assert sorted(sizes().values()) == [(65536, True), (1048576, False)]
+
+    # nginx.conf says size=1m from now on: the worker takes the large one
+    broker.conf.write_text(broker.conf.read_text().replace(
+        "size=64k", "size=1m"))
+    broker.reload()
+    wait_for(lambda: (1048576, True) in sizes().values()
+             and (65536, False) in sizes().values(), 30, "the new worker")
+    send(200)
+    wait_for(broker.drained, 60, "delivery")
+    wait_for(lambda: resize("--size", "1m").returncode == 0 or
+             {s for s, _ in sizes().values()} == {1048576}, 30,
+             "the rest to be resized", every=0.2)
+    broker.reload()
+    send(200)
+    wait_for(broker.drained, 60, "delivery")
+    assert {size for size, _ in sizes().values()} == {1048576}
+    assert rows(clickhouse) == list(range(600))
+    assert clickhouse.query("SELECT sum(gaps), sum(duplicates) FROM "
+                            "logbroker.logbroker_audit FORMAT TSV") == "0\t0\n"
+    f = wait_for(lambda: figures(broker).get("delivered_events") == 600
+                 and figures(broker), what="figures")
+    assert f["unaccounted_events"] == 0
+
+
 def test_verify(nginx):
     for i in range(10):
         nginx.post("/log", '{"n":%d}' % i)
@@ -97,8 +257,22 @@ def test_reads_only(nginx):
     assert {n: after[n] for n in before} == before
 
 
+@pytest.mark.parametrize("args, words", [
+    (("stta",), "usage"),
+    (("cat", "--seq", "1-5"), "give --ring too"),
+    (("cat", "--seq", "5-1"), "seqs are"),
+    (("cat", "--ring", "256"), "no slot"),
+    (("cat", "--since", "yesterday"), "a time is"),
+    (("cat", "--until", "2024-13-01"), "a time is"),
+    (("cat", "--nonsense"), "usage"),
+])
+def test_wrong_options(nginx, args, words):
+    r = tool(nginx, *args)
+    assert r.returncode == 2
+    assert words in r.stderr
+
+
 def test_mistakes(nginx, tmp_path):
-    assert tool(nginx, "stta").returncode == 2
     r = subprocess.run([find("logbroker-spool"), "stat", str(tmp_path / "reports")],
                        capture_output=True, text=True, timeout=60)
     assert r.returncode == 1

@@ -399,6 +399,105 @@ creation_survives_each_failure(void **state)
     assert_true(n > 5 && n < 50);
 }
 
+/* What the flusher would write once everything in the ring is delivered. */
+static void
+deliver_all(env_t *e, lb_reader_t *r)
+{
+    lb_ckpt_t *c;
+    lb_error_t err;
+    lb_ring_info_t info;
+    lb_ckpt_state_t *ckpt = calloc(1, sizeof(*ckpt));
+
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(lb_ckpt_open(e->spool, &c, ckpt, &err), 0);
+    ckpt->nrings = 1;
+    memcpy(ckpt->rings[0].uuid, info.uuid, LB_UUID_LEN);
+    ckpt->rings[0].slot = info.slot;
+    ckpt->rings[0].acked = ckpt->rings[0].end = info.committed;
+    ckpt->rings[0].acked_seq = ckpt->rings[0].end_seq = info.next_seq;
+    assert_int_equal(lb_ckpt_store(c, ckpt, &err), 0);
+    lb_ckpt_close(c);
+    assert_int_equal(lb_reader_ack(r, info.committed, info.next_seq), 0);
+    free(ckpt);
+}
+
+/* A ring changes size only when it is empty and nobody has it; positions, seqs
+ * and identity go on, and whichever call fails, it is one of the two. */
+static void
+an_empty_ring_changes_size(void **state)
+{
+    int n, rc, lap;
+    env_t *e = *state;
+    lb_writer_t *w = env_writer(e, 4096);
+    lb_reader_t *old = env_reader(e, 0), *r;
+    lb_error_t err;
+    lb_record_t rec;
+    lb_ring_info_t before, info;
+    static lb_io_calls_t calls;
+
+    for (lap = 0; lap < 70; lap++) {
+        assert_int_equal(env_append(w, "s", "{\"n\":1}\n", 8, 1), 0);
+        assert_int_equal(env_commit(w, 1), 0);
+        assert_int_equal(lb_reader_info(old, &info), 0);
+        if (lap < 69) {
+            lb_reader_ack(old, info.committed, info.next_seq);
+        }
+    }
+
+    assert_true(info.committed > info.capacity);
+    assert_int_equal(lb_ring_resize(e->spool, 0, 65536, &err), LB_ELOCKED);
+    lb_writer_close(w);
+    assert_int_equal(lb_ring_resize(e->spool, 0, 65536, &err), -EBUSY);
+    assert_non_null(strstr(err.text, "not delivered"));
+    assert_int_equal(lb_reader_ack(old, info.committed, info.next_seq), 0);
+    /* the hint alone is not enough */
+    assert_int_equal(lb_ring_resize(e->spool, 0, 65536, &err), -EBUSY);
+    deliver_all(e, old);
+    assert_int_equal(lb_ring_resize(e->spool, 0, 4096, &err), 0);
+    assert_int_equal(lb_ring_resize(e->spool, 0, 4097, &err), -EINVAL);
+
+    failing_io(&calls);
+
+    for (n = 1, rc = -1; rc < 0; n++) {
+        assert_true(n < 100);
+        fail_in = n;
+        rc = lb_ring_resize(e->spool, 0, 65536, &err);
+        fail_in = 0;
+        r = env_reader(e, 0);
+        assert_int_equal(lb_reader_info(r, &before), 0);
+        assert_int_equal(before.committed, info.committed);
+        assert_int_equal(before.next_seq, info.next_seq);
+        assert_int_equal(before.acked, info.committed);
+        assert_memory_equal(before.uuid, info.uuid, LB_UUID_LEN);
+        lb_reader_close(r);
+        if (rc == 0) {
+            /* the new file was in place when the directory's sync failed */
+            break;
+        }
+    }
+
+    assert_true(n > 3);
+    assert_int_equal(lb_ring_resize(e->spool, 0, 65536, &err), 0);
+    assert_int_equal(lb_reader_stale(old), 1);
+    lb_reader_close(old);
+
+    w = env_writer(e, 65536);
+    assert_int_equal(lb_writer_slot(w), 0);
+    r = env_reader(e, 0);
+    assert_int_equal(lb_reader_info(r, &before), 0);
+    assert_int_equal(before.capacity, 65536);
+    assert_int_equal(before.counters[LB_COUNTER_EVENTS], 70);
+    assert_int_equal(env_append(w, "s", "{\"n\":2}\n", 8, 1), 0);
+    assert_int_equal(env_commit(w, 1), 0);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(
+        lb_reader_record(r, before.committed, info.committed, 1, &rec), 0);
+    assert_int_equal(rec.first_seq, 70);
+    assert_int_equal(info.next_seq, 71);
+    lb_reader_close(r);
+    lb_writer_close(w);
+}
+
 static void
 a_foreign_file_is_refused(void **state)
 {
@@ -490,6 +589,7 @@ main(void)
         T(a_claim_goes_on_where_the_last_ended),
         T(failures_are_never_confirmed),
         T(creation_survives_each_failure),
+        T(an_empty_ring_changes_size),
         T(a_foreign_file_is_refused),
         T(a_foreign_directory_is_refused),
     };
