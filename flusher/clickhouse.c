@@ -93,9 +93,11 @@ lb_ch_definite(int code)
 
 lb_ch_outcome_t
 lb_ch_judge(long http, int code, const char *summary, const char *body,
-            uint64_t rows)
+            uint64_t rows, uint64_t reads, uint64_t *read_rows)
 {
     const char *p;
+
+    *read_rows = 0;
 
     if (code != 0) {
         return lb_ch_definite(code) ? LB_CH_REFUSED : LB_CH_UNKNOWN;
@@ -116,7 +118,13 @@ lb_ch_judge(long http, int code, const char *summary, const char *body,
     p += strlen("\"read_rows\":");
     p += strspn(p, " \"");
 
-    return strtoull(p, NULL, 10) == rows ? LB_CH_DONE : LB_CH_UNKNOWN;
+    *read_rows = strtoull(p, NULL, 10);
+
+    /* views may have views, which read what those let through */
+    return *read_rows == rows * reads ||
+                   (reads > 1 && *read_rows > rows * reads)
+               ? LB_CH_DONE
+               : LB_CH_UNKNOWN;
 }
 
 static size_t
@@ -507,8 +515,8 @@ lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert, lb_ch_result_t *result)
         return;
     }
 
-    r->outcome =
-        lb_ch_judge(r->http, r->code, ch->summary, r->answer, insert->rows);
+    r->outcome = lb_ch_judge(r->http, r->code, ch->summary, r->answer,
+                             insert->rows, insert->reads, &r->read_rows);
 
     if (r->outcome != LB_CH_DONE) {
         if (r->answer[0] != '\0') {

@@ -27,6 +27,7 @@ typedef struct {
     int64_t sent_ms;    /* wall clock when the request began, */
     int64_t dated_ms;   /* and when the answer's Date came, */
     int64_t date;       /* seconds since 1970, 0: there was none */
+    uint64_t read_rows; /* of an INSERT without an error; 0: not told */
     char answer[16384]; /* of a query, cut at the size */
 } lb_ch_result_t;
 
@@ -47,6 +48,7 @@ typedef struct {
     const char *columns;
     const char *token; /* deduplication token and query id */
     uint64_t rows;
+    uint64_t reads; /* how often ClickHouse reads each of them, see judge */
     long (*read)(void *arg, void *buf, size_t size);
     void *arg;
 } lb_ch_insert_t;
@@ -56,9 +58,12 @@ void lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert,
 void lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result);
 
 /* Judges an answer to an INSERT; pure, for tests.  summary: the value of
- * X-ClickHouse-Summary or NULL; body: the start of the answer. */
+ * X-ClickHouse-Summary or NULL; body: the start of the answer.  reads is 1, or
+ * more if materialized views read the rows too and are counted with them;
+ * *read_rows is what was counted. */
 lb_ch_outcome_t lb_ch_judge(long http, int code, const char *summary,
-                            const char *body, uint64_t rows);
+                            const char *body, uint64_t rows, uint64_t reads,
+                            uint64_t *read_rows);
 
 /* 1 if an exception with this code is thrown before anything is inserted. */
 int lb_ch_definite(int code);

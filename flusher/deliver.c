@@ -299,6 +299,7 @@ send_batch(lb_deliver_t *d)
     insert.columns = lb_native_columns;
     insert.token = d->state->token;
     insert.rows = d->state->rows;
+    insert.reads = d->reads != 0 ? d->reads : 1;
     insert.read = lb_batch_source_read;
     insert.arg = source;
 
@@ -327,6 +328,7 @@ send_batch(lb_deliver_t *d)
     default:
         d->counters.unknown++;
         d->at = LB_DELIVER_UNKNOWN;
+        d->read_rows = r->read_rows;
         d->surgery.blamed = lb_surgery_blames_data(r->code);
         (void)snprintf(d->surgery.reason, sizeof(d->surgery.reason), "%s",
                        r->text);
@@ -433,6 +435,27 @@ operate(lb_deliver_t *d)
     return store(d) == 0 && tell_writers(d) == 0;
 }
 
+/* Rows that materialized views read are counted with those of the table.  How
+ * many are told by a batch of which it is known that all of it got in; from
+ * then on the next ones need not be asked about. */
+static void
+learn_reads(lb_deliver_t *d)
+{
+    uint64_t reads = d->state->rows > 0 ? d->read_rows / d->state->rows : 0;
+
+    if (reads > 0 && reads != (d->reads != 0 ? d->reads : 1)) {
+        d->reads = reads;
+        d->log(LB_LOG_INFO,
+               "ClickHouse counted %llu rows for it: %s, and the next batches "
+               "are judged by that",
+               (unsigned long long)d->read_rows,
+               reads > 1 ? "materialized views read the table's rows too"
+                         : "no materialized view reads them any more");
+    }
+
+    d->read_rows = 0;
+}
+
 static int
 ask(lb_deliver_t *d)
 {
@@ -462,6 +485,7 @@ ask(lb_deliver_t *d)
                         found, (unsigned long long)d->state->rows);
             } else {
                 d->log(LB_LOG_INFO, "the batch of %llu rows had got in", found);
+                learn_reads(d);
             }
             return ack(d) == 0;
         }

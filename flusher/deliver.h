@@ -62,9 +62,11 @@ typedef struct {
         __attribute__((format(printf, 2, 3)));
 
     lb_deliver_state_t at;
-    int store_pending; /* the state in memory is not stored yet */
-    int no_processes;  /* system.processes is not ours to read */
-    uint32_t failures; /* in a row */
+    int store_pending;  /* the state in memory is not stored yet */
+    int no_processes;   /* system.processes is not ours to read */
+    uint64_t reads;     /* how often ClickHouse reads a row; 0: once */
+    uint64_t read_rows; /* by the INSERT in doubt, 0: not told */
+    uint32_t failures;  /* in a row */
     lb_surgery_t surgery;
     lb_deliver_counters_t counters;
     lb_ch_result_t result;

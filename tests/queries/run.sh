@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# How long the questions of docs/queries.md take on so many rows, in a real
+# ClickHouse: tests/queries/run.sh [--rows N]; 10000000 take about 2 GB of disk.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+"$root/tools/install-deps.sh" build quickstart test >/dev/null
+"$root/tools/clickhouse/clickhouse.sh" --fetch
+if ! [ -x "$root/build/tools/logbroker-chserver" ]; then
+    cmake -S "$root" -B "$root/build" >/dev/null
+    cmake --build "$root/build" -j "$(nproc)" --target logbroker-chserver >/dev/null
+fi
+exec /usr/bin/python3 "$root/tests/queries/queries.py" "$@"
