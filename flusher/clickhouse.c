@@ -20,9 +20,9 @@
 static const char insert_settings[] =
     "async_insert=0"
     "&insert_deduplicate=1"
-    "&min_insert_block_size_rows=1048576"
-    "&min_insert_block_size_bytes=1073741824"
-    "&max_insert_block_size=1048576"
+    "&min_insert_block_size_rows=8388608"
+    "&min_insert_block_size_bytes=8589934592"
+    "&max_insert_block_size=8388608"
     "&max_insert_threads=1"
     "&max_partitions_per_insert_block=1"
     "&deduplicate_blocks_in_dependent_materialized_views=1"

@@ -286,9 +286,9 @@ read_root(report_t *r, json_t *root, lb_options_t *o)
 
     s = section(r, root, "batch");
     known_keys(r, "batch", s, batch);
-    o->max_rows = number(r, "batch", s, "max_rows", 500000, 1, 500000);
+    o->max_rows = number(r, "batch", s, "max_rows", 500000, 1, 4000000);
     o->max_bytes =
-        number(r, "batch", s, "max_bytes", 64u << 20, 1024, 64u << 20);
+        number(r, "batch", s, "max_bytes", 64u << 20, 1024, 512u << 20);
 
     s = section(r, root, "backoff");
     known_keys(r, "backoff", s, backoff);

@@ -1,6 +1,7 @@
 """The flusher against a real ClickHouse, with trouble in between."""
 
 import json
+import pathlib
 import signal
 import subprocess
 
@@ -347,3 +348,27 @@ def test_one_bad_ring_does_not_stop_the_others(clickhouse, make_broker):
              or "is not a ring" in log.read_text(), what="words")
     assert figures(broker)["last_error"]["text"]
     assert (broker.spool / "ring-0200").read_text() == "hello"
+
+
+@pytest.mark.slow
+@pytest.mark.release_only
+def test_large_batch(clickhouse, make_broker):
+    """More rows than ClickHouse puts into a block by default: still one part,
+    so still all or nothing, and still little memory here."""
+    clickhouse.query("SYSTEM STOP MERGES logbroker.logs")
+    broker = make_broker(clickhouse.url, size="128m", flusher={
+        "batch": {"max_rows": 4000000, "max_bytes": 512 << 20}})
+    broker.start_nginx()
+    for _ in range(6):
+        assert post(broker.port, b'{"a":1}\n' * 250000)[0] == 204
+    broker.start_flusher()
+    wait_for(broker.drained, 120, "delivery", every=0.1)
+    days = clickhouse.query("SELECT uniq(toDate(received_at)), count(), "
+                            "uniq(_part) FROM logbroker.logs").split()
+    assert days[1] == "1500000"
+    assert days[0] == days[2], "more parts than days"
+    assert figures(broker)["batches"] == int(days[0])
+    peak = next(int(x.split()[1]) for x in pathlib.Path(
+        f"/proc/{broker.flusher.pid}/status").read_text().splitlines()
+        if x.startswith("VmHWM"))
+    assert peak < 64 * 1024

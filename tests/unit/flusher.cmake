@@ -1,3 +1,10 @@
 foreach(name test_pace test_options test_judge)
     lb_unit_test(${name} SOURCES ${name}.c LIBS lb_flusher)
 endforeach()
+
+# the flusher's own work, for tests/bench/flusher.sh
+find_package(Threads REQUIRED)
+add_executable(bench_flusher ${CMAKE_SOURCE_DIR}/tests/bench/flusher.c)
+target_link_libraries(bench_flusher PRIVATE lb_flusher Threads::Threads)
+set_target_properties(bench_flusher PROPERTIES
+                      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

@@ -97,7 +97,7 @@ mistakes_are_named(void **state)
          "node.count: must be a whole number from 1"},
         {"{" MINIMAL ", \"batch\": {\"max_rows\": \"many\"}}",
          "batch.max_rows: must be a whole number"},
-        {"{" MINIMAL ", \"batch\": {\"max_rows\": 500001}}",
+        {"{" MINIMAL ", \"batch\": {\"max_rows\": 4000001}}",
          "batch.max_rows: must be a whole number"},
         {"{" MINIMAL ", \"backoff\": {\"min_ms\": 2000, \"max_ms\": 1500}}",
          "backoff.max_ms: must not be below"},
