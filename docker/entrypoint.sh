@@ -51,6 +51,10 @@ json_list() {
     echo "[${list#, }]"
 }
 
+# The first process of a container ignores signals it has no handler for. The
+# server that takes this one's place brings its own.
+trap 'exit 0' TERM INT QUIT
+
 wait_for_password() {
     until [ -s "$password" ]; do
         [ -n "${told-}" ] || echo "logbroker: waiting for $password" >&2
@@ -148,10 +152,9 @@ clickhouse() {
     schema &
     mkdir -p /var/lib/clickhouse/data /var/lib/clickhouse/tmp
     cd /var/lib/clickhouse
-    if [ -x /usr/bin/logbroker-chserver ]; then
-        exec logbroker-chserver /usr/lib/logbroker/libchdb.so $run/config.xml /var/lib/clickhouse/data
-    fi
-    exec clickhouse-server --config-file=$run/config.xml
+    # signals are for the server, not for a watchdog before it
+    export CLICKHOUSE_WATCHDOG_ENABLE=0
+    exec clickhouse server --config-file=$run/config.xml
 }
 
 case ${1:-${LOGBROKER_ROLE-}} in

@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -161,6 +162,80 @@ def secret():
                                       f"logbroker/{image}").stdout
 
 
+def smoke():
+    """tests/deploy/smoke.sh finds its event"""
+    p = run(str(ROOT / "tests/deploy/smoke.sh"), f"http://127.0.0.1:{PORT}",
+            "docker", "exec", "-i", container("clickhouse"), "curl", "-sS",
+            "--data-binary", "@-", "http://127.0.0.1:8123/")
+    assert "is in ClickHouse" in p.stdout, p.stdout
+
+
+def without_broker():
+    """the edge starts while a broker is away, and finds it when it is back"""
+    compose("rm", "-s", "-f", "broker-1")
+    compose("restart", "edge")
+    wait_for(lambda: attempt(lambda: post(PORT, "{}")[0]) == 204, 30,
+             "the edge to take an event", every=0.2)
+    compose("up", "-d", "--no-build", "broker-1")
+    wait_for(lambda: "broker-1" in sources(), 60, "an event by broker-1",
+             every=0.5)
+
+
+def sources():
+    assert attempt(lambda: post(PORT, '{"message":"whose"}')[0]) == 204
+    return clickhouse.query("SELECT DISTINCT broker FROM logbroker.logs "
+                            "WHERE message = 'whose'").split()
+
+
+def tls():
+    """an edge with certificate and list of brokers; both changed by a HUP"""
+    name = f"{PROJECT}_tls"
+    with tempfile.TemporaryDirectory() as d:
+        d = pathlib.Path(d)
+        d.chmod(0o755)
+
+        def certificate(subject):
+            run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                "-subj", f"/CN={subject}", "-keyout", str(d / "tls/key.pem"),
+                "-out", str(d / "tls/cert.pem"))
+            (d / "tls/key.pem").chmod(0o644)
+
+        def curl(*argv):
+            return docker("exec", name, "curl", "-ksS", "--max-time", "5", "-o",
+                          "/dev/null", "-w", "%{http_code} %{redirect_url}",
+                          *argv, check=False).stdout.strip()
+
+        (d / "tls").mkdir()
+        certificate("old.example")
+        (d / "brokers.conf").write_text("server 127.0.0.1:9;\n")
+        docker("run", "-d", "--name", name, "--read-only", "--cap-drop", "ALL",
+               "--network", f"{PROJECT}_inside", "--tmpfs",
+               "/run/logbroker:uid=10001,gid=10001", "--tmpfs", "/tmp", "-v",
+               f"{d}:/etc/logbroker/edge:ro", "logbroker/edge")
+        try:
+            wait_for(lambda: curl("https://127.0.0.1:8443/health") == "200",
+                     30, "TLS", every=0.2)
+            assert curl("http://127.0.0.1:8080/health") == "200"
+            assert curl("-d", "{}", "http://127.0.0.1:8080/log") == \
+                "308 https://127.0.0.1/log"
+            assert curl("--tls-max", "1.1", "https://127.0.0.1:8443/health") \
+                == "000"
+            assert curl("-d", "{}", "https://127.0.0.1:8443/log") == "502"
+
+            certificate("new.example")
+            (d / "brokers.conf").write_text(
+                f"server {address('broker-1', 'inside')}:8080;\n")
+            docker("kill", "-s", "HUP", name)
+            wait_for(lambda: curl("-d", "{}", "https://127.0.0.1:8443/log")
+                     == "204", 30, "the new list", every=0.2)
+            p = docker("exec", name, "curl", "-ksSv", "-o", "/dev/null",
+                       "https://127.0.0.1:8443/health")
+            assert "CN=new.example" in p.stderr, p.stderr
+        finally:
+            docker("rm", "-f", "-v", name, check=False)
+
+
 def drained(broker):
     p = execute(broker.replace("broker", "flusher"), "logbroker-spool", "stat",
                 "--json", "/var/spool/logbroker", check=False)
@@ -219,8 +294,8 @@ def stops():
 
 def main():
     try:
-        for f in (up, healthy, isolated, inside, confined, secret,
-                  exactly_once, stops):
+        for f in (up, healthy, isolated, inside, confined, secret, smoke,
+                  without_broker, tls, exactly_once, stops):
             check(f)
             if failures == ["up"]:
                 break

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # images.sh [TAG]: builds the images logbroker/broker, logbroker/edge and
 # logbroker/clickhouse (tag: latest) on a machine that can pull none: the base
-# is made by debootstrap, and ClickHouse is its engine as a library.
+# is made by debootstrap, and the server in logbroker/clickhouse is ClickHouse's
+# engine as a library (logbroker/embedded).
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -20,12 +21,14 @@ if [ -z "$(docker images -q $base)" ]; then
     fi
 fi
 
-# build NAME DOCKERFILE CONTEXT
+# build NAME DOCKERFILE CONTEXT [BUILD_ARGUMENT...]
 build() {
-    local log
+    local name=$1 file=$2 context=$3 log
+    shift 3
     log=$(mktemp)
-    echo "building logbroker/$1"
-    docker build --build-arg BASE=$base -f "$2" -t "logbroker/$1:$tag" "$3" >"$log" 2>&1 || {
+    echo "building logbroker/$name"
+    docker build --build-arg BASE=$base "${@/#/--build-arg=}" -f "$file" \
+        -t "logbroker/$name:$tag" "$context" >"$log" 2>&1 || {
         tail -n 30 "$log" >&2
         exit 1
     }
@@ -35,15 +38,15 @@ build() {
 build broker docker/broker/Dockerfile .
 build edge docker/edge/Dockerfile .
 
-context=build/images/clickhouse
+context=build/images/embedded
 library=${LOGBROKER_CHDB_DIR:-build/chdb}/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
 tools/clickhouse/clickhouse.sh --fetch
 cmake -S . -B build >/dev/null
 cmake --build build -j "$(nproc)" --target logbroker-chserver >/dev/null
 rm -rf $context
 mkdir -p $context
-cp -r packages.txt conf docker tools $context/
 cp build/tools/logbroker-chserver $context/
 ln "$library" $context/ 2>/dev/null || cp "$library" $context/
-build clickhouse docker/clickhouse/embedded.Dockerfile $context
+build embedded docker/clickhouse/embedded.Dockerfile $context
 rm -rf $context
+build clickhouse docker/clickhouse/Dockerfile . "SERVER=logbroker/embedded:$tag"
