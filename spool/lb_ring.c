@@ -285,11 +285,15 @@ ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity,
 }
 
 /* The file a ring is made in; -EEXIST: somebody else is at it.  Ours only if
- * we hold the lock and the name still leads to this file. */
+ * we hold the lock and the name still leads to this file.  It belongs to whom
+ * the ring it replaces belongs to, or, made by root, the spool: workers and
+ * flusher have to open it. */
 static int
-temp_open(lb_spool_t *spool, const char *temp, int *fd, lb_error_t *err)
+temp_open(lb_spool_t *spool, const char *temp, int replaces, int *fd,
+          lb_error_t *err)
 {
-    struct stat a, b;
+    int rc;
+    struct stat a, b, owner;
 
     *fd = openat(spool->dirfd, temp, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
     if (*fd < 0) {
@@ -304,6 +308,20 @@ temp_open(lb_spool_t *spool, const char *temp, int *fd, lb_error_t *err)
     }
 
     (void)fchmod(*fd, 0660);
+
+    if ((replaces >= 0 || geteuid() == 0) &&
+        fstat(replaces >= 0 ? replaces : spool->dirfd, &owner) == 0 &&
+        (owner.st_uid != a.st_uid || owner.st_gid != a.st_gid) &&
+        fchown(*fd, owner.st_uid, owner.st_gid) != 0 &&
+        fchown(*fd, (uid_t)-1, owner.st_gid) != 0) {
+        rc = -errno;
+        (void)unlinkat(spool->dirfd, temp, 0);
+        close(*fd);
+        return lb_fail(err, rc,
+                       "cannot give \"%s/%s\" to the ring's owner: run this as "
+                       "root or as the user of nginx's workers",
+                       spool->path, temp);
+    }
 
     return 0;
 }
@@ -347,7 +365,7 @@ lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
 
         (void)snprintf(temp, sizeof(temp), "%s.new", name);
 
-        rc = temp_open(spool, temp, &fd, err);
+        rc = temp_open(spool, temp, -1, &fd, err);
         if (rc == -EEXIST) {
             continue;
         }
@@ -464,7 +482,7 @@ lb_ring_resize(lb_spool_t *spool, uint32_t slot, uint64_t capacity,
         goto done;
     }
 
-    rc = temp_open(spool, temp, &fd, err);
+    rc = temp_open(spool, temp, from, &fd, err);
     if (rc != 0) {
         if (rc == -EEXIST) {
             rc = lb_fail(err, LB_ELOCKED,

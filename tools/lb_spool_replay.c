@@ -53,18 +53,19 @@ flush(replay_t *r)
     return 0;
 }
 
-/* A free ring other than the source, which would overwrite itself. */
+/* A free ring other than the source, which would overwrite itself; a new one
+ * if there is none. */
 static int
-claim(replay_t *r, uint32_t source, int tried[LB_SLOTS_MAX])
+claim(replay_t *r, const lb_ring_info_t *source, int tried[LB_SLOTS_MAX])
 {
-    int i, n;
+    int i, n, slot;
     uint32_t slots[LB_SLOTS_MAX];
 
     n = lb_spool_slots(r->spool, slots, &r->err);
 
     /* the last rings are the ones workers want least */
     for (i = n - 1; i >= 0; i--) {
-        if (slots[i] == source || tried[slots[i]]) {
+        if (slots[i] == source->slot || tried[slots[i]]) {
             continue;
         }
         tried[slots[i]] = 1;
@@ -73,12 +74,17 @@ claim(replay_t *r, uint32_t source, int tried[LB_SLOTS_MAX])
         }
     }
 
-    r->err.code = LB_EFULL;
-    (void)snprintf(r->err.text, sizeof(r->err.text),
-                   "no other ring is free and has room: go on when the "
-                   "backlog is smaller, or give logbroker_spool more rings=");
+    slot = lb_ring_create(r->spool, source->capacity, LB_SLOTS_MAX, &r->err);
+    if (slot < 0) {
+        return slot;
+    }
 
-    return LB_EFULL;
+    fprintf(stderr,
+            "logbroker-spool: no other ring is free and has room: ring %d was "
+            "created\n",
+            slot);
+
+    return lb_writer_claim_slot(r->spool, (uint32_t)slot, &r->writer, &r->err);
 }
 
 /* The payload in memory, and still what its CRC says: the writer of the source
@@ -171,7 +177,7 @@ replay_record(const lb_tool_options_t *o, lb_reader_t *reader,
 
     for (;;) {
         if (r->writer == NULL) {
-            rc = claim(r, info->slot, tried);
+            rc = claim(r, info, tried);
             if (rc != 0) {
                 return rc;
             }

@@ -277,3 +277,19 @@ def test_mistakes(nginx, tmp_path):
                        capture_output=True, text=True, timeout=60)
     assert r.returncode == 1
     assert "is not a spool" in r.stderr
+
+
+def test_owner(nginx):
+    """Rings made by root belong to whom the old ones, or the spool, belong:
+    nginx's workers and the flusher open them."""
+    if os.getuid() != 0:
+        pytest.skip("needs root")
+    wait_for(lambda: nginx.status()["total"]["rings"] >= 2, what="a spare")
+    for path in (nginx.spool, *nginx.spool.glob("ring-*")):
+        os.chown(path, 12345, 23456)
+    tool(nginx, "resize", "--size", "1m")
+    resized = [p for p in nginx.spool.glob("ring-????")
+               if p.stat().st_size < 2 << 20]
+    assert len(resized) == 1
+    assert (resized[0].stat().st_uid, resized[0].stat().st_gid) == (
+        12345, 23456)

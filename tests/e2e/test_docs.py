@@ -1,0 +1,197 @@
+"""The commands of the pages, as they stand there, on a broker that runs: what
+is not run here is run by a test of its own or needs a cloud, and is listed
+below with the reason."""
+
+import json
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+import clickhoused
+from nginxd import ROOT, Nginx
+from stack import Broker, find, post, wait_for
+from test_flusher import FAST
+
+# page: where its commands are run, if not here
+ELSEWHERE = {
+    "README.md": "test_quickstart.py and tests/packages",
+    "CONTRIBUTING.md": "tests/run.sh, .ci/run",
+    "docs/ansible.md": "tests/deploy/ansible.sh; ssh needs machines",
+    "docs/deploy-terraform.md": "tests/deploy/terraform.sh; yc needs a cloud",
+    "docs/deploy.md": "tests/deploy; yc needs a cloud",
+    "docs/packages.md": "tests/packages/run.sh",
+    "docs/shippers.md": "test_shippers.py",
+    "docs/queries.md": "test_queries.py",
+}
+HERE = {"docs/directives.md", "docs/flusher.md", "docs/operations.md",
+        "docs/status.md"}
+
+
+def text(page):
+    return (ROOT / page).read_text()
+
+
+def blocks(page, language="sh"):
+    return re.findall(rf"```{language}\n(.*?)```", text(page), re.S)
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    base = tmp_path_factory.mktemp("docs")
+    with clickhoused.ClickHouse(base / "clickhouse") as server:
+        server.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
+                     "CHECK message != 'bad'")
+        b = Broker(base / "broker", [server.url], workers=1, flusher=FAST)
+        b.conf.write_text(b.conf.read_text().replace(
+            "location = /status",
+            "location = /metrics { logbroker_status metrics; }\n"
+            "location = /status"))
+        b.start()
+        b.server = server
+        (b.dir / "app.log").write_text("one\ntwo\n")
+        (b.dir / "events.ndjson").write_text('{"a":1}\n{"a":2}\n')
+        yield b
+        b.stop()
+
+
+def run(broker, command, **kwargs):
+    """As typed by somebody on the broker's machine."""
+    for theirs, ours in (("localhost:8080", f"localhost:{broker.port}"),
+                         ("localhost:8081", f"localhost:{broker.port}"),
+                         ("/var/spool/logbroker", str(broker.spool)),
+                         (" SPOOL", f" {broker.spool}"),
+                         ("/etc/logbroker/flusher.json",
+                          str(broker.settings))):
+        command = command.replace(theirs, ours)
+    path = ":".join([*{os.path.dirname(find(p)) for p in (
+        "logbroker-spool", "logbroker-flusher")}, os.environ["PATH"]])
+    return subprocess.run(["bash", "-c", command], cwd=broker.dir, text=True,
+                          capture_output=True, timeout=60,
+                          env=dict(broker.env, PATH=path), **kwargs)
+
+
+def test_every_page_is_known():
+    """A page with commands is run here, or it is said where."""
+    pages = {"README.md", "CONTRIBUTING.md",
+             *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))}
+    with_commands = {p for p in pages if blocks(p)}
+    assert with_commands == HERE | ELSEWHERE.keys() - {"docs/queries.md"}
+    # and every link between the pages leads somewhere
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#\s]+)", text(page)):
+            if "://" not in link:
+                target = (ROOT / page).parent / link
+                assert target.exists(), (page, link)
+
+
+def test_directives(broker):
+    lines = blocks("docs/directives.md")[0].splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        r = run(broker, line.replace("curl ", "curl -sS -w '%{http_code}' "))
+        assert r.stdout == "204", (line, r)
+
+
+@pytest.mark.parametrize("block", blocks("docs/directives.md", "nginx"))
+def test_configurations(tmp_path, block):
+    """Every example is a configuration that nginx takes."""
+    if "load_module" in block:
+        body = block[block.index("{") + 1:block.rindex("}")]
+    elif "server {" in block:
+        body = block
+    else:
+        body = f"{block}\nserver {{ listen 1; }}"
+    n = Nginx(tmp_path, directives="", http="")
+    conf = n.conf.read_text()
+    head = conf[:conf.index("http {")]
+    body = re.sub(r"logbroker_spool \S+", f"logbroker_spool {tmp_path}/spool",
+                  body)
+    body = body.replace("http://app", "http://127.0.0.1:1")
+    body = re.sub(r"listen (\d+)", f"listen 127.0.0.1:{n.port}", body)
+    n.conf.write_text(f"{head}\nhttp {{\n{body}\n}}\n")
+    status, said = n.test_conf()
+    assert status == 0, said
+
+
+def test_status(broker):
+    lines = blocks("docs/status.md")[0].splitlines()
+    answers = [run(broker, line.replace("curl ", "curl -sS ")).stdout
+               for line in lines]
+    assert json.loads(answers[0])["rings"]
+    assert "logbroker_build_info" in answers[1]
+    assert "<html" in answers[2]
+    assert "logbroker_build_info" in answers[3]
+
+
+def test_flusher(broker):
+    _, check = blocks("docs/flusher.md")[0].splitlines()
+    r = run(broker, check)
+    # this table's constraint is not what stops exactly once
+    assert r.returncode == 0 and '"spool"' in r.stdout, r
+
+
+def set_aside(broker):
+    """A dead letter; its number."""
+    assert post(broker.port, '{"message":"good"}\n{"message":"bad"}')[0] == 204
+
+    def letters():
+        r = run(broker, "logbroker-spool dead list --json SPOOL")
+        return [d["letter"] for d in map(json.loads, r.stdout.splitlines())
+                if d["state"] == "open"]
+    return wait_for(letters, 60, "a dead letter", every=0.1)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.release_only
+@pytest.mark.parametrize("page", ["docs/flusher.md", "docs/operations.md"])
+def test_dead_letters(broker, page):
+    lines = next(b for b in blocks(page) if "dead list" in b).splitlines()
+    letter = set_aside(broker)
+    lines = [re.sub(r"\b4096\b|\bLETTER\b", str(letter), x) for x in lines]
+    kept = [x for x in lines if "replay" not in x and not x.startswith("#")]
+    for line in kept:
+        r = run(broker, line)
+        assert r.returncode == 0, (line, r)
+    assert "done" in run(broker, kept[0]).stdout
+    letter = set_aside(broker)
+    replay = next(x for x in lines if "replay" in x)
+    broker.server.query("ALTER TABLE logbroker.logs DROP CONSTRAINT taste")
+    assert run(broker, replay).returncode == 0
+    wait_for(lambda: broker.server.query(
+        "SELECT count() FROM logbroker.logs WHERE message = 'bad'") != "0\n",
+        60, "the replayed event")
+    broker.server.query("TRUNCATE TABLE logbroker.logs")
+    broker.server.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
+                        "CHECK message != 'bad'")
+
+
+def test_first_look(broker):
+    lines = blocks("docs/operations.md")[0].splitlines()
+    for line in lines:
+        if "journalctl" not in line:  # needs the package's service
+            r = run(broker, line)
+            assert r.returncode == 0 and r.stdout, (line, r)
+
+
+def test_replay(broker):
+    """The commands after a restored backup."""
+    block = re.search(r"```\n(logbroker-spool cat --delivered.*?)```",
+                      text("docs/operations.md"), re.S).group(1)
+    post(broker.port, '{"message":"delivered"}')
+    wait_for(broker.drained, 60, "delivery", every=0.1)
+    ago = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - 3600))
+    cat, by_time, by_seq = block.splitlines()
+    shown = run(broker, cat.replace("2026-11-23 10:00:00", ago))
+    first = json.loads(shown.stdout)
+    slot = broker.status()["worker"]["slot"]
+    for line in (by_time.replace("2026-11-23 10:00:00", ago),
+                 re.sub(r"--ring 0 --seq \S+",
+                        f"--ring {slot} --seq {first['seq']}", by_seq)):
+        r = run(broker, line)
+        assert r.returncode == 0 and "delivered again" in r.stdout, (line, r)
+    wait_for(broker.drained, 60, "the replayed events", every=0.1)
+
+
