@@ -37,6 +37,11 @@ typedef struct {
     uint64_t wide;    /* bytes of 0x80 and above */
 } lb_block_t;
 
+typedef struct {
+    uint64_t quote;     /* '"' */
+    uint64_t backslash; /* '\\' */
+} lb_quotes_t;
+
 /* Length of the UTF-8 character at p (RFC 3629: no overlong form, no
  * surrogate, nothing above U+10FFFF), 0 if it is none or not complete within
  * avail bytes. */
@@ -134,6 +139,53 @@ lb_block_plain(const uint8_t *p)
     return b;
 }
 
+LB_INLINE lb_quotes_t
+lb_quotes_plain(const uint8_t *p)
+{
+    lb_quotes_t q = {0, 0};
+
+    for (unsigned i = 0; i < LB_BLOCK; i += 8) {
+        uint64_t x, low, narrow;
+
+        memcpy(&x, p + i, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        x = __builtin_bswap64(x);
+#endif
+        narrow = ~x & (LB_ONES * 0x80);
+        low = x & (LB_ONES * 0x7f);
+        q.quote |= lb_word_pack(lb_word_equal(low, '"') & narrow) << i;
+        q.backslash |= lb_word_pack(lb_word_equal(low, '\\') & narrow) << i;
+    }
+
+    return q;
+}
+
+/*
+ * Which bytes of a block a backslash before them escapes, other than
+ * backslashes: the first byte behind each run of backslashes of odd length.
+ * *carry is 1 if the first byte of the block is escaped by the block before,
+ * and is set for the next one.
+ *
+ * Adding its first bit to a run moves a bit behind its end.  A run that begins
+ * at an even place has an odd length if it ends before an odd one, and the
+ * other way round; one that reaches the end of the block carries out of it.
+ */
+LB_INLINE uint64_t
+lb_escaped(uint64_t backslash, uint64_t *carry)
+{
+    const uint64_t even = LB_ONES * 0x55;
+    uint64_t escaped = *carry;
+    uint64_t runs = backslash & ~escaped;
+    uint64_t first = runs & ~(runs << 1);
+    uint64_t behind_even = (runs + (first & even)) & ~runs;
+    uint64_t behind_odd;
+
+    *carry = __builtin_add_overflow(runs, first & ~even, &behind_odd);
+    behind_odd &= ~runs;
+
+    return escaped | (behind_even & ~even) | (behind_odd & even);
+}
+
 #if LB_BLOCK_X86
 
 LB_INLINE lb_block_t
@@ -158,6 +210,23 @@ lb_block_sse2(const uint8_t *p)
     return b;
 }
 
+LB_INLINE lb_quotes_t
+lb_quotes_sse2(const uint8_t *p)
+{
+    lb_quotes_t q = {0, 0};
+
+    for (unsigned i = 0; i < LB_BLOCK; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+        __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+        __m128i backslash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+
+        q.quote |= (uint64_t)(uint32_t)_mm_movemask_epi8(quote) << i;
+        q.backslash |= (uint64_t)(uint32_t)_mm_movemask_epi8(backslash) << i;
+    }
+
+    return q;
+}
+
 LB_INLINE_AVX2 lb_block_t
 lb_block_avx2(const uint8_t *p)
 {
@@ -176,6 +245,23 @@ lb_block_avx2(const uint8_t *p)
 
     b.special &= ~b.wide;
     return b;
+}
+
+LB_INLINE_AVX2 lb_quotes_t
+lb_quotes_avx2(const uint8_t *p)
+{
+    lb_quotes_t q = {0, 0};
+
+    for (unsigned i = 0; i < LB_BLOCK; i += 32) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(p + i));
+        __m256i quote = _mm256_cmpeq_epi8(v, _mm256_set1_epi8('"'));
+        __m256i backslash = _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\'));
+
+        q.quote |= (uint64_t)(uint32_t)_mm256_movemask_epi8(quote) << i;
+        q.backslash |= (uint64_t)(uint32_t)_mm256_movemask_epi8(backslash) << i;
+    }
+
+    return q;
 }
 
 /*

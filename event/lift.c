@@ -45,12 +45,15 @@ typedef struct {
     const char *level;     /* the name of a numeric level */
 } lb_walk_t;
 
+/* The last block looked at. */
 typedef struct {
     size_t base;
-    uint64_t mask;
+    uint64_t quote; /* those that end a string */
+    uint64_t backslash;
+    uint64_t carry; /* the first byte behind the block is escaped */
 } lb_lift_block_t;
 
-static const lb_lift_block_t lb_lift_no_block = {(size_t)0 - LB_BLOCK, 0};
+static const lb_lift_block_t lb_lift_no_block = {(size_t)0 - LB_BLOCK, 0, 0, 0};
 
 /* Room that copying by whole registers may touch behind the last byte. */
 #define LB_LIFT_SLACK 64
@@ -203,32 +206,60 @@ lb_lift_member(lb_walk_t *walk, const lb_member_t *m)
     found->member = *m;
 }
 
+/* From p, in a number or a word, to the ',' or '}' behind it, or end.  Eight
+ * bytes at once: how long a number is, no branch foresees. */
+LB_INLINE const uint8_t *
+lb_lift_skip_literal(const uint8_t *p, const uint8_t *end)
+{
+    while (end - p >= 8) {
+        uint64_t x, comma, brace, hit;
+
+        memcpy(&x, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        x = __builtin_bswap64(x);
+#endif
+        /* The lowest bit is right; a borrow may set wrong ones above it. */
+        comma = x ^ LB_ONES * ',';
+        brace = x ^ LB_ONES * '}';
+        hit = ((comma - LB_ONES) & ~comma) | ((brace - LB_ONES) & ~brace);
+        hit &= LB_ONES * 0x80;
+        if (hit != 0) {
+            return p + __builtin_ctzll(hit) / 8;
+        }
+        p += 8;
+    }
+    while (p < end && *p != ',' && *p != '}') {
+        p++;
+    }
+    return p;
+}
+
 #define LB_LOOP(name) lb_lift_##name##_plain
 #define LB_LOOP_TARGET
 #define LB_LOOP_INLINE LB_INLINE
-#define LB_LOOP_BLOCK lb_block_plain
+#define LB_LOOP_QUOTES lb_quotes_plain
 #include "event/lift_loop.h"
 #undef LB_LOOP
 #undef LB_LOOP_TARGET
 #undef LB_LOOP_INLINE
-#undef LB_LOOP_BLOCK
+#undef LB_LOOP_QUOTES
 
 #if LB_BLOCK_X86
 
 #define LB_LOOP(name) lb_lift_##name##_sse2
 #define LB_LOOP_TARGET
 #define LB_LOOP_INLINE LB_INLINE
-#define LB_LOOP_BLOCK lb_block_sse2
+#define LB_LOOP_QUOTES lb_quotes_sse2
 #include "event/lift_loop.h"
 #undef LB_LOOP
 #undef LB_LOOP_TARGET
 #undef LB_LOOP_INLINE
-#undef LB_LOOP_BLOCK
+#undef LB_LOOP_QUOTES
 
 #define LB_LOOP(name) lb_lift_##name##_avx2
 #define LB_LOOP_TARGET LB_AVX2
 #define LB_LOOP_INLINE LB_INLINE_AVX2
-#define LB_LOOP_BLOCK lb_block_avx2
+#define LB_LOOP_QUOTES lb_quotes_avx2
 #include "event/lift_loop.h"
 
 #endif

@@ -3,8 +3,40 @@
  * once for each way of looking at a block; see scanner_loop.h for the macros.
  */
 
+/* The block at an offset of the event, behind the one in *block. */
+LB_LOOP_INLINE void
+LB_LOOP(block)(const lb_walk_t *walk, size_t base, lb_lift_block_t *block)
+{
+    size_t len = (size_t)(walk->end - walk->event);
+    size_t left = len - base;
+    uint64_t escaped = block->base + LB_BLOCK == base ? block->carry : 0;
+    lb_quotes_t q;
+
+    if (lb_likely(left >= LB_BLOCK)) {
+        q = LB_LOOP_QUOTES(walk->event + base);
+    } else if (len >= LB_BLOCK) {
+        q = LB_LOOP_QUOTES(walk->event + len - LB_BLOCK);
+        q.quote >>= LB_BLOCK - left;
+        q.backslash >>= LB_BLOCK - left;
+    } else {
+        uint8_t small[LB_BLOCK] = {0};
+
+        memcpy(small, walk->event + base, left);
+        q = LB_LOOP_QUOTES(small);
+    }
+
+    block->base = base;
+    block->backslash = q.backslash;
+    block->carry = escaped;
+    if (lb_unlikely((q.backslash | escaped) != 0)) {
+        q.quote &= ~lb_escaped(q.backslash, &block->carry);
+    }
+    block->quote = q.quote;
+}
+
 /* From p, inside a string, to the closing quote; NULL if there is none.
- * *escapes is set if there is a backslash before it. */
+ * *escapes is set if there is a backslash before it.  Strings come in their
+ * order, so that a block continues the one before it or begins outside. */
 LB_LOOP_INLINE const uint8_t *
 LB_LOOP(string)(const uint8_t *p, const lb_walk_t *walk, lb_lift_block_t *block,
                 int *escapes)
@@ -12,54 +44,24 @@ LB_LOOP(string)(const uint8_t *p, const lb_walk_t *walk, lb_lift_block_t *block,
     for (;;) {
         size_t off = (size_t)(p - walk->event);
         size_t k = off - block->base;
-        uint64_t m;
+        uint64_t quote, backslash;
 
         if (k >= LB_BLOCK) {
-            size_t len = (size_t)(walk->end - walk->event);
-            size_t left;
-
             if (lb_unlikely(p >= walk->end)) {
                 return NULL;
             }
-            block->base = off & ~(size_t)(LB_BLOCK - 1);
-            left = len - block->base;
-            if (lb_likely(left >= LB_BLOCK)) {
-                block->mask = LB_LOOP_BLOCK(walk->event + block->base).special;
-            } else if (len >= LB_BLOCK) {
-                block->mask =
-                    LB_LOOP_BLOCK(walk->event + len - LB_BLOCK).special >>
-                        (LB_BLOCK - left) |
-                    ~UINT64_C(0) << left;
-            } else {
-                uint8_t small[LB_BLOCK] = {0};
-
-                memcpy(small, walk->event + block->base, left);
-                block->mask = LB_LOOP_BLOCK(small).special;
-            }
+            LB_LOOP(block)(walk, off & ~(size_t)(LB_BLOCK - 1), block);
             k = off - block->base;
         }
 
-        m = block->mask >> k;
-        if (m == 0) {
-            p = walk->event + block->base + LB_BLOCK;
-            continue;
+        quote = block->quote >> k;
+        backslash = block->backslash >> k;
+        if (quote != 0) {
+            *escapes |= (backslash & (quote ^ (quote - 1))) != 0;
+            return p + __builtin_ctzll(quote);
         }
-
-        p += __builtin_ctzll(m);
-        if (lb_unlikely(p >= walk->end)) {
-            return NULL;
-        }
-        if (*p == '"') {
-            return p;
-        }
-        if (*p == '\\') {
-            *escapes = 1;
-            if (lb_unlikely(walk->end - p < 2)) {
-                return NULL;
-            }
-            p++;
-        }
-        p++;
+        *escapes |= backslash != 0;
+        p = walk->event + block->base + LB_BLOCK;
     }
 }
 
@@ -82,7 +84,7 @@ LB_LOOP(walk)(lb_walk_t *walk)
     }
 
     for (;;) {
-        int ignored;
+        int ignored = 0;
 
         if (lb_unlikely(p >= end || *p != '"')) {
             return 0;
@@ -125,9 +127,7 @@ LB_LOOP(walk)(lb_walk_t *walk)
             } while (depth > 0);
 
         } else {
-            while (p < end && *p != ',' && *p != '}') {
-                p++;
-            }
+            p = lb_lift_skip_literal(p, end);
         }
 
         if (lb_unlikely(p >= end)) {

@@ -41,6 +41,39 @@ lb_time_days(int year, int month, int day)
            before[month - 1] + (leap && month > 2) + day - 1;
 }
 
+/*
+ * Eight characters at once, the first in the lowest byte.  After the exclusive
+ * or with what they should look like, a digit is 0..9 and anything else is 0.
+ */
+LB_INLINE uint64_t
+lb_time_load(const uint8_t *p, uint64_t like)
+{
+    uint64_t x;
+
+    memcpy(&x, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap64(x);
+#endif
+    return x ^ like;
+}
+
+/* The eight digits at p as a number; -1 if one of them is none. */
+LB_INLINE int64_t
+lb_time_eight(const uint8_t *p)
+{
+    uint64_t x = lb_time_load(p, LB_ONES * '0');
+
+    /* What a byte carries into the next one does not matter: it is itself no
+     * digit then. */
+    if (((x | (x + LB_ONES * 6)) & (LB_ONES * 0xf0)) != 0) {
+        return -1;
+    }
+    /* neighbours: digits to pairs, pairs to fours, fours to the eight */
+    x = (x * 10 + (x >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
+    x = (x * 100 + (x >> 16)) & UINT64_C(0x0000ffff0000ffff);
+    return (int64_t)((x * 10000 + (x >> 32)) & UINT32_MAX);
+}
+
 /* Digits at *p as the fraction of 10^digits; *p is moved behind them all, and
  * *inexact is set if those beyond are not all zero. */
 LB_INLINE int64_t
@@ -53,6 +86,15 @@ lb_time_fraction(const uint8_t **p, const uint8_t *end, unsigned digits,
     const uint8_t *q = *p;
     int64_t value = 0;
 
+    if (digits >= 8 && end - q >= 8) {
+        int64_t eight = lb_time_eight(q);
+
+        if (eight >= 0) {
+            value = eight;
+            digits -= 8;
+            q += 8;
+        }
+    }
     for (; q < end && (uint8_t)(*q - '0') <= 9; q++) {
         if (digits > 0) {
             value = value * 10 + (*q - '0');
@@ -70,21 +112,28 @@ int
 lb_time_epoch(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
 {
     const uint8_t *q = p;
-    uint64_t whole = 0;
+    int64_t eight;
+    uint64_t whole;
     uint64_t scale;
     unsigned digits; /* of the fraction that a nanosecond can hold */
 
-    if (p == end || *p == '0') {
+    /* What is smaller than nine digits is hardly a date. */
+    if (end - p < 9 || *p == '0') {
         return 0;
     }
-    for (; q < end && (uint8_t)(*q - '0') <= 9; q++) {
+    eight = lb_time_eight(p);
+    if (eight < 0) {
+        return 0;
+    }
+    whole = (uint64_t)eight;
+    for (q += 8; q < end && (uint8_t)(*q - '0') <= 9; q++) {
         if (q - p == 19) {
             return 0;
         }
         whole = whole * 10 + (uint64_t)(*q - '0');
     }
 
-    /* Each unit from 1973-03-03 on: what is smaller is hardly a date. */
+    /* Each unit from 1973-03-03 on. */
     if (whole < UINT64_C(100000000)) {
         return 0;
     } else if (whole < UINT64_C(100000000000)) {
@@ -100,7 +149,7 @@ lb_time_epoch(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
         scale = 1;
         digits = 0;
     }
-    if (whole / (1000000000 / scale) >= (uint64_t)LB_TIME_LAST) {
+    if (whole >= (uint64_t)LB_TIME_LAST * (1000000000 / scale)) {
         return 0;
     }
 
@@ -114,22 +163,6 @@ lb_time_epoch(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
         *ns += lb_time_fraction(&q, end, digits, inexact);
     }
     return q == end;
-}
-
-/*
- * Eight characters at once, the first in the lowest byte.  After the exclusive
- * or with what they should look like, a digit is 0..9 and anything else is 0.
- */
-LB_INLINE uint64_t
-lb_time_load(const uint8_t *p, uint64_t like)
-{
-    uint64_t x;
-
-    memcpy(&x, p, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    x = __builtin_bswap64(x);
-#endif
-    return x ^ like;
 }
 
 /* Two neighbouring digits as one number in the byte of the first. */

@@ -518,7 +518,11 @@ feed(lb_batch_source_t *s)
             return source_failed(s, rc, "a record of the batch");
         }
 
-        lb_native_record(s->native, e->uuid, &s->rec);
+        rc = lb_native_record(s->native, e->uuid, &s->rec);
+        if (rc != 0) {
+            return source_failed(s, rc, "cannot encode an event");
+        }
+
         s->seq = s->rec.first_seq;
         s->at = s->rec.payload;
         s->crc = 0;

@@ -61,6 +61,7 @@ struct lb_native_s {
     buffer_t scratch;
     size_t rows;
     size_t bytes;
+    size_t due; /* rows whose constant columns are not written yet */
 
     int closed;
     size_t piece; /* of 2 * LB_NATIVE_COLUMNS: head, values, head, ... */
@@ -119,7 +120,26 @@ varint(uint8_t *p, uint64_t v)
     return n;
 }
 
-static int
+/* memcpy, without the call for the few bytes that most strings have. */
+static inline void
+copy(uint8_t *to, const uint8_t *from, size_t len)
+{
+    if (len > 16) {
+        memcpy(to, from, len);
+    } else if (len >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + len - 8, from + len - 8, 8);
+    } else if (len >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + len - 4, from + len - 4, 4);
+    } else {
+        while (len-- > 0) {
+            to[len] = from[len];
+        }
+    }
+}
+
+static inline int
 put_string(buffer_t *b, const void *data, size_t len)
 {
     if (reserve(b, len + 10) != 0) {
@@ -127,12 +147,48 @@ put_string(buffer_t *b, const void *data, size_t len)
     }
 
     b->len += varint(b->data + b->len, len);
-    if (len > 0) {
-        memcpy(b->data + b->len, data, len);
-        b->len += len;
-    }
+    copy(b->data + b->len, data, len);
+    b->len += len;
 
     return 0;
+}
+
+/* The same bytes n times; n and len are not 0. */
+static int
+put_again(buffer_t *b, const void *data, size_t len, size_t n)
+{
+    size_t done = len, more;
+    uint8_t *to;
+
+    if (reserve(b, len * n) != 0) {
+        return -ENOMEM;
+    }
+
+    to = b->data + b->len;
+    memcpy(to, data, len);
+
+    /* what is there is doubled */
+    while (done < len * n) {
+        more = done < len * n - done ? done : len * n - done;
+        memcpy(to + done, to, more);
+        done += more;
+    }
+
+    b->len += done;
+
+    return 0;
+}
+
+static int
+put_string_again(buffer_t *b, const char *data, size_t len, size_t n)
+{
+    uint8_t value[10 + LB_BROKER_MAX];
+    size_t used;
+
+    used = varint(value, len);
+    memcpy(value + used, data, len);
+
+    return put_again(b, value, used + len, n);
 }
 
 static int
@@ -200,16 +256,45 @@ lb_native_reset(lb_native_t *n)
 
     n->rows = 0;
     n->bytes = 0;
+    n->due = 0;
     n->closed = 0;
     n->piece = 0;
     n->taken = 0;
 }
 
-void
+/* What all events of a record share, for those that were added. */
+static int
+put_due(lb_native_t *n)
+{
+    int rc;
+    size_t due = n->due;
+    uint64_t received = htole64(n->received_us);
+    buffer_t *c = n->column;
+
+    if (due == 0) {
+        return 0;
+    }
+
+    n->due = 0;
+
+    rc = put_again(&c[RECEIVED_AT], &received, sizeof(received), due);
+    rc |= put_string_again(&c[STREAM], n->stream, n->stream_len, due);
+    rc |= put_string_again(&c[CLIENT], n->client, n->client_len, due);
+    rc |= put_string_again(&c[BROKER], n->broker, n->broker_len, due);
+    rc |= put_again(&c[RING], n->ring, LB_UUID_LEN, due);
+
+    return rc != 0 ? -ENOMEM : 0;
+}
+
+int
 lb_native_record(lb_native_t *n, const uint8_t ring[LB_UUID_LEN],
                  const lb_record_t *record)
 {
     size_t i;
+
+    if (put_due(n) != 0) {
+        return -ENOMEM;
+    }
 
     /* A UUID is two 64-bit integers, the high one first, each of them
      * little-endian. */
@@ -229,6 +314,8 @@ lb_native_record(lb_native_t *n, const uint8_t ring[LB_UUID_LEN],
         (void)inet_ntop(AF_INET6, record->client, n->client, sizeof(n->client));
     }
     n->client_len = strlen(n->client);
+
+    return 0;
 }
 
 int
@@ -239,33 +326,26 @@ lb_native_add(lb_native_t *n, const uint8_t *event, size_t len, uint64_t seq)
     lb_fields_t f;
 
     n->scratch.len = 0;
-    if (reserve(&n->scratch, lb_lift_scratch(len)) != 0 ||
-        reserve(&c[RING], LB_UUID_LEN) != 0) {
+    if (reserve(&n->scratch, lb_lift_scratch(len)) != 0) {
         return -ENOMEM;
     }
 
     lb_lift(event, len, n->received_us, n->scratch.data, &f);
 
     rc = put_u64(&c[TIMESTAMP], (uint64_t)f.timestamp_ns);
-    rc |= put_u64(&c[RECEIVED_AT], n->received_us);
-    rc |= put_string(&c[STREAM], n->stream, n->stream_len);
     rc |= put_string(&c[LEVEL], f.level.data, f.level.len);
     rc |= put_string(&c[SERVICE], f.service.data, f.service.len);
     rc |= put_string(&c[HOST], f.host.data, f.host.len);
     rc |= put_string(&c[MESSAGE], f.message.data, f.message.len);
     rc |= put_string(&c[TRACE_ID], f.trace_id.data, f.trace_id.len);
     rc |= put_string(&c[ATTRIBUTES], f.attributes.data, f.attributes.len);
-    rc |= put_string(&c[CLIENT], n->client, n->client_len);
-    rc |= put_string(&c[BROKER], n->broker, n->broker_len);
     rc |= put_u64(&c[SEQ], seq);
 
     if (rc != 0) {
         return -ENOMEM;
     }
 
-    memcpy(c[RING].data + c[RING].len, n->ring, LB_UUID_LEN);
-    c[RING].len += LB_UUID_LEN;
-
+    n->due++;
     n->rows++;
     n->bytes += len;
 
@@ -292,6 +372,10 @@ lb_native_close(lb_native_t *n)
 
     if (n->rows == 0) {
         return 0;
+    }
+
+    if (put_due(n) != 0) {
+        return -ENOMEM;
     }
 
     for (i = 0; i < LB_NATIVE_COLUMNS; i++) {

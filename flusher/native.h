@@ -37,9 +37,9 @@ void lb_native_free(lb_native_t *n);
 /* Forgets everything not yet taken out. */
 void lb_native_reset(lb_native_t *n);
 
-/* The record the next events belong to. */
-void lb_native_record(lb_native_t *n, const uint8_t ring[LB_UUID_LEN],
-                      const lb_record_t *record);
+/* The record the next events belong to: 0, or -ENOMEM. */
+int lb_native_record(lb_native_t *n, const uint8_t ring[LB_UUID_LEN],
+                     const lb_record_t *record);
 
 /* Adds one event (without its \n): 0, or -ENOMEM.  Call only while
  * lb_native_full is 0. */

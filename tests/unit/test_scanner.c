@@ -711,6 +711,47 @@ test_blocks(void **state)
 #endif
 }
 
+/* Quotes, backslashes, and which bytes they escape, across blocks. */
+static void
+test_quotes(void **state)
+{
+    uint64_t seed = 1, carry = 0;
+    int backslash = 0; /* the byte before escapes this one */
+
+    (void)state;
+    for (int round = 0; round < 20000; round++) {
+        uint8_t p[LB_BLOCK];
+        uint64_t escaped;
+        lb_quotes_t q;
+
+        for (size_t i = 0; i < LB_BLOCK; i++) {
+            seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+            p[i] = (uint8_t)(seed >> 56);
+            if (seed >> 40 & round % 8) {
+                p[i] = "\"\\\\\\\\\xdc\xa2"[seed >> 50 & 7];
+            }
+        }
+        q = lb_quotes_plain(p);
+        escaped = lb_escaped(q.backslash, &carry);
+        for (size_t i = 0; i < LB_BLOCK; i++) {
+            assert_int_equal(q.quote >> i & 1, p[i] == '"');
+            assert_int_equal(q.backslash >> i & 1, p[i] == '\\');
+            if (p[i] != '\\') {
+                assert_int_equal(escaped >> i & 1, backslash);
+            }
+            backslash = p[i] == '\\' && !backslash;
+        }
+        assert_int_equal(carry, backslash);
+#if LB_BLOCK_X86
+        {
+            lb_quotes_t other = lb_quotes_sse2(p);
+
+            assert_memory_equal(&q, &other, sizeof(q));
+        }
+#endif
+    }
+}
+
 /*
  * UTF-8: all characters, and all pairs and many longer rows of bytes, at
  * places around the edge of a block.
@@ -1240,14 +1281,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_takes),      cmocka_unit_test(test_refuses),
-        cmocka_unit_test(test_empty),      cmocka_unit_test(test_nul),
-        cmocka_unit_test(test_depth),      cmocka_unit_test(test_max_event),
-        cmocka_unit_test(test_text),       cmocka_unit_test(test_alignment),
-        cmocka_unit_test(test_places),     cmocka_unit_test(test_blocks),
-        cmocka_unit_test(test_characters), cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_jansson),    cmocka_unit_test(test_long),
-        cmocka_unit_test(test_out_max),    cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_takes),   cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_empty),   cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_depth),   cmocka_unit_test(test_max_event),
+        cmocka_unit_test(test_text),    cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_places),  cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_quotes),  cmocka_unit_test(test_characters),
+        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_jansson),
+        cmocka_unit_test(test_long),    cmocka_unit_test(test_out_max),
+        cmocka_unit_test(test_explain),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
