@@ -16,7 +16,8 @@ typedef struct {
     uint64_t oldest_us;      /* receive time of the oldest unacked event */
     int64_t request_ms[128]; /* monotonic starts, a ring buffer */
     uint32_t request_at;
-    char *written; /* what is in the file */
+    char *written;      /* what is in the file */
+    int64_t touched_at; /* monotonic ms: when the file's time was set */
 } lb_metrics_t;
 
 /* A request was started. */

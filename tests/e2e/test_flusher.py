@@ -1,6 +1,7 @@
 """The flusher against a real ClickHouse, with trouble in between."""
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -372,3 +373,21 @@ def test_large_batch(clickhouse, make_broker):
         f"/proc/{broker.flusher.pid}/status").read_text().splitlines()
         if x.startswith("VmHWM"))
     assert peak < 64 * 1024
+
+
+@pytest.mark.slow
+def test_figures_of_an_idle_flusher_stay_fresh(clickhouse, make_broker):
+    """Health checks go by the time of the file, also when nothing changes."""
+    broker = make_broker(clickhouse.url).start()
+    wait_for(lambda: figures(broker).get("requests"), what="first contact")
+    path = broker.spool / "flusher.json"
+
+    def renewed():
+        text = path.read_text()
+        os.utime(path, (1, 1))
+        wait_for(lambda: path.stat().st_mtime > 1, 60, "a new time", every=0.1)
+        return path.read_text() == text
+
+    wait_for(renewed, 150, "a new time of old figures")
+    path.unlink()
+    wait_for(path.exists, 60, "the file again", every=0.1)
