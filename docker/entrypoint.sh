@@ -16,6 +16,8 @@
 #                /etc/logbroker/edge/tls/{cert,key}.pem  turn TLS on
 #   clickhouse   LOGBROKER_CLICKHOUSE_MEMORY  share of the memory (0.8)
 #
+#   health       whether what this container runs is well
+#
 # LOGBROKER_PASSWORD_FILE (/run/secrets/clickhouse_password): ClickHouse makes
 # the file if it is missing and its folder can be written to.
 set -eu
@@ -157,10 +159,24 @@ clickhouse() {
     exec clickhouse server --config-file=$run/config.xml
 }
 
+# The flusher has no port; the time of its figures is renewed every 20 seconds,
+# whether or not ClickHouse answers. One request to it may take a minute.
+health() {
+    spool=/var/spool/logbroker
+    if [ -f $run/flusher.json ]; then
+        [ -n "$(find $spool/flusher.json -newermt '-2 minutes')" ] || fail "the flusher does nothing"
+        exec logbroker-spool stat --json $spool >/dev/null
+    fi
+    url=http://127.0.0.1:8080/health
+    [ ! -f $run/config.xml ] || url=http://127.0.0.1:8123/ping
+    exec curl -fsS --max-time 4 -o /dev/null $url
+}
+
 case ${1:-${LOGBROKER_ROLE-}} in
 nginx | broker) broker ;;
 flusher) flusher ;;
 edge) edge ;;
 clickhouse) clickhouse ;;
+health) health ;;
 *) exec "$@" ;;
 esac

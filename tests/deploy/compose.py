@@ -96,10 +96,24 @@ def attempt(f):
 
 
 def healthy():
-    """every container says it is healthy"""
+    """every container says it is healthy, a flusher that hangs does not"""
     for service in SERVICES:
         wait_for(lambda: inspect(service)["State"]["Health"]["Status"]
                  == "healthy", 60, f"{service} healthy", every=0.5)
+
+    def well():
+        return execute("flusher-1", "logbroker-entrypoint", "health",
+                       check=False).returncode == 0
+
+    docker("kill", "-s", "STOP", container("flusher-1"))
+    try:
+        assert well()
+        execute("flusher-1", "touch", "-d", "-3 minutes",
+                "/var/spool/logbroker/flusher.json")
+        assert not well()
+    finally:
+        docker("kill", "-s", "CONT", container("flusher-1"))
+    wait_for(well, 40, "the flusher to be well again", every=0.2)
 
 
 def reaches(argv, url, seconds=4):
@@ -125,13 +139,25 @@ def isolated():
 
 
 def inside():
-    """a broker reaches ClickHouse and nothing outside"""
-    broker = ["exec", container("flusher-1")]
-    assert reaches(broker, "http://clickhouse:8123/ping")
-    edge = ["exec", container("edge")]
-    assert reaches(edge, "http://broker-1:8080/health")
-    for target in ("http://deb.debian.org/", "http://1.1.1.1/"):
-        assert not reaches(broker, target), target
+    """a broker reaches ClickHouse; only the edge what is outside"""
+    def of(service):
+        return ["exec", container(service)]
+
+    assert reaches(of("flusher-1"), "http://clickhouse:8123/ping")
+    assert reaches(of("edge"), "http://broker-1:8080/health")
+    # what answers outside: another edge
+    name = f"{PROJECT}_internet"
+    docker("run", "-d", "--name", name, "-e", "LOGBROKER_BROKERS=127.0.0.1:9",
+           "--network", f"{PROJECT}_outside", "logbroker/edge")
+    try:
+        there = json.loads(docker("inspect", name).stdout)[0]
+        there = there["NetworkSettings"]["Networks"][f"{PROJECT}_outside"]
+        url = f"http://{there['IPAddress']}:8080/health"
+        wait_for(lambda: reaches(of("edge"), url), 20, "it to answer")
+        for service in SERVICES[1:]:
+            assert not reaches(of(service), url, 2), service
+    finally:
+        docker("rm", "-f", "-v", name, check=False)
     # what the edge does not pass on
     assert post(PORT, "", path="/status")[0] == 404
 
