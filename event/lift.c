@@ -417,6 +417,9 @@ lb_lift_event(int (*look)(lb_walk_t *), lb_unescape_fn unescape,
         fields->timestamp_ns = (int64_t)received_us * 1000;
     }
 
+    /* the longest first: the caller may want it right there */
+    fields->message = lb_lift_string(&walk, &found[LB_LIFT_MESSAGE], &scratch);
+
     if (walk.level != NULL) {
         fields->level.data = (const uint8_t *)walk.level;
         fields->level.len = strlen(walk.level);
@@ -426,7 +429,6 @@ lb_lift_event(int (*look)(lb_walk_t *), lb_unescape_fn unescape,
     }
     fields->service = lb_lift_string(&walk, &found[LB_LIFT_SERVICE], &scratch);
     fields->host = lb_lift_string(&walk, &found[LB_LIFT_HOST], &scratch);
-    fields->message = lb_lift_string(&walk, &found[LB_LIFT_MESSAGE], &scratch);
     fields->trace_id =
         lb_lift_string(&walk, &found[LB_LIFT_TRACE_ID], &scratch);
     fields->attributes = lb_lift_rest(&walk, scratch);

@@ -58,7 +58,6 @@ typedef struct {
 struct lb_native_s {
     buffer_t column[LB_NATIVE_COLUMNS];
     buffer_t head[LB_NATIVE_COLUMNS]; /* what comes before the values */
-    buffer_t scratch;
     size_t rows;
     size_t bytes;
     size_t due; /* rows whose constant columns are not written yet */
@@ -105,6 +104,8 @@ reserve(buffer_t *b, size_t more)
     return 0;
 }
 
+#define VARINT_MAX 10
+
 static size_t
 varint(uint8_t *p, uint64_t v)
 {
@@ -142,7 +143,7 @@ copy(uint8_t *to, const uint8_t *from, size_t len)
 static inline int
 put_string(buffer_t *b, const void *data, size_t len)
 {
-    if (reserve(b, len + 10) != 0) {
+    if (reserve(b, len + VARINT_MAX) != 0) {
         return -ENOMEM;
     }
 
@@ -151,6 +152,38 @@ put_string(buffer_t *b, const void *data, size_t len)
     b->len += len;
 
     return 0;
+}
+
+/* The lifter's scratch is the room behind the messages.  It unescapes the
+ * message first: with a length of two bytes, as most have, it then lies where
+ * it belongs. */
+#define SCRATCH_AT 2
+
+static inline int
+reserve_message(buffer_t *b, size_t event_len, uint8_t **scratch)
+{
+    if (reserve(b, VARINT_MAX + lb_lift_scratch(event_len)) != 0) {
+        return -ENOMEM;
+    }
+
+    *scratch = b->data + b->len + SCRATCH_AT;
+
+    return 0;
+}
+
+/* Destroys what else is in the scratch. */
+static inline void
+put_message(buffer_t *b, lb_str_t message)
+{
+    uint8_t size[VARINT_MAX];
+    size_t n = varint(size, message.len);
+
+    if (message.data != b->data + b->len + n) {
+        memmove(b->data + b->len + n, message.data, message.len);
+    }
+
+    memcpy(b->data + b->len, size, n);
+    b->len += n + message.len;
 }
 
 /* The same bytes n times; n and len are not 0. */
@@ -182,7 +215,7 @@ put_again(buffer_t *b, const void *data, size_t len, size_t n)
 static int
 put_string_again(buffer_t *b, const char *data, size_t len, size_t n)
 {
-    uint8_t value[10 + LB_BROKER_MAX];
+    uint8_t value[VARINT_MAX + LB_BROKER_MAX];
     size_t used;
 
     used = varint(value, len);
@@ -239,7 +272,6 @@ lb_native_free(lb_native_t *n)
         free(n->head[i].data);
     }
 
-    free(n->scratch.data);
     free(n->broker);
     free(n);
 }
@@ -322,21 +354,20 @@ int
 lb_native_add(lb_native_t *n, const uint8_t *event, size_t len, uint64_t seq)
 {
     int rc;
+    uint8_t *scratch;
     buffer_t *c = n->column;
     lb_fields_t f;
 
-    n->scratch.len = 0;
-    if (reserve(&n->scratch, lb_lift_scratch(len)) != 0) {
+    if (reserve_message(&c[MESSAGE], len, &scratch) != 0) {
         return -ENOMEM;
     }
 
-    lb_lift(event, len, n->received_us, n->scratch.data, &f);
+    lb_lift(event, len, n->received_us, scratch, &f);
 
     rc = put_u64(&c[TIMESTAMP], (uint64_t)f.timestamp_ns);
     rc |= put_string(&c[LEVEL], f.level.data, f.level.len);
     rc |= put_string(&c[SERVICE], f.service.data, f.service.len);
     rc |= put_string(&c[HOST], f.host.data, f.host.len);
-    rc |= put_string(&c[MESSAGE], f.message.data, f.message.len);
     rc |= put_string(&c[TRACE_ID], f.trace_id.data, f.trace_id.len);
     rc |= put_string(&c[ATTRIBUTES], f.attributes.data, f.attributes.len);
     rc |= put_u64(&c[SEQ], seq);
@@ -344,6 +375,8 @@ lb_native_add(lb_native_t *n, const uint8_t *event, size_t len, uint64_t seq)
     if (rc != 0) {
         return -ENOMEM;
     }
+
+    put_message(&c[MESSAGE], f.message);
 
     n->due++;
     n->rows++;
