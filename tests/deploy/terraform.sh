@@ -117,6 +117,28 @@ assert listed == roles, listed
 PY
   report $? 'the outputs are an inventory' "$log"
 
+  tf_kept state pull >"$scratch/state.json" 2>"$log" &&
+    python3 - "$scratch/state.json" >>"$log" 2>&1 <<'PY'
+import json, re, sys
+state = json.load(open(sys.argv[1]))
+assert len(state["resources"]) > 20, len(state["resources"])
+secret = re.compile("secret|password|private_key|(^|_)token|access_key")
+def walk(value, name, path):
+    if isinstance(value, dict):
+        for k, v in value.items():
+            walk(v, k, f"{path}.{k}")
+    elif isinstance(value, list):
+        for i, v in enumerate(value):
+            walk(v, name, f"{path}[{i}]")
+    elif isinstance(value, str) and value:
+        assert not secret.search(name), path
+        assert "PRIVATE KEY" not in value, path
+for r in state["resources"]:
+    walk(r["instances"], "", f"{r['type']}.{r['name']}")
+walk(state["outputs"], "", "outputs")
+PY
+  report $? 'neither state nor outputs hold a secret' "$log"
+
   if command -v ansible-inventory >/dev/null 2>&1; then
     ansible-inventory -i "$scratch/ansible.json" --host broker-2 >"$log" 2>&1 &&
       grep -q '"logbroker_node_index": 1' "$log" && grep -q 'ProxyJump=ops@' "$log"
