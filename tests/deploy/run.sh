@@ -23,7 +23,8 @@ part() {
 }
 
 part terraform ./terraform.sh
-part pipeline ./ci.sh
+part guide ./guide.sh
+part pipeline ./ci.sh ${quick:+--quick}
 if [ -n "$quick" ]; then
     part ansible ./ansible.sh --quick
 else
