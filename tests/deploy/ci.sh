@@ -73,11 +73,13 @@ jobs "without a cloud: checks alone" "$checks"
 jobs "default branch: everything, to the smoke test" \
     "ansible-check images infrastructure plan rollback rollout smoke terraform-check tests" \
     YC_REGISTRY=cr.yandex/x YC_TERRAFORM_KEY=key
+jobs "no registry yet: infrastructure, no roll-out" \
+    "ansible-check infrastructure plan terraform-check tests" YC_TERRAFORM_KEY=key
 jobs "a runner that may run containers: compose too" \
     "ansible-check compose-check terraform-check tests" LOGBROKER_PRIVILEGED_RUNNER=yes
 
 manual() {
-    tool --list-csv --variable=YC_TERRAFORM_KEY=key --variable=LOGBROKER_ROLLOUT="$1" |
+    tool --list-csv --variable=YC_TERRAFORM_KEY=key --variable=YC_REGISTRY=cr.yandex/x --variable=LOGBROKER_ROLLOUT="$1" |
         sed 's/"//g' | awk -F';' '$1 == "rollout" || $1 == "infrastructure" {print $4}' | sort -u
 }
 if [ "$(manual auto)" = on_success ] && [ "$(manual manual)" = manual ]; then
