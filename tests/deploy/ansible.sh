@@ -61,7 +61,7 @@ check "a floating tag is noticed" bash -c '
 [ -z "$quick" ] || exit 0
 
 [ "$(id -u)" = 0 ] || skip "the machines of the test need root"
-for tool in docker docker-registry htpasswd losetup mkfs.ext4 openssl ssh ssh-keygen python3; do
+for tool in docker docker-registry htpasswd ip iptables losetup mkfs.ext4 openssl ssh ssh-keygen python3; do
     command -v $tool >/dev/null || skip "no $tool (tools/install-deps.sh deploy)"
 done
 docker info >/dev/null 2>&1 || skip "the Docker engine does not run"

@@ -1,6 +1,7 @@
 """The playbooks of ansible/ against throw-away machines: containers with
-systemd, sshd and a Docker engine of their own, reached through a jump host, and
-a registry that asks for a login, in the cloud's place.
+systemd, sshd and a Docker engine of their own, reached through a jump host that
+is their NAT instance too, and a registry that asks for a login, in the cloud's
+place.
 
 Run by ansible.sh.  --keep leaves the machines for a look around and says how
 to get there; a later run removes them.
@@ -9,12 +10,14 @@ to get there; a later run removes them.
 import argparse
 import base64
 import contextlib
+import fcntl
 import http.server
 import json
 import os
 import pathlib
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -33,9 +36,13 @@ from stack import Oracle, post  # noqa: E402
 
 NAME = "logbroker-ansible-test"
 NETWORK = "172.29.188"
-REGISTRY = f"{NETWORK}.1:18800"
+# a network namespace: what is neither a machine nor the machines' network
+INTERNET = "172.29.189.2"
+REGISTRY = f"{INTERNET}:18800"
 PUSH = "127.0.0.1:18800"
-METADATA = f"{NETWORK}.1:18801"
+# on the machines' own network, as in the cloud, and nobody's address else:
+# containers may not talk to it
+METADATA = f"{NETWORK}.254:18801"
 EDGE = f"{NETWORK}.20"
 OLD, NEW, BAD = "1.0.0", "1.0.1", "1.0.2"
 BASE = os.environ.get("LOGBROKER_BASE", "debian:bookworm-20251229-slim")
@@ -88,6 +95,10 @@ def address(host):
     return f"{NETWORK}.{HOSTS[host][1]}"
 
 
+def private():
+    return [h for h in HOSTS if HOSTS[h][0] in ("broker", "clickhouse")]
+
+
 def inside(host, *argv, **more):
     """A command on a machine, past SSH: only to look."""
     return docker("exec", *(["-i"] if "data" in more else []),
@@ -102,28 +113,66 @@ class Cloud:
         self.dir = pathlib.Path(directory)
         self.token = secrets.token_hex(20)
         self.password = secrets.token_hex(12)
-        self.loops = []
-        self.registries = []
+        self.servers = []
+        self.server = self.log = None
         self.asked = 0
 
     def __enter__(self):
         clean()
-        docker("network", "create", "--subnet", f"{NETWORK}.0/24",
-               "--gateway", f"{NETWORK}.1", NAME)
-        self._registry()
-        self._metadata()
+        network = docker("network", "create", "--subnet", f"{NETWORK}.0/24",
+                         "--gateway", f"{NETWORK}.1", NAME)
+        try:
+            self._internet(f"br-{network[:12]}")
+            self._registry()
+            self._metadata()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
+    def _internet(self, bridge):
+        """Tells who asks: its clients' addresses are not rewritten here. And as
+        in the cloud, what a machine without a public address sends there by
+        itself is lost."""
+        gateway = INTERNET[:-1] + "1"
+        for argv in (f"netns add {NAME}",
+                     f"link add lb-internet type veth peer eth0 netns {NAME}",
+                     f"address add {gateway}/30 dev lb-internet",
+                     "link set lb-internet up",
+                     f"-n {NAME} address add {INTERNET}/30 dev eth0",
+                     f"-n {NAME} link set lo up",
+                     f"-n {NAME} link set eth0 up",
+                     f"-n {NAME} route add default via {gateway}"):
+            run("ip", *argv.split())
+        run("ip", "address", "add", METADATA.split(":")[0] + "/32", "dev",
+            bridge)
+        mark = ("-m", "comment", "--comment", NAME)
+        run("iptables", "-w", "-t", "nat", "-I", "POSTROUTING", "-s",
+            f"{NETWORK}.0/24", "-d", INTERNET, *mark, "-j", "ACCEPT")
+        for host in private():
+            run("iptables", "-w", "-I", "DOCKER-USER", "-s", address(host),
+                "-i", bridge, "!", "-o", bridge, *mark, "-j", "DROP")
+        self.servers.append(subprocess.Popen(
+            ["ip", "netns", "exec", NAME, sys.executable, "-c", """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.client_address[0].encode())
+http.server.ThreadingHTTPServer(("", 80), Handler).serve_forever()
+"""], stderr=subprocess.DEVNULL))
+
     def _registry(self):
-        """Listens on the machines' network and, for pushing to it (an engine
-        trusts a registry without TLS on loopback alone), on loopback."""
+        """Listens on the internet and, for pushing to it (an engine trusts a
+        registry without TLS on loopback alone), on loopback."""
         users = self.dir / "htpasswd"
         users.write_text("".join(
             run("htpasswd", "-Bbn", user, password).stdout.strip() + "\n"
             for user, password in (("iam", self.token),
                                    ("deploy", self.password))))
         self.log = open(self.dir / "registry.log", "wb")
-        for where in (REGISTRY, PUSH):
+        for where, at in ((REGISTRY, ("ip", "netns", "exec", NAME)), (PUSH, ())):
             settings = self.dir / f"registry-{where}.yml"
             settings.write_text(f"""
 version: 0.1
@@ -134,8 +183,8 @@ http: {{addr: "{where}", secret: {self.token}}}
 auth:
   htpasswd: {{realm: registry, path: {users}}}
 """)
-            self.registries.append(subprocess.Popen(
-                ["docker-registry", "serve", str(settings)],
+            self.servers.append(subprocess.Popen(
+                [*at, "docker-registry", "serve", str(settings)],
                 stdout=self.log, stderr=self.log))
             wait_for(lambda: run("curl", "-s", f"http://{where}/v2/",
                                  check=False).returncode == 0, 20,
@@ -182,22 +231,21 @@ auth:
         image = self.dir / f"{host}.disk"
         with open(image, "wb") as f:
             f.truncate(megabytes << 20)
-        device = run("losetup", "--find", "--show", str(image)).stdout.strip()
-        self.loops.append(device)
-        return device
+        return run("losetup", "--find", "--show", str(image)).stdout.strip()
 
     def __exit__(self, *exc):
-        self.server.shutdown()
-        for registry in self.registries:
-            registry.terminate()
-            registry.wait()
-        self.log.close()
+        if self.server:
+            self.server.shutdown()
+        for server in self.servers:
+            server.terminate()
+            server.wait()
+        if self.log:
+            self.log.close()
         clean()
-        for device in self.loops:
-            run("losetup", "--detach", device, check=False)
 
 
 def clean():
+    """Removes what this run, or one that was cut short, has made."""
     names = docker("ps", "-aq", "--filter", f"name=^{NAME}-").split()
     if names:
         docker("rm", "--force", "--volumes", *names)
@@ -205,6 +253,19 @@ def clean():
                      f"name=^{NAME}-").split()
     if volumes:
         docker("volume", "rm", "--force", *volumes)
+    for line in run("losetup", "--list", "--noheadings", "--output",
+                    "NAME,BACK-FILE").stdout.splitlines():
+        if NAME in line:
+            run("losetup", "--detach", line.split()[0], check=False)
+    for table, chain in (("nat", "POSTROUTING"), ("filter", "DOCKER-USER")):
+        for line in run("iptables", "-w", "-t", table, "-S",
+                        chain).stdout.splitlines():
+            if NAME in line:
+                run("iptables", "-w", "-t", table, "-D",
+                    *shlex.split(line)[1:])
+    if pathlib.Path(f"/run/netns/{NAME}").exists():
+        run("ip", "netns", "delete", NAME)
+    run("ip", "link", "delete", "lb-internet", check=False)
     run("docker", "network", "rm", NAME, check=False)
 
 
@@ -265,6 +326,22 @@ ControlPath {self.dir}/%C
             wait_for(lambda: inside(host, "systemctl", "is-active", "ssh",
                                     check=False) == "active", 60,
                      f"{host} to be up")
+        # the cloud's image of a NAT instance, and its route table
+        inside("jump", "sh", "-c", "DEBIAN_FRONTEND=noninteractive "
+               "apt-get install -y --no-install-recommends iptables && "
+               f"iptables -t nat -A POSTROUTING -s {NETWORK}.0/24 "
+               f"! -d {NETWORK}.0/24 -j MASQUERADE && "
+               "for i in all eth0; do "
+               "echo 0 >/proc/sys/net/ipv4/conf/$i/send_redirects; done")
+        self.nat(True)
+        for host in private():
+            inside(host, "ip", "route", "replace", "default", "via",
+                   address("jump"))
+
+    @staticmethod
+    def nat(works):
+        inside("jump", "sh", "-c",
+               f"echo {int(works)} >/proc/sys/net/ipv4/ip_forward")
 
     def describe(self, without=()):
         self.inventory = self.dir / "inventory.json"
@@ -310,6 +387,7 @@ ControlPath {self.dir}/%C
             "logbroker_clickhouse_password": self.password,
             "logbroker_metadata_url": f"http://{METADATA}/computeMetadata/v1",
             "docker_insecure_registries": [REGISTRY],
+            "docker_blocked": [METADATA.split(":")[0]],
             "broker_workers": 2,
             # no more is allowed to a container in a container
             "logbroker_nofile": 16384,
@@ -488,6 +566,40 @@ def life(m):
             assert not inside(host, "sh", "-c",
                               f"grep -rls {cloud.token} /etc /root /home "
                               "/run || true"), host
+        token = ("curl", "-sS", "--max-time", "5", "-H",
+                 "Metadata-Flavor: Google", f"http://{METADATA}/"
+                 "computeMetadata/v1/instance/service-accounts/default/token")
+        assert cloud.token in inside("broker-1", *token)
+        assert cloud.token not in inside(
+            "broker-1", "docker", "exec", "logbroker-flusher", *token,
+            check=False), "a container gets the machine's token"
+
+    with test("private machines reach the internet through the NAT instance "
+              "alone, and ClickHouse without it"):
+        flusher = ("docker", "exec", "logbroker-flusher")
+        server = ("docker", "exec", "logbroker-clickhouse")
+        get = ("curl", "-sS", "--max-time", "5")
+
+        def seen(host, *argv):
+            return inside(host, *argv, *get, f"http://{INTERNET}/",
+                          check=False)
+
+        behind = (("broker-1", *flusher), ("broker-2",),
+                  ("clickhouse-1", *server))
+        assert seen("edge-1") == address("edge-1"), seen("edge-1")
+        for where in behind:
+            assert seen(*where) == address("jump"), (where, seen(*where))
+        m.nat(False)
+        try:
+            for where in behind:
+                assert seen(*where) == "", (where, seen(*where))
+            assert inside("broker-1", *flusher, *get, "http://"
+                          f"{address('clickhouse-1')}:8123/ping") == "Ok."
+            n = clickhouse.count()
+            assert post(80, '{"message": "without"}', host=EDGE)[0] == 204
+            wait_for(lambda: clickhouse.count() == n + 1, 30, "an event")
+        finally:
+            m.nat(True)
 
     with test("--check tells and touches nothing"):
         before = running()
@@ -596,6 +708,42 @@ def life(m):
         say(oracle.verify(clickhouse, "message LIKE 'leave-%'"))
         m.describe()
 
+    with test("a broker is added under load, and has its share"):
+        say("site.yml with broker-2")
+        with Oracle([80], host=EDGE, seed="grow", threads=2) as oracle:
+            wait_for(lambda: oracle.count() > 100, 30, "events")
+            m.play("site.yml", "--tags", "broker,edge")
+            reached = oracle.count()
+            wait_for(lambda: oracle.count() > reached + 100, 30,
+                     "events after it")
+        wait_for(drained, 120, "empty spools")
+        for number, host in enumerate(("broker-1", "broker-2")):
+            share = inside(host, "docker", "exec", "logbroker-flusher",
+                           "printenv", "LOGBROKER_NODE_INDEX",
+                           "LOGBROKER_NODE_COUNT").split()
+            assert share == [str(number), "2"], (host, share)
+        say(oracle.verify(clickhouse, "message LIKE 'grow-%'"))
+        brokers = clickhouse.query("SELECT uniqExact(broker) FROM "
+                                   "logbroker.logs WHERE message LIKE "
+                                   "'grow-%'").strip()
+        assert brokers == "2", brokers
+
+    with test("ClickHouse's password is changed under load"):
+        say("site.yml with another password")
+        old, m.password = m.password, secrets.token_hex(24)
+        with Oracle([80], host=EDGE, seed="password", threads=2) as oracle:
+            wait_for(lambda: oracle.count() > 100, 30, "events")
+            m.play("site.yml", "--tags", "clickhouse,broker")
+            reached = oracle.count()
+            wait_for(lambda: oracle.count() > reached + 100, 30,
+                     "events after it")
+        wait_for(drained, 120, "empty spools")
+        say(oracle.verify(clickhouse, "message LIKE 'password-%'"))
+        assert set(oracle.statuses) == {204}, oracle.statuses
+        for host in ("broker-1", "broker-2", "clickhouse-1"):
+            assert not inside(host, "sh", "-c",
+                              f"grep -rls {old} /etc /root /run || true"), host
+
     with test("uninstall takes the service and leaves the events"):
         r = m.play("uninstall.yml", fails=True)[1]
         assert "add -e confirm=yes" in r, r
@@ -613,6 +761,12 @@ def main():
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    lock = open(f"/run/lock/{NAME}", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another run of this test is under way: wait for its end")
+        return 1
     directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
     try:
         with Cloud(directory) as cloud:
