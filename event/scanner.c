@@ -421,6 +421,8 @@ lb_scan_failed(lb_scan_status_t status, const uint8_t *in, const uint8_t *at,
 #define LB_LOOP_INLINE LB_INLINE_AVX2
 #define LB_LOOP_BLOCK lb_block_avx2
 #define LB_LOOP_UTF8 lb_utf8_block_avx2
+#define LB_LOOP_FLAT lb_scan_flat
+#include "event/scanner_flat.h"
 #include "event/scanner_loop.h"
 
 #endif

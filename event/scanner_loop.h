@@ -7,6 +7,7 @@
  *   LB_LOOP_INLINE  LB_INLINE with the same target
  *   LB_LOOP_BLOCK   lb_block_*
  *   LB_LOOP_UTF8    lb_utf8_block_*; not defined if there is none
+ *   LB_LOOP_FLAT    lb_scan_flat; ditto
  *
  * What makes it fast: a block's mask is computed once, and only where a
  * string is; the end of a string is found by shifting the mask, without a
@@ -181,6 +182,10 @@ LB_LOOP(lb_scan_json)(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
     int object = 1; /* the innermost thing open is an object, not an array */
     int array = 0;  /* in an array of events */
     size_t begin;   /* where the event begins in out */
+#ifdef LB_LOOP_FLAT
+    const uint8_t *flat = in; /* from here on flat lines are worth a try */
+    size_t flat_gap = LB_FLAT_MIN;
+#endif
     uint32_t events = 0;
 
     memset(res, 0, sizeof(*res));
@@ -216,6 +221,21 @@ item:
     if (p != stop) {
         LB_PUT_RUN(stop, p);
     }
+#ifdef LB_LOOP_FLAT
+    if (!array && p >= flat && src.end - p >= LB_FLAT_MIN) {
+        size_t n;
+
+        LB_PUT_RUN(p, p);
+        n = LB_LOOP_FLAT(p, (size_t)(src.end - p), o, (size_t)(out_end - o),
+                         max_event, &events);
+        o += n;
+        p += n;
+        run = stop = p;
+        flat_gap = n < LB_FLAT_MIN ? flat_gap * 2 : LB_FLAT_MIN;
+        flat = (size_t)(src.end - p) > flat_gap ? p + flat_gap : src.end;
+        goto next;
+    }
+#endif
     begin = (size_t)(o - out) + (size_t)(p - run);
 
 open_object:

@@ -22,4 +22,10 @@ typedef struct {
  * their number. */
 const lb_scan_impl_t *lb_scan_impls(size_t *n);
 
+/* The way of scanner_flat.h, for processors with AVX2 alone: whole flat events
+ * from the begin of in are copied to out.  Returns their bytes and adds their
+ * number to *events. */
+size_t lb_scan_flat(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
+                    size_t max_event, uint32_t *events);
+
 #endif /* _LB_SCANNER_PRIVATE_H_INCLUDED_ */
