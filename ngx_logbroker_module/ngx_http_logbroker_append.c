@@ -5,7 +5,8 @@
  *
  * One group is in flight at a time; the next one grows meanwhile.  A group is
  * begun in a posted event, so that the requests of one turn of the event loop
- * share a write.  With sync it is written in a thread, without sync at once.
+ * share a write.  With sync it is written in a thread, without sync at once,
+ * also while the thread makes durable what was written without sync before.
  *
  * A request that goes away takes itself out of these queues; its record, once
  * staged, stays.
@@ -101,7 +102,7 @@ ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
 
     /* otherwise the end of what the thread does begins the next group */
 
-    if (w->io == NGX_HTTP_LOGBROKER_IO_IDLE && !w->commit.posted) {
+    if (w->io != NGX_HTTP_LOGBROKER_IO_GROUP && !w->commit.posted) {
         ngx_post_event(&w->commit, &ngx_posted_events);
     }
 }
@@ -116,7 +117,7 @@ ngx_http_logbroker_logged(ngx_http_logbroker_worker_t *w)
 
     ngx_http_logbroker_hold(w);
 
-    if (w->io == NGX_HTTP_LOGBROKER_IO_IDLE && !w->commit.posted) {
+    if (w->io != NGX_HTTP_LOGBROKER_IO_GROUP && !w->commit.posted) {
         ngx_post_event(&w->commit, &ngx_posted_next_events);
     }
 }
@@ -129,7 +130,8 @@ ngx_http_logbroker_commit_handler(ngx_event_t *ev)
 }
 
 
-/* Begins the next group, if there is something to write and nobody writes. */
+/* Begins the next group, if there is something to write and nobody writes.
+ * What is to be synced waits for a sync that runs. */
 
 static void
 ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
@@ -137,7 +139,10 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
     int          rc;
     ngx_queue_t  waiters;
 
-    if (w->writer == NULL || w->io != NGX_HTTP_LOGBROKER_IO_IDLE) {
+    if (w->writer == NULL || w->io == NGX_HTTP_LOGBROKER_IO_GROUP
+        || (w->io == NGX_HTTP_LOGBROKER_IO_SYNC
+            && (w->pending.sync || w->failed)))
+    {
         return;
     }
 
@@ -173,6 +178,13 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
     rc = lb_writer_end(w->writer);
 
     if (rc != 0) {
+
+        if (w->io == NGX_HTTP_LOGBROKER_IO_SYNC) {
+            /* the thread still has the file: when its sync has ended */
+            w->failed = rc;
+            return;
+        }
+
         ngx_http_logbroker_lost(w, rc);
         return;
     }
@@ -312,6 +324,7 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
     lb_writer_close(w->writer);
     w->writer = NULL;
     w->want_sync = 0;
+    w->failed = 0;
 
     *ngx_snprintf(text, sizeof(text) - 1,
                   "writing ring %ui failed: %s; the ring is given up, "
@@ -363,11 +376,16 @@ ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w)
         return;
     }
 
+    if (!lb_writer_sync_begin(w->writer)) {
+        return;
+    }
+
     if (ngx_http_logbroker_io_post(w, NGX_HTTP_LOGBROKER_IO_SYNC) == NGX_OK) {
         return;
     }
 
-    rc = lb_writer_sync(w->writer);
+    lb_writer_sync_run(w->writer);
+    rc = lb_writer_sync_end(w->writer);
 
     if (rc != 0) {
         ngx_http_logbroker_lost(w, rc);
@@ -402,9 +420,12 @@ ngx_http_logbroker_io_thread(void *data, ngx_log_t *log)
 
     started = ngx_http_logbroker_mono_us();
 
-    w->io_rc = w->io == NGX_HTTP_LOGBROKER_IO_GROUP
-                   ? lb_writer_write(w->writer, 1)
-                   : lb_writer_sync(w->writer);
+    if (w->io == NGX_HTTP_LOGBROKER_IO_GROUP) {
+        (void) lb_writer_write(w->writer, 1);
+
+    } else {
+        lb_writer_sync_run(w->writer);
+    }
 
     w->io_us = ngx_http_logbroker_mono_us() - started;
 }
@@ -421,15 +442,12 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
 
     ngx_queue_init(&waiters);
 
-    rc = w->io_rc;
-
-    if (w->io == NGX_HTTP_LOGBROKER_IO_GROUP) {
-        rc = lb_writer_end(w->writer);
-    }
+    rc = w->io == NGX_HTTP_LOGBROKER_IO_GROUP ? lb_writer_end(w->writer)
+                                              : lb_writer_sync_end(w->writer);
 
     if (rc != 0) {
         w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
-        ngx_http_logbroker_lost(w, rc);
+        ngx_http_logbroker_lost(w, w->failed ? w->failed : rc);
         return;
     }
 

@@ -286,7 +286,7 @@ typedef struct {
 typedef enum {
     NGX_HTTP_LOGBROKER_IO_IDLE = 0,
     NGX_HTTP_LOGBROKER_IO_GROUP,                    /* lb_writer_write() */
-    NGX_HTTP_LOGBROKER_IO_SYNC                      /* lb_writer_sync() */
+    NGX_HTTP_LOGBROKER_IO_SYNC                      /* lb_writer_sync_run() */
 } ngx_http_logbroker_io_e;
 
 
@@ -333,12 +333,12 @@ struct ngx_http_logbroker_worker_s {
     ngx_http_logbroker_group_t       flight;        /* being written */
     ngx_queue_t                      parked;        /* waiting for room */
 
-    /* what the thread does; nothing else may touch the ring's file then */
+    /* what the thread does; the ring stays open as long as it does */
     ngx_uint_t                       io;
     ngx_msec_t                       io_started;
     ngx_thread_task_t                io_task;
-    int                              io_rc;
     uint64_t                         io_us;         /* how long it took */
+    int                              failed;        /* a write, meanwhile */
 
     ngx_event_t                      commit;        /* posted */
     ngx_event_t                      tick;          /* every second */

@@ -148,6 +148,9 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
 
         if (w->io == NGX_HTTP_LOGBROKER_IO_GROUP) {
             rc = lb_writer_end(w->writer);
+
+        } else if (w->io == NGX_HTTP_LOGBROKER_IO_SYNC) {
+            rc = lb_writer_sync_end(w->writer);
         }
 
         /* requests that were not answered need not be kept */

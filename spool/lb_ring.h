@@ -92,8 +92,9 @@ int lb_ring_resize(lb_spool_t *spool, uint32_t slot, uint64_t capacity,
  * staged records become one group by lb_writer_begin; lb_writer_write puts the
  * group on disk and commits it; lb_writer_end says how it went.  While one
  * group is being written (in another thread if wanted) the next is staged.
- * Only lb_writer_write and lb_writer_sync may run in another thread, one of
- * them at a time; all other calls belong to one thread.
+ * Only lb_writer_write and lb_writer_sync_run may run in another thread, one of
+ * them at a time; all other calls belong to one thread.  While
+ * lb_writer_sync_run runs there, that thread may write groups without sync.
  */
 
 typedef struct lb_writer_s lb_writer_t;
@@ -153,6 +154,14 @@ int lb_writer_end(lb_writer_t *writer);
 
 /* Syncs what has been committed without sync; a failure poisons the ring. */
 int lb_writer_sync(lb_writer_t *writer);
+
+/* The same in three steps.  What is committed when it begins is durable when
+ * it ends; what is written between the two is not.  lb_writer_sync_begin: 0 if
+ * there is nothing to sync, then the others are not called.
+ * lb_writer_sync_end: 0, or why the ring is poisoned now. */
+int lb_writer_sync_begin(lb_writer_t *writer);
+void lb_writer_sync_run(lb_writer_t *writer);
+int lb_writer_sync_end(lb_writer_t *writer);
 
 /* 1 if something is committed and not yet durable. */
 int lb_writer_dirty(const lb_writer_t *writer);

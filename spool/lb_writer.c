@@ -51,6 +51,11 @@ struct lb_writer_s {
     int in_flight;
     int result;
 
+    /* of lb_writer_sync_*: up to where it makes durable, and how it went */
+    int syncing;
+    uint64_t sync_end;
+    int sync_result;
+
     /* set by whoever writes or syncs, read by the staging thread */
     atomic_int poisoned;
     atomic_int dirty;
@@ -582,27 +587,63 @@ lb_writer_end(lb_writer_t *w)
 }
 
 int
-lb_writer_sync(lb_writer_t *w)
+lb_writer_sync_begin(lb_writer_t *w)
 {
-    int rc;
+    if (w->syncing || atomic_load(&w->poisoned) || !atomic_load(&w->dirty)) {
+        return 0;
+    }
 
+    w->syncing = 1;
+    w->sync_end = w->cell.committed;
+    w->sync_result = -EINPROGRESS;
+    atomic_store(&w->dirty, 0);
+
+    return 1;
+}
+
+void
+lb_writer_sync_run(lb_writer_t *w)
+{
+    w->sync_result = lb_io_sync(w->fd);
+}
+
+int
+lb_writer_sync_end(lb_writer_t *w)
+{
+    if (!w->syncing) {
+        return atomic_load(&w->poisoned) ? LB_EPOISONED : 0;
+    }
+
+    w->syncing = 0;
+
+    /* a write may have failed meanwhile: nothing is said of the pages then */
     if (atomic_load(&w->poisoned)) {
         return LB_EPOISONED;
     }
 
-    rc = lb_io_sync(w->fd);
-
-    if (rc != 0) {
+    if (w->sync_result != 0) {
         poison(w);
-        return rc;
+        return w->sync_result;
     }
 
-    w->cell.durable = w->cell.committed;
+    if (w->cell.durable < w->sync_end) {
+        w->cell.durable = w->sync_end;
+    }
+
     count(w, LB_COUNTER_SYNCS, 1);
     store_cell(w);
-    atomic_store(&w->dirty, 0);
 
     return 0;
+}
+
+int
+lb_writer_sync(lb_writer_t *w)
+{
+    if (lb_writer_sync_begin(w)) {
+        lb_writer_sync_run(w);
+    }
+
+    return lb_writer_sync_end(w);
 }
 
 int

@@ -2,7 +2,8 @@
  * Preloaded into nginx by tests: makes writes and syncs of ring files slow or
  * fail, and reads of request bodies slow.  In $LB_FAULT_DIR the files delay
  * (both), sync_delay (fdatasync alone) and read_delay hold milliseconds, fail
- * holds an errno; without these files nothing is changed.
+ * holds an errno; without these files nothing is changed.  A sync that is made
+ * slow by sync_delay writes the file syncing first.
  *
  * Also into the flusher: the file point holds "NAME N SIGNAL".  The process
  * that comes to the point NAME (a part of it is enough) for the Nth time
@@ -78,12 +79,29 @@ is(int fd, const char *part, const char *without)
     return strstr(path, part) != NULL && strstr(path, without) == NULL;
 }
 
+/* A file for the test to see, with our pid in it. */
+static void
+mark(const char *name)
+{
+    FILE *f;
+    char path[512], temp[540];
+
+    snprintf(path, sizeof(path), "%s/%s", getenv("LB_FAULT_DIR"), name);
+    snprintf(temp, sizeof(temp), "%s.new", path);
+    f = fopen(temp, "we");
+    if (f != NULL) {
+        fprintf(f, "%d\n", (int)getpid());
+        fclose(f);
+        rename(temp, path);
+    }
+}
+
 static void
 point(const char *name)
 {
     int n, sig, fields;
     FILE *f;
-    char path[512], temp[540], wanted[64];
+    char path[512], wanted[64];
     const char *dir = getenv("LB_FAULT_DIR");
 
     static int seen;
@@ -110,15 +128,7 @@ point(const char *name)
     }
     seen = 0;
 
-    snprintf(path, sizeof(path), "%s/reached", dir);
-    snprintf(temp, sizeof(temp), "%s.new", path);
-    f = fopen(temp, "we");
-    if (f != NULL) {
-        fprintf(f, "%d\n", (int)getpid());
-        fclose(f);
-        rename(temp, path);
-    }
-
+    mark("reached");
     kill(getpid(), sig);
 }
 
@@ -146,7 +156,7 @@ file_point(int fd, const char *call, const char *when)
 static int
 fault(int fd, const char *delay)
 {
-    int err;
+    int ms, err;
 
     if (!is(fd, "/ring-", ".new")) {
         return 0;
@@ -154,8 +164,10 @@ fault(int fd, const char *delay)
 
     wait_ms(setting("delay"));
 
-    if (delay != NULL) {
-        wait_ms(setting(delay));
+    ms = delay != NULL ? setting(delay) : 0;
+    if (ms > 0) {
+        mark("syncing");
+        wait_ms(ms);
     }
 
     err = setting("fail");

@@ -458,9 +458,25 @@ record_run(const char *dir, uint32_t steps)
         }
 
         if (roll(20) == 0) {
-            rc = lb_writer_sync(w[i]);
+            /* groups without sync may be written while one is synced */
+            begun = next[i];
+            sync = lb_writer_sync_begin(w[i]);
+            if (sync) {
+                lb_writer_sync_run(w[i]);
+            }
+            if (roll(2)) {
+                (void)append(w[i], &next[i]);
+            }
+            if (lb_writer_begin(w[i]) == 1) {
+                rc = lb_writer_write(w[i], 0);
+                assert(rc == 0);
+                rc = lb_writer_end(w[i]);
+                assert(rc == 0);
+                dm_mark(UNSYNCED, (uint64_t)i << 32 | next[i]);
+            }
+            rc = sync ? lb_writer_sync_end(w[i]) : 0;
             assert(rc == 0);
-            dm_mark(SYNCED, (uint64_t)i << 32 | next[i]);
+            dm_mark(SYNCED, (uint64_t)i << 32 | begun);
             continue;
         }
 
@@ -522,7 +538,9 @@ seen(void *arg, int kind, uint64_t value)
     switch (kind) {
     case SYNCED:
         promise[ring].synced = seq;
-        promise[ring].seq = seq;
+        if (promise[ring].seq < seq) {
+            promise[ring].seq = seq;
+        }
         break;
     case UNSYNCED:
         promise[ring].seq = seq;

@@ -79,6 +79,46 @@ unsynced_becomes_durable(void **state)
     lb_writer_close(w);
 }
 
+/* What is written while a sync runs is not what the sync made durable. */
+static void
+sync_leaves_out_what_comes_later(void **state)
+{
+    env_t *e = *state;
+    lb_writer_t *w = env_writer(e, 65536);
+    lb_reader_t *r = env_reader(e, 0);
+    lb_ring_info_t info;
+    uint64_t first;
+
+    assert_int_equal(lb_writer_sync_begin(w), 0);
+
+    env_append(w, "s", "{}\n", 3, 1);
+    assert_int_equal(env_commit(w, 0), 0);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    first = info.committed;
+
+    assert_int_equal(lb_writer_sync_begin(w), 1);
+    assert_int_equal(lb_writer_sync_begin(w), 0);
+    lb_writer_sync_run(w);
+    env_append(w, "s", "{}\n", 3, 1);
+    assert_int_equal(env_commit(w, 0), 0);
+    assert_int_equal(lb_writer_sync_end(w), 0);
+
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(info.durable, first);
+    assert_true(info.committed > first);
+    assert_int_equal(lb_writer_dirty(w), 1);
+
+    /* one with sync takes it along */
+    env_append(w, "s", "{}\n", 3, 1);
+    assert_int_equal(env_commit(w, 1), 0);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(info.durable, info.committed);
+    assert_int_equal(lb_writer_dirty(w), 0);
+
+    lb_reader_close(r);
+    lb_writer_close(w);
+}
+
 static void
 full_ring_refuses_until_acked(void **state)
 {
@@ -274,6 +314,48 @@ failing_io(lb_io_calls_t *calls)
     calls->preallocate = failing_preallocate;
     calls->rename = failing_rename;
     lb_io = calls;
+}
+
+/* A write, or the sync, fails while the sync runs: the ring is given up, and
+ * nothing is said to be durable. */
+static void
+failures_while_a_sync_runs(void **state)
+{
+    env_t *e = *state;
+    static lb_io_calls_t calls;
+    lb_ring_info_t info;
+    lb_writer_t *w;
+    lb_reader_t *r;
+
+    failing_io(&calls);
+
+    for (int n = 1; n <= 2; n++) {
+        fail_in = 0;
+        w = env_writer(e, 65536);
+        r = env_reader(e, lb_writer_slot(w));
+        env_append(w, "s", "{}\n", 3, 1);
+        assert_int_equal(env_commit(w, 0), 0);
+
+        assert_int_equal(lb_writer_sync_begin(w), 1);
+        env_append(w, "s", "{}\n", 3, 1);
+        fail_in = n;
+        assert_int_equal(env_commit(w, 0), n == 1 ? -EIO : 0);
+        lb_writer_sync_run(w);
+        fail_in = 0;
+        assert_int_equal(lb_writer_sync_end(w), n == 1 ? LB_EPOISONED : -EIO);
+
+        assert_int_equal(lb_writer_poisoned(w), 1);
+        assert_int_equal(lb_reader_info(r, &info), 0);
+        assert_true(info.flags & LB_CELL_POISONED);
+        assert_int_equal(info.durable, 0);
+        assert_int_equal(env_append(w, "s", "{}\n", 3, 1), LB_EPOISONED);
+        assert_int_equal(lb_writer_sync_end(w), LB_EPOISONED);
+
+        lb_reader_close(r);
+        lb_writer_close(w);
+    }
+
+    lb_io = &lb_io_system;
 }
 
 /* Whatever call fails: a group that was not confirmed is not committed, the
@@ -583,10 +665,12 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(written_is_read_back),
         T(unsynced_becomes_durable),
+        T(sync_leaves_out_what_comes_later),
         T(full_ring_refuses_until_acked),
         T(staging_goes_on_while_a_group_is_in_flight),
         T(one_writer_per_ring),
         T(a_claim_goes_on_where_the_last_ended),
+        T(failures_while_a_sync_runs),
         T(failures_are_never_confirmed),
         T(creation_survives_each_failure),
         T(an_empty_ring_changes_size),
