@@ -191,6 +191,7 @@ def test_ring_full(clickhouse, make_broker):
     assert status == 204
 
 
+@pytest.mark.release_only
 def test_two_brokers_share_one_request_per_second(clickhouse, make_broker):
     """Every request of both flushers passes one door: never two of them
     within a second."""

@@ -97,6 +97,7 @@ def test_next_server_takes_over(clickhouse, make_broker):
     settled(broker, clickhouse, 1)
 
 
+@pytest.mark.release_only
 def test_doors_shut_in_turn(clickhouse, make_broker):
     """Two ways to one server, and each shuts in the middle of an INSERT: what
     is not known is asked for through the other one."""
@@ -376,6 +377,7 @@ def test_large_batch(clickhouse, make_broker):
 
 
 @pytest.mark.slow
+@pytest.mark.release_only
 def test_figures_of_an_idle_flusher_stay_fresh(clickhouse, make_broker):
     """Health checks go by the time of the file, also when nothing changes."""
     broker = make_broker(clickhouse.url).start()
