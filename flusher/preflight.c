@@ -19,6 +19,7 @@ lb_preflight_sql(const lb_options_t *o, char *sql, size_t size)
                    "replaceRegexpAll(partition_key, '\\\\s', ''), "
                    "(SELECT count() FROM system.settings WHERE "
                    "name = 'async_insert' AND value != '0' AND readonly), "
+                   "uuid, "
                    "toUnixTimestamp64Milli(now64(3)) "
                    "FROM system.tables "
                    "WHERE database = '%s' AND name = '%s' "
@@ -57,8 +58,8 @@ missing_column(const char *columns, char *name, size_t size)
 void
 lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p)
 {
-    char name[64];
-    const char *engine = result->answer, *columns, *partition, *window;
+    char name[64], uuid[LB_UUID_TEXT];
+    const char *engine = result->answer, *columns, *partition, *window, *end;
     size_t i, len;
 
     /* one UTC day of receipt must lie in one partition */
@@ -79,6 +80,8 @@ lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p)
     p->verdict = "no";
     p->reason[0] = '\0';
     p->server_ms = 0;
+    p->replicated = -1;
+    memset(p->table_uuid, 0, sizeof(p->table_uuid));
 
     if (result->outcome != LB_CH_DONE) {
         p->verdict = "unknown";
@@ -88,8 +91,20 @@ lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p)
 
     columns = strchr(engine, '\t');
 
-    if (strrchr(engine, '\t') != NULL) {
-        p->server_ms = strtoll(strrchr(engine, '\t') + 1, NULL, 10);
+    end = strrchr(engine, '\t');
+
+    if (end != NULL) {
+        p->server_ms = strtoll(end + 1, NULL, 10);
+        p->replicated = strncmp(engine, "Replicated", 10) == 0 ||
+                        strncmp(engine, "Shared", 6) == 0;
+
+        if (end - engine >= LB_UUID_TEXT && end[-LB_UUID_TEXT] == '\t') {
+            memcpy(uuid, end - LB_UUID_TEXT + 1, LB_UUID_TEXT - 1);
+            uuid[LB_UUID_TEXT - 1] = '\0';
+            if (lb_uuid_parse(uuid, p->table_uuid) != 0) {
+                memset(p->table_uuid, 0, sizeof(p->table_uuid));
+            }
+        }
     }
 
     if (columns == NULL) {
@@ -130,8 +145,7 @@ lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p)
         return;
     }
 
-    if (strncmp(engine, "Replicated", 10) == 0 ||
-        strncmp(engine, "Shared", 6) == 0) {
+    if (p->replicated == 1) {
         p->verdict = "yes";
         return;
     }

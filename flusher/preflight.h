@@ -8,11 +8,14 @@
 #include <stddef.h>
 
 #include "flusher/clickhouse.h"
+#include "spool/lb_ring.h"
 
 typedef struct {
-    const char *verdict; /* "yes", "no", "unknown" */
-    char reason[512];    /* empty for "yes" */
-    int64_t server_ms;   /* the server's wall clock, 0: not told */
+    const char *verdict;             /* "yes", "no", "unknown" */
+    char reason[512];                /* empty for "yes" */
+    int64_t server_ms;               /* the server's wall clock, 0: not told */
+    uint8_t table_uuid[LB_UUID_LEN]; /* as in its text; zeros: not told */
+    int replicated; /* 1: Replicated or Shared, 0: not, -1: not known */
 } lb_preflight_t;
 
 /* The question, for one request. */

@@ -94,7 +94,8 @@ codes_not_statuses_decide(void **state)
 #define COLUMNS                                                                \
     "\t,timestamp,received_at,stream,level,service,host,message,trace_id,"     \
     "attributes,client,broker,ring UUID,seq "                                  \
-    "UInt64,\ttoDate(received_at)\t0\t1700000000000"
+    "UInt64,\ttoDate(received_at)\t0\t"                                        \
+    "40db06f5-bf94-4156-baa1-e88c3a36a067\t1700000000000"
 #define OTHER_COLUMNS(seq)                                                     \
     "\t,timestamp,received_at,stream,level,service,host,message,trace_id,"     \
     "attributes,client,broker,ring UUID,seq " seq ","
@@ -144,9 +145,26 @@ tables(void **state)
         }
     }
 
+    r.outcome = LB_CH_DONE;
+    (void)snprintf(r.answer, sizeof(r.answer), "%s",
+                   "MergeTree ORDER BY x" WINDOW COLUMNS);
+    lb_preflight_judge(&r, &p);
+    assert_int_equal(p.replicated, 0);
+    assert_int_equal(p.server_ms, 1700000000000);
+    assert_memory_equal(p.table_uuid,
+                        "\x40\xdb\x06\xf5\xbf\x94\x41\x56\xba\xa1\xe8\x8c"
+                        "\x3a\x36\xa0\x67",
+                        16);
+    (void)snprintf(r.answer, sizeof(r.answer), "%s",
+                   "ReplicatedMergeTree('/p', 'r') ORDER BY x" COLUMNS);
+    lb_preflight_judge(&r, &p);
+    assert_int_equal(p.replicated, 1);
+
     r.outcome = LB_CH_REFUSED;
     (void)snprintf(r.text, sizeof(r.text), "wrong password");
     lb_preflight_judge(&r, &p);
+    assert_int_equal(p.replicated, -1);
+    assert_memory_equal(p.table_uuid, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16);
     assert_string_equal(p.verdict, "unknown");
     assert_string_equal(p.reason, "wrong password");
 }
