@@ -214,6 +214,7 @@ on_read(char *buf, size_t size, size_t n, void *arg)
             return CURL_READFUNC_ABORT;
         }
         ch->sent += (uint64_t)got;
+        ch->result->complete |= got == 0;
         return (size_t)got;
     }
 
@@ -235,6 +236,7 @@ on_read(char *buf, size_t size, size_t n, void *arg)
         }
 
         if (ch->last == 2) {
+            ch->result->complete = 1;
             return 0;
         }
 
@@ -544,6 +546,8 @@ lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result)
     prepare(ch, url, result);
 
     curl_easy_setopt(ch->curl, CURLOPT_HTTPHEADER, ch->query_headers);
+    r->complete = 1;
+
     curl_easy_setopt(ch->curl, CURLOPT_POSTFIELDS, sql);
     curl_easy_setopt(ch->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(sql));
 

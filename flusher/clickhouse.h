@@ -28,6 +28,8 @@ typedef struct {
     int64_t dated_ms;   /* and when the answer's Date came, */
     int64_t date;       /* seconds since 1970, 0: there was none */
     uint64_t read_rows; /* of an INSERT without an error; 0: not told */
+    int complete;       /* 0: the end of the request's body was surely not sent,
+                           so that an INSERT can never be in, now or later */
     char answer[16384]; /* of a query, cut at the size */
 } lb_ch_result_t;
 
