@@ -5,27 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int
-read_failed(lb_error_t *err, int rc, uint32_t slot, uint64_t position)
-{
-    char buf[128];
-
-    err->code = rc;
-    (void)snprintf(err->text, sizeof(err->text),
-                   "cannot read ring %u at position %llu: %s", slot,
-                   (unsigned long long)position,
-                   lb_strerror(rc, buf, sizeof(buf)));
-
-    return rc;
-}
-
 /*
  * Set aside
  */
 
+/* 1, or 0 if the ring cannot be read: it is left alone.  Negative: there is no
+ * room for dead letters. */
 static int
-set_aside(lb_flusher_ring_t *r, lb_ckpt_ring_t *e, lb_ckpt_state_t *state,
-          lb_dead_t *dead, lb_error_t *err)
+set_aside(lb_rings_t *rings, lb_flusher_ring_t *r, lb_ckpt_ring_t *e,
+          lb_ckpt_state_t *state, lb_dead_t *dead, lb_error_t *err)
 {
     int rc;
     uint64_t next, next_seq, events;
@@ -33,7 +21,8 @@ set_aside(lb_flusher_ring_t *r, lb_ckpt_ring_t *e, lb_ckpt_state_t *state,
 
     rc = lb_reader_resync(r->reader, e->acked, r->info.committed, &next);
     if (rc != 0) {
-        return read_failed(err, rc, r->info.slot, e->acked);
+        lb_rings_leave(rings, r, rc);
+        return 0;
     }
 
     next_seq = r->info.next_seq;
@@ -41,7 +30,8 @@ set_aside(lb_flusher_ring_t *r, lb_ckpt_ring_t *e, lb_ckpt_state_t *state,
     if (next < r->info.committed) {
         rc = lb_reader_record(r->reader, next, r->info.committed, 1, &rec);
         if (rc != 0) {
-            return read_failed(err, rc, r->info.slot, next);
+            lb_rings_leave(rings, r, rc);
+            return 0;
         }
         next_seq = rec.first_seq;
     }
@@ -61,7 +51,7 @@ set_aside(lb_flusher_ring_t *r, lb_ckpt_ring_t *e, lb_ckpt_state_t *state,
     e->end = e->acked;
     e->end_seq = e->acked_seq;
 
-    return 0;
+    return 1;
 }
 
 int
@@ -90,11 +80,11 @@ lb_batch_set_aside(lb_rings_t *rings, lb_ckpt_state_t *state, lb_dead_t *dead,
         }
 
         if (rc == LB_ECORRUPT) {
-            rc = set_aside(r, e, state, dead, err);
-            if (rc != 0) {
+            rc = set_aside(rings, r, e, state, dead, err);
+            if (rc < 0) {
                 return rc;
             }
-            n++;
+            n += rc;
             continue;
         }
 

@@ -53,16 +53,15 @@ store(lb_deliver_t *d)
     return 0;
 }
 
-/* After the state is stored: the writers may reuse what is acked. */
+/* Once the state is stored the writers may reuse what is acked. */
 static int
-tell_writers(lb_deliver_t *d)
+store_and_tell(lb_deliver_t *d)
 {
-    lb_error_t err;
-
-    if (lb_rings_ack(d->rings, d->state, &err) != 0) {
-        trouble(d, LB_LOG_ERROR, "%s", err.text);
+    if (store(d) != 0) {
         return -1;
     }
+
+    lb_rings_ack(d->rings, d->state);
 
     return 0;
 }
@@ -196,7 +195,7 @@ fix(lb_deliver_t *d)
                 "made)",
                 rc, (unsigned long long)st->lost_bytes,
                 (unsigned long long)st->dead);
-        if (store(d) != 0 || tell_writers(d) != 0) {
+        if (store_and_tell(d) != 0) {
             return -1;
         }
     }
@@ -249,7 +248,7 @@ ack(lb_deliver_t *d)
     /* The checkpoint first: if the writers knew earlier and the power went,
      * the batch would be sent again from space that is reused. */
 
-    return store(d) == 0 ? tell_writers(d) : -1;
+    return store_and_tell(d);
 }
 
 /* The batch's rows never got in and never will: choose again. */
@@ -432,7 +431,7 @@ operate(lb_deliver_t *d)
 
     forget(d);
 
-    return store(d) == 0 && tell_writers(d) == 0;
+    return store_and_tell(d) == 0;
 }
 
 /* Rows that materialized views read are counted with those of the table.  How
@@ -558,7 +557,7 @@ lb_deliver_step(lb_deliver_t *d)
     int rc;
 
     if (d->store_pending) {
-        if (store(d) != 0 || tell_writers(d) != 0) {
+        if (store_and_tell(d) != 0) {
             d->failures++;
             return 0;
         }

@@ -153,7 +153,7 @@ typedef struct {
     int preflight_due;
     int64_t retry_at;     /* monotonic ms, for backoff */
     int64_t published_at; /* monotonic ms */
-    int look_failed;
+    int64_t told_at;      /* monotonic ms the writers were told again */
 } flusher_t;
 
 static int
@@ -203,10 +203,7 @@ start(flusher_t *f)
     }
 
     /* The page of a ring may be behind the checkpoint. */
-    if (lb_rings_ack(&f->rings, &f->state, &err) != 0) {
-        log_line(LB_LOG_ERROR, "%s", err.text);
-        return -1;
-    }
+    lb_rings_ack(&f->rings, &f->state);
 
     lb_pace_init(&f->pace, f->options->node_index, f->options->node_count, now);
     f->metrics.started_us = lb_now_us();
@@ -400,14 +397,13 @@ turn(flusher_t *f)
     int64_t now = mono_ms(), wait;
     lb_error_t err;
 
-    if (lb_rings_look(&f->rings, now, &err) != 0 ||
-        lb_rings_recover_orphans(&f->rings, now, &err) != 0) {
-        (void)snprintf(f->deliver.last_error, sizeof(f->deliver.last_error),
-                       "%s", err.text);
-        f->deliver.last_error_us = lb_now_us();
-        log_line(LB_LOG_ERROR, "%s", err.text);
-        publish(f, now);
-        return 1000;
+    /* fails only before it has ever succeeded */
+    (void)lb_rings_look(&f->rings, now, &err);
+    lb_rings_recover_orphans(&f->rings, now);
+
+    if (f->rings.untold && now - f->told_at >= 1000) {
+        f->told_at = now;
+        lb_rings_ack(&f->rings, &f->state);
     }
 
     if (f->rings.trouble.code != 0) {

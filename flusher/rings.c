@@ -116,8 +116,12 @@ lb_rings_look(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err)
     if (rings->listed < 0 || mono_ms - rings->listed >= LIST_MS) {
         rings->trouble.code = 0;
         rc = list(rings, err);
-        if (rc != 0) {
+        if (rc != 0 && rings->listed < 0) {
             return rc;
+        }
+        if (rc != 0) {
+            rings->trouble = *err;
+            rings->trouble.code = rc;
         }
         rings->listed = mono_ms;
     }
@@ -206,11 +210,12 @@ lb_rings_enter(lb_rings_t *rings, lb_ckpt_state_t *state)
     return changed;
 }
 
-int
-lb_rings_recover_orphans(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err)
+void
+lb_rings_recover_orphans(lb_rings_t *rings, int64_t mono_ms)
 {
     int rc;
     uint32_t i;
+    lb_error_t err;
     lb_writer_t *w;
     lb_flusher_ring_t *r;
 
@@ -222,12 +227,15 @@ lb_rings_recover_orphans(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err)
             continue;
         }
 
-        rc = lb_writer_claim_slot(rings->spool, r->info.slot, &w, err);
+        rc = lb_writer_claim_slot(rings->spool, r->info.slot, &w, &err);
 
         if (rc == 0) {
             lb_writer_close(w);
         } else if (rc != LB_ELOCKED && rc != LB_EPOISONED) {
-            return rc;
+            (void)failed(&rings->trouble, rc, "%.400s; the other rings go on",
+                         err.text);
+            r->free_since = mono_ms;
+            continue;
         }
 
         rc = lb_reader_info(r->reader, &r->info);
@@ -238,8 +246,6 @@ lb_rings_recover_orphans(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err)
 
         r->closed_epoch = r->info.epoch;
     }
-
-    return 0;
 }
 
 void
@@ -265,14 +271,16 @@ lb_rings_backlog(lb_rings_t *rings, lb_ckpt_state_t *state,
     }
 }
 
-int
-lb_rings_ack(lb_rings_t *rings, lb_ckpt_state_t *state, lb_error_t *err)
+void
+lb_rings_ack(lb_rings_t *rings, lb_ckpt_state_t *state)
 {
     int rc;
     char buf[128];
     uint32_t i;
     lb_ckpt_ring_t *e;
     lb_flusher_ring_t *r;
+
+    rings->untold = 0;
 
     for (i = 0; i < rings->n; i++) {
         r = &rings->ring[i];
@@ -285,13 +293,15 @@ lb_rings_ack(lb_rings_t *rings, lb_ckpt_state_t *state, lb_error_t *err)
 
         rc = lb_reader_ack(r->reader, e->acked, e->acked_seq);
         if (rc != 0) {
-            return failed(err, rc, "cannot store the ack of ring %u: %s",
-                          r->info.slot, lb_strerror(rc, buf, sizeof(buf)));
+            (void)failed(&rings->trouble, rc,
+                         "cannot store the ack of ring %u: %s; it fills up, "
+                         "the other rings go on",
+                         r->info.slot, lb_strerror(rc, buf, sizeof(buf)));
+            rings->untold = 1;
+            continue;
         }
 
         r->info.acked = e->acked;
         r->info.acked_seq = e->acked_seq;
     }
-
-    return 0;
 }

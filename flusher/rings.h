@@ -22,9 +22,11 @@ typedef struct {
     uint32_t n;
     int64_t listed; /* monotonic ms of the last listing, or -1 */
 
-    /* The last ring that could not be opened or read since the last look;
-     * code 0: none. */
+    /* What could not be listed, opened, read or written since the last
+     * listing; code 0: nothing. */
     lb_error_t trouble;
+
+    int untold; /* a writer does not know yet what it may reuse */
 } lb_rings_t;
 
 /* A ring cannot be read: it looks empty until the next look. */
@@ -35,7 +37,8 @@ void lb_rings_close(lb_rings_t *rings);
 
 /* Opens new rings, forgets replaced ones, reads what they hold now.  A ring
  * that cannot be opened or read is trouble, not an error: it is left alone
- * until it can be, the others go on. */
+ * until it can be, the others go on; so is a folder that can be listed no
+ * more.  An error: it never could. */
 int lb_rings_look(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err);
 
 /* Makes sure every ring has an entry in the state, and drops entries of rings
@@ -44,10 +47,11 @@ int lb_rings_look(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err);
 int lb_rings_enter(lb_rings_t *rings, lb_ckpt_state_t *state);
 
 /* Orphans: a ring nobody has held for LB_ORPHAN_MS is claimed once, so that
- * records behind its commit cell (after a power cut) are committed. */
+ * records behind its commit cell (after a power cut) are committed.  One that
+ * cannot be is trouble and tried again as much later; what it has committed is
+ * delivered all the same. */
 #define LB_ORPHAN_MS 5000
-int lb_rings_recover_orphans(lb_rings_t *rings, int64_t mono_ms,
-                             lb_error_t *err);
+void lb_rings_recover_orphans(lb_rings_t *rings, int64_t mono_ms);
 
 /* The open ring of a UUID, or NULL. */
 lb_flusher_ring_t *lb_rings_find(lb_rings_t *rings,
@@ -61,7 +65,9 @@ typedef struct {
 void lb_rings_backlog(lb_rings_t *rings, lb_ckpt_state_t *state,
                       lb_backlog_t *backlog);
 
-/* Tells the writers what they may reuse. */
-int lb_rings_ack(lb_rings_t *rings, lb_ckpt_state_t *state, lb_error_t *err);
+/* Tells the writers what they may reuse.  One that cannot be told is trouble,
+ * and untold is set until a further call has told it: its ring fills up, the
+ * others go on. */
+void lb_rings_ack(lb_rings_t *rings, lb_ckpt_state_t *state);
 
 #endif /* _LB_RINGS_H_INCLUDED_ */

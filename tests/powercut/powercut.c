@@ -314,6 +314,15 @@ quiet(int level, const char *fmt, ...)
     }
 }
 
+/* Nothing fails here that the rings could live with. */
+static void
+sound(const node_t *n)
+{
+    if (n->rings.trouble.code != 0 || n->rings.untold) {
+        broken("%s", n->rings.trouble.text);
+    }
+}
+
 static void
 node_start(node_t *n, const char *dir)
 {
@@ -345,10 +354,11 @@ node_start(node_t *n, const char *dir)
     n->deliver.log = quiet;
     server.state = n->state;
 
-    if (lb_deliver_init(&n->deliver, &err) != 0 ||
-        lb_rings_ack(&n->rings, n->state, &err) != 0) {
+    if (lb_deliver_init(&n->deliver, &err) != 0) {
         broken("%s", err.text);
     }
+    lb_rings_ack(&n->rings, n->state);
+    sound(n);
 }
 
 static void
@@ -358,10 +368,11 @@ node_turn(node_t *n)
 
     n->clock += 1000;
 
-    if (lb_rings_look(&n->rings, n->clock, &err) != 0 ||
-        lb_rings_recover_orphans(&n->rings, n->clock, &err) != 0) {
+    if (lb_rings_look(&n->rings, n->clock, &err) != 0) {
         broken("%s", err.text);
     }
+    lb_rings_recover_orphans(&n->rings, n->clock);
+    sound(n);
 
     if (lb_deliver_wanted(&n->deliver)) {
         (void)lb_deliver_step(&n->deliver);
