@@ -18,10 +18,11 @@ class ClickHouse:
     """Started on entry, with the schema applied; data survives stop and
     kill."""
 
-    def __init__(self, directory, port=None):
+    def __init__(self, directory, port=None, env=None):
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
+        self.env = {**os.environ, **(env or {})}
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = self.dir / "server.out"
         self.process = None
@@ -44,7 +45,7 @@ class ClickHouse:
             self.process = subprocess.Popen(
                 [SCRIPTS / "clickhouse.sh", self.dir, str(self.port)],
                 stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-                start_new_session=True)
+                env=self.env, start_new_session=True)
         end = time.monotonic() + timeout
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > end:

@@ -100,7 +100,8 @@ class Broker:
     def __init__(self, directory, clickhouse_urls, *, name="broker-0",
                  index=0, count=1, workers=2, sync="always", size="16m",
                  rings=16, extra_location="", extra_http="", user=None,
-                 password=None, flusher=None):
+                 password=None, flusher=None, env=None):
+        """env: more environment for nginx and flusher."""
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.spool = self.dir / "spool"
@@ -110,23 +111,24 @@ class Broker:
         self.flusher = None
         self.reports = self.dir / "reports"
         self.reports.mkdir(exist_ok=True)
-        self.env = dict(os.environ)
-        self.nginx_env = dict(os.environ)
+        self.env = {**os.environ, **(env or {})}
+        self.nginx_env = dict(self.env)
         if sanitized():
             options = f"log_path={self.reports}/asan:detect_leaks=0"
             self.env["ASAN_OPTIONS"] = options
             self.env["UBSAN_OPTIONS"] = (
                 f"log_path={self.reports}/ubsan:print_stacktrace=1")
             self.nginx_env = dict(self.env)
-            self.nginx_env["LD_PRELOAD"] = subprocess.check_output(
+            asan = subprocess.check_output(
                 ["gcc", "-print-file-name=libasan.so"], text=True).strip()
-        lines = ["env LB_FAULT_DIR;"]  # see faults.c
+            self.nginx_env["LD_PRELOAD"] = " ".join(
+                [asan, *self.env.get("LD_PRELOAD", "").split()])
+        # workers, and a binary upgrade, get only what is named
+        lines = [f"env {name};" for name in sorted(
+            {"LB_FAULT_DIR", "LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+             *(env or {})})]
         if os.getuid() == 0:
             lines.append("user root;")
-        if sanitized():
-            # a binary upgrade hands on only what is named
-            lines += [f"env {name};" for name in
-                      ("LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS")]
         main = "\n".join(lines)
         for temp in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
             (self.dir / temp).mkdir(exist_ok=True)

@@ -14,95 +14,9 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-
-import clickhoused  # noqa: E402
-from nginxd import children, wait_for  # noqa: E402
-from stack import Broker, Door, Oracle  # noqa: E402
-
-PATIENCE = {"backoff": {"min_ms": 1000, "max_ms": 2000},
-            "clickhouse": {"request_timeout_ms": 2000}}
-SCENARIOS = {}
-
-
-def scenario(f):
-    SCENARIOS[f.__name__] = f
-    return f
-
-
-class World:
-    """One ClickHouse, one door before it, some brokers, one load."""
-
-    def __init__(self, directory, seed, span):
-        self.dir = pathlib.Path(directory)
-        self.rng = random.Random(seed)
-        self.seed = seed
-        self.span = span
-        self.clickhouse = clickhoused.ClickHouse(self.dir / "clickhouse")
-        self.clickhouse.start()
-        self.door = Door(self.clickhouse.port)
-        self.brokers = []
-        self.environment = {}
-
-    def preload(self, *libraries, trouble=False):
-        """For the processes of brokers made after it."""
-        before = os.environ.get("LD_PRELOAD", "")
-        if trouble:
-            so = self.dir / "faults.so"
-            subprocess.run(["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-O1",
-                            "-o", so, ROOT / "tests/e2e/faults.c", "-ldl"],
-                           check=True)
-            self.trouble = self.dir / "trouble"
-            self.trouble.mkdir()
-            libraries += (so,)
-            self.environment["LB_FAULT_DIR"] = str(self.trouble)
-        self.environment["LD_PRELOAD"] = " ".join(
-            map(str, (*before.split(), *libraries)))
-
-    def broker(self, direct=False, **kw):
-        """direct: not through the door, so that connections are refused while
-        ClickHouse is down."""
-        n = len(self.brokers)
-        kw.setdefault("flusher", PATIENCE)
-        url = self.clickhouse.url if direct else self.door.url
-        b = Broker(self.dir / f"broker-{n}", [url],
-                   name=f"broker-{n}", **kw)
-        for env in (b.nginx_env, b.env):
-            asan = env.get("LD_PRELOAD", "") if env is b.nginx_env else ""
-            env.update(self.environment)
-            if asan and "LD_PRELOAD" in self.environment:
-                env["LD_PRELOAD"] = f"{asan} {self.environment['LD_PRELOAD']}"
-        self.brokers.append(b)
-        return b.start()
-
-    def load(self, **kw):
-        return Oracle([b.port for b in self.brokers], seed=self.seed, **kw)
-
-    def for_a_while(self):
-        """Turns until the scenario's time is over; the faults between them
-        come at any moment."""
-        end = time.monotonic() + self.span
-        while time.monotonic() < end:
-            yield
-            time.sleep(self.rng.random() * 0.8)
-
-    def finish(self, oracle, **kw):
-        """Everything works again: all of it must arrive."""
-        self.door.mode = "pass"
-        wait_for(lambda: all(b.drained() for b in self.brokers), 120,
-                 "everything delivered", every=0.2)
-        return oracle.verify(self.clickhouse, **kw)
-
-    def close(self):
-        for b in self.brokers:
-            with contextlib.suppress(Exception):
-                b.stop()
-        self.door.close()
-        self.clickhouse.stop()
-        reports = [r for b in self.brokers for r in b.sanitizer_reports()]
-        assert not reports, reports[0]
-
+from world import SCENARIOS, World, scenario  # first: it finds the others
+from nginxd import children, wait_for
+import server  # noqa: F401: more scenarios
 
 def through_the_door(*modes):
     """Each request meets one of these, or nothing."""
@@ -383,24 +297,51 @@ def workers_stop_at_each_point(w):
 FAKETIME = pathlib.Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
+def fake_clock(w, **how):
+    """For nginx and flusher of the next brokers."""
+    w.preload(FAKETIME)
+    w.environment.update(DONT_FAKE_MONOTONIC="1",
+                         FAKETIME_DONT_FAKE_MONOTONIC="1", **how)
+
+
 @scenario
 def clocks_jump(w):
     """The wall clock is set, hours forward and back, under nginx and
-    flusher."""
+    flusher; both must have seen it."""
     clock = w.dir / "clock"
-    clock.write_text("+0s\n")
-    w.preload(FAKETIME)
-    w.environment.update(FAKETIME_TIMESTAMP_FILE=str(clock),
-                         FAKETIME_NO_CACHE="1", DONT_FAKE_MONOTONIC="1",
-                         FAKETIME_DONT_FAKE_MONOTONIC="1")
-    w.broker()
+
+    def jump(by):
+        temp = w.dir / "clock.new"
+        temp.write_text(f"{by:+d}s\n")
+        temp.rename(clock)
+
+    jump(0)
+    fake_clock(w, FAKETIME_TIMESTAMP_FILE=str(clock), FAKETIME_NO_CACHE="1")
+    b = w.broker()
+    jumps = [7200, -7200, 100000, 1, -90, 0]
+    flusher = set()
+
+    def seen(hours):
+        """By the flusher, at its last success."""
+        then = (b.status()["flusher"] or {}).get("last_success") or 0
+        flusher.add(then and round((then - time.time()) / 3600))
+        return hours in flusher
+
     with w.load() as oracle:
+        for hours in (2, -2):
+            jump(hours * 3600)
+            wait_for(lambda: seen(hours), 60,
+                     f"the flusher's clock set by {hours} h", every=0.1)
         for _ in w.for_a_while():
-            temp = w.dir / "clock.new"
-            temp.write_text(f"{w.rng.choice(['+7200s', '-7200s', '+1s', '-90s', '+0s', '+100000s'])}\n")
-            temp.rename(clock)
-    clock.write_text("+0s\n")
-    return w.finish(oracle)
+            jump(w.rng.choice(jumps))
+    jump(0)
+    result = w.finish(oracle)
+    worker = {int(h) for h in w.clickhouse.query(
+        "SELECT DISTINCT round(dateDiff('second', now(), received_at) / 3600) "
+        "FROM logbroker.logs").split()}
+    assert {2, -2} <= worker, f"hours the workers' clock was off: {worker}"
+    assert {2, -2} <= flusher, f"hours the flusher's clock was off: {flusher}"
+    return f"{result} worker={sorted(worker)}h flusher={sorted(flusher)}h"
 
 
 @scenario
@@ -408,12 +349,9 @@ def clocks_differ(w):
     """Three nodes, the clock of one 3.4 s ahead: after the first answers it
     goes by ClickHouse's clock, and no two requests come within a second."""
     for i in range(3):
+        w.environment.clear()
         if i == 1:
-            w.preload(FAKETIME)
-            w.environment.update(FAKETIME="+3.4s", DONT_FAKE_MONOTONIC="1",
-                                 FAKETIME_DONT_FAKE_MONOTONIC="1")
-        else:
-            w.environment.clear()
+            fake_clock(w, FAKETIME="+3.4s")
         w.broker(index=i, count=3)
     with w.load(threads=2, keepalive=False) as oracle:
         # every node has had some answers
@@ -563,19 +501,23 @@ def main():
 
     names = args.scenario or list(SCENARIOS)
     duration = args.hours * 3600 if args.hours else args.duration
-    # around the load of each: start, drain, check
-    span = max(3, min(60, duration / len(names) - 8))
+    # the load of each takes its share of what start, drain and check leave
+    shares = sum(SCENARIOS[name].share for name in names)
+    left = max(0, duration - 8 * len(names)) / shares
+    spans = {name: max(3 * min(1, SCENARIOS[name].share),
+                       min(60, left * SCENARIOS[name].share))
+             for name in names}
     end = time.monotonic() + duration
     failed = passed = 0
     seed = args.seed
     while True:
         for name in names:
-            if run_one(name, seed, span):
+            if run_one(name, seed, spans[name]):
                 passed += 1
             else:
                 failed += 1
         seed += 1
-        if args.scenario and not args.hours or time.monotonic() > end - span:
+        if args.scenario and not args.hours or time.monotonic() > end - max(spans.values()):
             break
     print(json.dumps({"scenarios": passed + failed, "failed": failed}))
     return 1 if failed else 0

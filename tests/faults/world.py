@@ -1,0 +1,138 @@
+"""What every fault scenario has: one ClickHouse, a door before it, brokers,
+a load and an oracle."""
+
+import contextlib
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+import clickhoused  # noqa: E402
+from nginxd import wait_for  # noqa: E402
+from stack import Broker, Door, Oracle  # noqa: E402
+
+PATIENCE = {"backoff": {"min_ms": 1000, "max_ms": 2000},
+            "clickhouse": {"request_timeout_ms": 2000}}
+SCENARIOS = {}
+
+
+def scenario(f=None, *, share=1.0):
+    """share: of the time one scenario gets under load; less where a turn is
+    short and one more shows nothing new."""
+
+    def add(f):
+        f.share = share
+        SCENARIOS[f.__name__] = f
+        return f
+
+    return add(f) if f is not None else add
+
+
+def library(source, directory):
+    """A preloaded library of the tests, built from one file."""
+    so = pathlib.Path(directory) / f"{pathlib.Path(source).stem}.so"
+    if not so.exists():
+        subprocess.run(["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-O1",
+                        "-o", so, ROOT / source, "-ldl"], check=True)
+    return so
+
+
+class World:
+    """One ClickHouse, one door before it, some brokers, one load."""
+
+    def __init__(self, directory, seed, span):
+        self.dir = pathlib.Path(directory)
+        self.rng = random.Random(seed)
+        self.seed = seed
+        self.span = span
+        self.strikes = self.dir / "strikes"
+        self.strikes.mkdir()
+        self.clickhouse = clickhoused.ClickHouse(
+            self.dir / "clickhouse",
+            env={"LB_CHFAULT_DIR": str(self.strikes),
+                 "LD_PRELOAD": str(library("tests/faults/chfault.c",
+                                           self.dir))})
+        self.clickhouse.start()
+        self.door = Door(self.clickhouse.port)
+        self.brokers = []
+        self.environment = {}
+
+    def preload(self, *libraries, trouble=False):
+        """For the processes of brokers made after it."""
+        before = os.environ.get("LD_PRELOAD", "")
+        if trouble:
+            self.trouble = self.dir / "trouble"
+            self.trouble.mkdir()
+            libraries += (library("tests/e2e/faults.c", self.dir),)
+            self.environment["LB_FAULT_DIR"] = str(self.trouble)
+        self.environment["LD_PRELOAD"] = " ".join(
+            map(str, (*before.split(), *libraries)))
+
+    def broker(self, direct=False, **kw):
+        """direct: not through the door, so that connections are refused while
+        ClickHouse is down."""
+        n = len(self.brokers)
+        kw.setdefault("flusher", PATIENCE)
+        url = self.clickhouse.url if direct else self.door.url
+        b = Broker(self.dir / f"broker-{n}", kw.pop("urls", [url]),
+                   name=f"broker-{n}", env=self.environment, **kw)
+        self.brokers.append(b)
+        return b.start()
+
+    # the ClickHouse process (see chfault.c)
+
+    def strike(self, point, action, n=1, times=1, table="logs"):
+        """From now on this happens at a point of an INSERT into the table."""
+        uuid = self.clickhouse.query(
+            "SELECT uuid FROM system.tables WHERE database = 'logbroker' "
+            f"AND name = '{table}'").strip()
+        assert uuid, f"no table {table}"
+        (self.strikes / "reached").unlink(missing_ok=True)
+        new = self.strikes / "point.new"
+        new.write_text(f"{point} {n} {action} {times} {uuid}\n")
+        new.rename(self.strikes / "point")
+
+    def struck(self, timeout=8):
+        """The name of the point, or None if nothing came there."""
+        reached = self.strikes / "reached"
+        with contextlib.suppress(AssertionError):
+            wait_for(reached.exists, timeout)
+        (self.strikes / "point").unlink(missing_ok=True)
+        return reached.read_text().split()[1] if reached.exists() else None
+
+    def revive(self):
+        """ClickHouse, after it was killed."""
+        self.clickhouse.process.wait(10)
+        self.clickhouse.start()
+
+    def load(self, **kw):
+        return Oracle([b.port for b in self.brokers], seed=self.seed, **kw)
+
+    def for_a_while(self):
+        """Turns until the scenario's time is over; the faults between them
+        come at any moment."""
+        end = time.monotonic() + self.span
+        while time.monotonic() < end:
+            yield
+            time.sleep(self.rng.random() * 0.8)
+
+    def finish(self, oracle, **kw):
+        """Everything works again: all of it must arrive."""
+        self.door.mode = "pass"
+        wait_for(lambda: all(b.drained() for b in self.brokers), 120,
+                 "everything delivered", every=0.2)
+        return oracle.verify(self.clickhouse, **kw)
+
+    def close(self):
+        for b in self.brokers:
+            with contextlib.suppress(Exception):
+                b.stop()
+        self.door.close()
+        self.clickhouse.stop()
+        reports = [r for b in self.brokers for r in b.sanitizer_reports()]
+        assert not reports, reports[0]
