@@ -314,8 +314,8 @@ ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx)
 ngx_uint_t
 ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
 {
+    size_t                          n;
     ngx_http_request_t             *r;
-    ngx_http_core_loc_conf_t       *clcf;
     ngx_http_logbroker_loc_conf_t  *llcf;
 
     r = ctx->request;
@@ -328,29 +328,30 @@ ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
             return NGX_HTTP_LOGBROKER_NO_MEMORY;
         }
 
-    } else {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    } else if (llcf->prefix.len) {
 
-        /* what follows a prefix location's name */
+        /* what follows the location's name; after a rewrite that has stayed
+         * in the location, all of it if it begins with another one */
 
-        if (!clcf->named
-#if (NGX_PCRE)
-            && clcf->regex == NULL
-#endif
-            && r->uri.len > clcf->name.len)
+        n = llcf->prefix.len;
+
+        if (r->uri.len < n
+            || ngx_memcmp(r->uri.data, llcf->prefix.data, n) != 0)
         {
-            ctx->stream.data = r->uri.data + clcf->name.len;
-            ctx->stream.len = r->uri.len - clcf->name.len;
+            n = 0;
+        }
 
-            if (clcf->name.len && clcf->name.data[clcf->name.len - 1] != '/') {
+        ctx->stream.data = r->uri.data + n;
+        ctx->stream.len = r->uri.len - n;
 
-                if (ctx->stream.data[0] != '/') {
-                    return NGX_HTTP_LOGBROKER_STREAM;
-                }
+        if (ctx->stream.len && (n == 0 || llcf->prefix.data[n - 1] != '/')) {
 
-                ctx->stream.data++;
-                ctx->stream.len--;
+            if (ctx->stream.data[0] != '/') {
+                return NGX_HTTP_LOGBROKER_STREAM;
             }
+
+            ctx->stream.data++;
+            ctx->stream.len--;
         }
     }
 

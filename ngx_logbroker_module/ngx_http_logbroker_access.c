@@ -451,11 +451,10 @@ ngx_http_logbroker_access_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    /* like any other event, whatever is thought of its making */
+    /* like any other event, whatever is thought of its making; how large it
+     * is, no client has decided that logbroker_max_event could restrain */
 
-    if (lb_scan_json(event.data, event.len, p, cap, llcf->max_event, &res)
-        != LB_SCAN_OK)
-    {
+    if (lb_scan_json(event.data, event.len, p, cap, cap, &res) != LB_SCAN_OK) {
         ngx_http_logbroker_access_lost(w, res.error ? res.error
                                                     : "no event in it");
         return NGX_OK;

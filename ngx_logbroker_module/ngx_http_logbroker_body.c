@@ -141,6 +141,33 @@ ngx_http_logbroker_body_len(ngx_http_request_t *r)
 }
 
 
+/*
+ * Is what nginx calls the body all of what the client has sent?  Not if the
+ * request was streamed to somebody (proxy_request_buffering off) who failed:
+ * what was passed on is gone, the rest may still be on its way.  Nor if the
+ * body was thrown away, or is not asked for by the request that this one is
+ * a copy of.
+ */
+
+ngx_uint_t
+ngx_http_logbroker_body_whole(ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_http_request_t       *r;
+    ngx_http_request_body_t  *rb;
+
+    r = ctx->request;
+    rb = r->request_body;
+
+    return rb
+           && !ctx->streamed
+           && !r->main->reading_body
+           && !r->main->discard_body
+           && rb->rest <= 0
+           && (r->headers_in.content_length_n <= 0
+               || (off_t) ctx->len >= r->headers_in.content_length_n);
+}
+
+
 /* The body stays valid until ngx_http_logbroker_body_done().  0 or a reason;
  * the words are in ctx->error then. */
 

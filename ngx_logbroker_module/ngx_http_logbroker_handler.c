@@ -78,6 +78,10 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
 
     { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("keys_loading"),
       "the Idempotency-Keys are still being read back: nothing was stored, "
+      "try again" },
+
+    { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("body_partial"),
+      "only a part of the body has come as far as here: nothing was stored, "
       "try again" }
 };
 
@@ -85,6 +89,7 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
 static ngx_int_t ngx_http_logbroker_refuse_early(ngx_http_logbroker_ctx_t *ctx,
     ngx_uint_t reason);
 static void ngx_http_logbroker_body_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_logbroker_send_success(ngx_http_request_t *r);
 static ngx_int_t ngx_http_logbroker_send_refusal(
     ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason);
 static ngx_int_t ngx_http_logbroker_add_header(ngx_http_request_t *r,
@@ -112,6 +117,9 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
     }
 
     ctx->request = r;
+
+    /* gone as soon as the body is asked for */
+    ctx->streamed = r->request_body_no_buffering;
 
     ngx_http_set_ctx(r, ctx, ngx_http_logbroker_module);
 
@@ -193,6 +201,11 @@ ngx_http_logbroker_body_handler(ngx_http_request_t *r)
 
     ctx->len = ngx_http_logbroker_body_len(r);
 
+    if (!ngx_http_logbroker_body_whole(ctx)) {
+        ngx_http_logbroker_refused(ctx, NGX_HTTP_LOGBROKER_BODY_PARTIAL, 0);
+        return;
+    }
+
     ngx_http_logbroker_enter(ctx, 0);
 }
 
@@ -209,10 +222,7 @@ ngx_http_logbroker_accepted(ngx_http_logbroker_ctx_t *ctx)
 
     c->log->action = "sending response to client";
 
-    r->headers_out.status = NGX_HTTP_NO_CONTENT;
-    r->header_only = 1;
-
-    rc = ngx_http_send_header(r);
+    rc = ngx_http_logbroker_send_success(r);
 
     if (rc == NGX_ERROR || c->error) {
         (void) ngx_atomic_fetch_add(
@@ -239,10 +249,7 @@ ngx_http_logbroker_refused(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason,
         (void) ngx_atomic_fetch_add(
                             &ngx_http_logbroker_worker->counters->repeated, 1);
 
-        r->headers_out.status = NGX_HTTP_NO_CONTENT;
-        r->header_only = 1;
-
-        ngx_http_finalize_request(r, ngx_http_send_header(r));
+        ngx_http_finalize_request(r, ngx_http_logbroker_send_success(r));
 
     } else {
         ngx_http_finalize_request(r,
@@ -252,6 +259,34 @@ ngx_http_logbroker_refused(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason,
     if (posted) {
         ngx_http_run_posted_requests(c);
     }
+}
+
+
+static ngx_int_t
+ngx_http_logbroker_send_success(ngx_http_request_t *r)
+{
+    ngx_buf_t                      *b;
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
+
+    if (llcf->success == NGX_HTTP_NO_CONTENT) {
+        r->headers_out.status = NGX_HTTP_NO_CONTENT;
+        r->header_only = 1;
+
+        return ngx_http_send_header(r);
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = (u_char *) "{}\n";
+    b->last = b->pos + sizeof("{}\n") - 1;
+    b->memory = 1;
+
+    return ngx_http_logbroker_send(r, llcf->success, b);
 }
 
 

@@ -41,6 +41,13 @@ static ngx_conf_enum_t  ngx_http_logbroker_sync_modes[] = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_logbroker_successes[] = {
+    { ngx_string("200"), NGX_HTTP_OK },
+    { ngx_string("204"), NGX_HTTP_NO_CONTENT },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_conf_post_t  ngx_http_logbroker_max_event_post = {
     ngx_http_logbroker_check_max_event
 };
@@ -82,6 +89,13 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_logbroker_loc_conf_t, sync),
       &ngx_http_logbroker_sync_modes },
+
+    { ngx_string("logbroker_success"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_logbroker_loc_conf_t, success),
+      &ngx_http_logbroker_successes },
 
     { ngx_string("logbroker_max_event"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -428,6 +442,8 @@ ngx_http_logbroker_parse_size(ngx_str_t *value)
 static char *
 ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    ngx_http_logbroker_loc_conf_t *llcf = conf;
+
     ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
@@ -441,6 +457,16 @@ ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     clcf->handler = ngx_http_logbroker_handler;
+    llcf->handler = ngx_http_logbroker_handler;
+
+    if (!clcf->named
+#if (NGX_PCRE)
+        && clcf->regex == NULL
+#endif
+       )
+    {
+        llcf->prefix = clcf->name;
+    }
 
     ngx_http_logbroker_needs_spool(cf, &cmd->name);
 
@@ -485,6 +511,7 @@ ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     clcf->handler = ngx_http_logbroker_status_handler;
+    llcf->handler = ngx_http_logbroker_status_handler;
 
     ngx_http_logbroker_needs_spool(cf, &cmd->name);
 
@@ -602,11 +629,14 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     conf->stream = NULL;
+     *     conf->handler = NULL;
+     *     conf->prefix = { 0, NULL };
      *     conf->status = NGX_HTTP_LOGBROKER_STATUS_ACCEPT;
      *     conf->access_fields = NULL;
      */
 
     conf->sync = NGX_CONF_UNSET_UINT;
+    conf->success = NGX_CONF_UNSET_UINT;
     conf->max_event = NGX_CONF_UNSET_SIZE;
     conf->access = NGX_CONF_UNSET_PTR;
 
@@ -620,12 +650,30 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_logbroker_loc_conf_t *prev = parent;
     ngx_http_logbroker_loc_conf_t *conf = child;
 
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /* "if" and "limit_except" belong to the location around them */
+
+    if (clcf->noname && clcf->handler == NULL) {
+        conf->handler = prev->handler;
+        conf->prefix = prev->prefix;
+        conf->status = prev->status;
+
+        if (clcf->lmt_excpt) {
+            clcf->handler = conf->handler;
+        }
+    }
+
     if (conf->stream == NULL) {
         conf->stream = prev->stream;
     }
 
     ngx_conf_merge_uint_value(conf->sync, prev->sync,
                               NGX_HTTP_LOGBROKER_SYNC_ALWAYS);
+    ngx_conf_merge_uint_value(conf->success, prev->success,
+                              NGX_HTTP_NO_CONTENT);
     ngx_conf_merge_size_value(conf->max_event, prev->max_event, 1024 * 1024);
 
     return ngx_http_logbroker_access_merge(cf, prev, conf);

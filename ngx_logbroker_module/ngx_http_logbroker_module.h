@@ -86,6 +86,7 @@ typedef enum {
     NGX_HTTP_LOGBROKER_KEY_BUSY,
     NGX_HTTP_LOGBROKER_KEYS_FULL,
     NGX_HTTP_LOGBROKER_KEYS_LOADING,
+    NGX_HTTP_LOGBROKER_BODY_PARTIAL,
     NGX_HTTP_LOGBROKER_REASONS,
 
     /* not a refusal: the request is answered like the one it repeats */
@@ -151,8 +152,13 @@ typedef struct ngx_http_logbroker_access_s  ngx_http_logbroker_access_t;
 typedef struct {
     ngx_http_complex_value_t        *stream;
     ngx_uint_t                       sync;
+    ngx_uint_t                       success;       /* 204 or 200 */
     size_t                           max_event;
-    ngx_uint_t                       status;        /* of the location */
+
+    /* of the location, and of the blocks within it that have no name */
+    ngx_http_handler_pt              handler;
+    ngx_str_t                        prefix;        /* before the stream */
+    ngx_uint_t                       status;
 
     ngx_http_logbroker_access_t     *access;        /* NULL: off */
     ngx_array_t                     *access_fields;
@@ -259,6 +265,7 @@ struct ngx_http_logbroker_ctx_s {
     unsigned                         requesting:1;  /* inside the handler */
     unsigned                         has_slot:1;
     unsigned                         has_key:1;
+    unsigned                         streamed:1;    /* its body, elsewhere */
 };
 
 
@@ -400,6 +407,7 @@ ngx_int_t ngx_http_logbroker_body_request(ngx_http_logbroker_ctx_t *ctx,
     ngx_http_client_body_handler_pt handler);
 ngx_uint_t ngx_http_logbroker_body_in_file(ngx_http_request_t *r);
 size_t ngx_http_logbroker_body_len(ngx_http_request_t *r);
+ngx_uint_t ngx_http_logbroker_body_whole(ngx_http_logbroker_ctx_t *ctx);
 ngx_uint_t ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body);
 ngx_uint_t ngx_http_logbroker_body_read(ngx_http_logbroker_worker_t *w,
