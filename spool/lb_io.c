@@ -87,22 +87,14 @@ sys_rename(int dirfd, const char *from, const char *to, int replace)
 }
 
 static void
-sys_store(int fd, void *map, off_t offset, const void *buf, size_t len)
-{
-    (void)fd;
-
-    memcpy((uint8_t *)map + offset, buf, len);
-}
-
-static void
 sys_drop_cache(int fd, off_t offset, off_t len)
 {
     (void)posix_fadvise(fd, offset, len, POSIX_FADV_DONTNEED);
 }
 
 const lb_io_calls_t lb_io_system = {
-    sys_write,  sys_read, fdatasync, sys_preallocate,
-    sys_rename, fsync,    sys_store, sys_drop_cache,
+    sys_write,  sys_read, fdatasync,      sys_preallocate,
+    sys_rename, fsync,    sys_drop_cache,
 };
 
 const lb_io_calls_t *lb_io = &lb_io_system;

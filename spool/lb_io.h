@@ -19,8 +19,6 @@ typedef struct {
     int (*preallocate)(int fd, off_t len);
     int (*rename)(int dirfd, const char *from, const char *to, int replace);
     int (*sync_dir)(int dirfd);
-    /* a store into a shared mapping of fd at offset */
-    void (*store)(int fd, void *map, off_t offset, const void *buf, size_t len);
     void (*drop_cache)(int fd, off_t offset, off_t len);
 } lb_io_calls_t;
 

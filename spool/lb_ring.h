@@ -29,6 +29,7 @@ enum {
     LB_ENETFS = -5007,    /* network file system: its locks are not ours */
     LB_ETOOBIG = -5008,   /* the record can never fit into this ring */
     LB_EEND = -5009,      /* no record between here and the given end */
+    LB_EGONE = -5010,     /* the ring's file was deleted or cut short */
 };
 
 typedef struct {
@@ -163,7 +164,12 @@ int lb_writer_sync_begin(lb_writer_t *writer);
 void lb_writer_sync_run(lb_writer_t *writer);
 int lb_writer_sync_end(lb_writer_t *writer);
 
-/* 1 if something is committed and not yet durable. */
+/* 0, or LB_EGONE: the file is no longer the ring of its slot, because it, or
+ * the spool, was deleted, replaced or cut short.  Nothing written from now on
+ * counts.  lb_writer_write with sync notices all but another path by itself. */
+int lb_writer_check(lb_writer_t *writer);
+
+/* 1 if something is committed and not yet durable, or a refusal counted. */
 int lb_writer_dirty(const lb_writer_t *writer);
 int lb_writer_poisoned(const lb_writer_t *writer);
 uint32_t lb_writer_slot(const lb_writer_t *writer);

@@ -107,6 +107,10 @@ int lb_view_get(lb_view_t *view, uint64_t position, uint64_t end, size_t min,
 int lb_view_record(lb_view_t *view, uint64_t position, uint64_t end, int verify,
                    lb_record_t *record);
 
+/* lb_writer.c: bytes after which a commit cell is synced along with the data;
+ * tests make it small. */
+extern uint64_t lb_cell_every;
+
 /* lb_recovery.c */
 
 typedef struct {

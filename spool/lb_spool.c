@@ -58,6 +58,8 @@ lb_strerror(int code, char *buf, size_t size)
         return "larger than the whole ring";
     case LB_EEND:
         return "no further record";
+    case LB_EGONE:
+        return "its file was deleted, replaced or cut short";
     default:
         return strerror_r(code < 0 ? -code : code, buf, size);
     }

@@ -4,14 +4,19 @@
  * Order within one group: bytes into the data area (and onto stable storage
  * if asked), then the commit cell.  A crash between the two leaves whole
  * records behind the commit cell; nobody has been told about them either way,
- * and recovery keeps them.  The cell is a store into a mapped page and is not
- * synced: after a power cut it may be old, and recovery walks on from there.
+ * and recovery keeps them.  Cells and counters are written like everything
+ * else, with one call per group, and not mapped: a store into a page that the
+ * file system cannot give room to, or cannot read back, would kill the process.
+ * The cell is synced only every so many bytes (lb_cell_every): after a power
+ * cut it may be that old, and recovery walks on from there.
  *
- * The first failure of a write or sync poisons the ring.  The kernel may have
- * marked the pages clean without storing them, so nothing is tried again and
- * nothing of the failed group is ever committed; the flag in the cell tells
- * readers to believe the disk and not the page cache, and keeps writers away
- * until the ring is drained.
+ * The first failure of a write or sync, the cell's included, poisons the ring.
+ * The kernel may have marked the pages clean without storing them, so nothing
+ * is tried again and nothing of the failed group is ever committed; the flag in
+ * the cell tells readers to believe the disk and not the page cache, and keeps
+ * writers away until the ring is drained.  The flag may not get to the disk
+ * either: so every claim begins with a sync, and what is not known to be
+ * durable is then read back from the disk.
  */
 
 #include "lb_ring_private.h"
@@ -19,12 +24,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define STAGE_MIN (256u << 10)
 #define STAGE_KEEP (8u << 20)
+
+/* both cells and the counters */
+#define PAGE_USED (LB_RING_COUNTERS + 8 * LB_COUNTERS)
+
+uint64_t lb_cell_every = 64u << 20;
 
 typedef struct {
     uint8_t *buf;
@@ -39,10 +50,13 @@ typedef struct {
 
 struct lb_writer_s {
     int fd;
+    char *path; /* of the file */
     lb_identity_t id;
-    uint8_t *map; /* the pages before the data area */
+    uint8_t page[PAGE_USED]; /* as written last */
+    uint64_t counters[LB_COUNTERS];
     lb_cell_t cell;
-    uint64_t acked; /* last seen; only grows */
+    uint64_t cell_synced; /* committed position of a cell that is durable */
+    uint64_t acked;       /* last seen; only grows */
 
     lb_group_t pending;
     uint64_t next_seq; /* behind everything staged */
@@ -59,38 +73,57 @@ struct lb_writer_s {
     /* set by whoever writes or syncs, read by the staging thread */
     atomic_int poisoned;
     atomic_int dirty;
+
+    /* counted by the staging thread */
+    atomic_ullong full;
 };
 
-static void
-count(lb_writer_t *w, unsigned which, uint64_t n)
+/* Makes cell the ring's commit cell, in the copy that does not hold the present
+ * one, and the counters those of the writer: one write, of sectors that change
+ * independently.  dsync: on stable storage.  After a failure the present cell
+ * stays the newest that this writer knows of. */
+static int
+store_cell(lb_writer_t *w, const lb_cell_t *cell, int dsync)
 {
-    uint8_t raw[8], *p;
+    int i, rc;
+    uint8_t page[PAGE_USED];
+    lb_cell_t next = *cell;
 
-    p = w->map + LB_RING_WRITER + LB_RING_COUNTERS + 8 * which;
-    lb_put64(raw, lb_get64(p) + n);
-    memcpy(p, raw, 8);
-}
+    next.generation = w->cell.generation + 1;
 
-static void
-store_cell(lb_writer_t *w)
-{
-    uint8_t raw[LB_CELL_SIZE];
+    w->counters[LB_COUNTER_FULL] += atomic_exchange(&w->full, 0);
 
-    w->cell.generation++;
-    lb_cell_encode(raw, &w->cell);
+    memcpy(page, w->page, sizeof(page));
+    lb_cell_encode(page + (next.generation & 1) * LB_CELL_STRIDE, &next);
 
-    /* the copy that does not hold the present state */
-    lb_io->store(w->fd, w->map,
-                 LB_RING_WRITER + (w->cell.generation & 1) * LB_CELL_STRIDE,
-                 raw, sizeof(raw));
+    for (i = 0; i < LB_COUNTERS; i++) {
+        lb_put64(page + LB_RING_COUNTERS + 8 * i, w->counters[i]);
+    }
+
+    rc = lb_io_write(w->fd, page, sizeof(page), LB_RING_WRITER, dsync);
+    if (rc != 0) {
+        return rc;
+    }
+
+    memcpy(w->page, page, sizeof(page));
+    w->cell = next;
+
+    return 0;
 }
 
 static void
 poison(lb_writer_t *w)
 {
-    count(w, LB_COUNTER_FAILURES, 1);
+    lb_cell_t cell = w->cell;
+
+    cell.flags |= LB_CELL_POISONED;
+    w->counters[LB_COUNTER_FAILURES]++;
+
+    /* Where even this fails, the next owner still begins with a sync and with
+     * what is on the disk. */
+    (void)store_cell(w, &cell, 0);
+
     w->cell.flags |= LB_CELL_POISONED;
-    store_cell(w);
     atomic_store(&w->poisoned, 1);
 }
 
@@ -98,13 +131,46 @@ static uint64_t
 load_acked(lb_writer_t *w)
 {
     lb_ack_t ack;
+    uint8_t page[LB_CELL_STRIDE + LB_CELL_SIZE];
 
-    if (lb_ack_decode(w->map + LB_RING_READER, &ack) == 0 &&
-        ack.acked > w->acked) {
+    if (lb_io_read(w->fd, page, sizeof(page), LB_RING_READER) == 0 &&
+        lb_ack_decode(page, &ack) == 0 && ack.acked > w->acked) {
         w->acked = ack.acked;
     }
 
     return w->acked;
+}
+
+/* What a file that is gone, or not all there, takes is lost. */
+static int
+intact(lb_writer_t *w)
+{
+    struct stat st;
+
+    return fstat(w->fd, &st) == 0 && st.st_nlink > 0 &&
+           (uint64_t)st.st_size >= LB_RING_DATA + w->id.capacity;
+}
+
+/* Drops positions from from on to to from the page cache. */
+static void
+drop_cache(lb_writer_t *w, uint64_t from, uint64_t to)
+{
+    uint64_t offset, n;
+
+    while (from < to) {
+        offset = from % w->id.capacity;
+        n = w->id.capacity - offset;
+
+        if (n > to - from) {
+            n = to - from;
+        }
+
+        /* whole pages only are dropped: those on the edges as well */
+        lb_io->drop_cache(w->fd,
+                          (off_t)((LB_RING_DATA + offset) / LB_PAGE * LB_PAGE),
+                          (off_t)(n + 2 * LB_PAGE));
+        from += n;
+    }
 }
 
 /* Nothing behind the commit cell of a poisoned ring is believed. */
@@ -116,12 +182,24 @@ scan(lb_writer_t *w, lb_recovered_t *found)
                : lb_recover(w->fd, &w->id, w->acked + w->id.capacity, found);
 }
 
+static int
+sync_failed(lb_spool_t *spool, lb_writer_t *w, int rc, lb_error_t *err)
+{
+    poison(w);
+
+    return lb_fail(err, rc,
+                   "cannot sync ring %u of spool \"%s\": %s; it is not used "
+                   "before what it holds is delivered",
+                   w->id.slot, spool->path, strerror(-rc));
+}
+
 /* Where to go on: behind everything that is valid, acked or in a batch. */
 static int
 resume(lb_spool_t *spool, lb_writer_t *w, lb_error_t *err)
 {
     int rc;
     uint64_t seq;
+    lb_cell_t cell;
     lb_recovered_t found;
     lb_ckpt_ring_t *r;
     lb_ckpt_state_t *st;
@@ -143,6 +221,18 @@ resume(lb_spool_t *spool, lb_writer_t *w, lb_error_t *err)
     if (r != NULL && r->acked > w->acked) {
         w->acked = r->acked;
     }
+
+    /* What an earlier owner wrote becomes durable, or, if it failed to and
+     * could not say so, goes from the page cache: from here on what is read is
+     * what is stored. */
+
+    rc = lb_io_sync(w->fd);
+    if (rc != 0) {
+        free(st);
+        return sync_failed(spool, w, rc, err);
+    }
+
+    drop_cache(w, w->cell.durable, w->acked + w->id.capacity);
 
     found.end = w->cell.committed;
     found.seq = w->cell.next_seq;
@@ -185,31 +275,28 @@ resume(lb_spool_t *spool, lb_writer_t *w, lb_error_t *err)
 
     free(st);
 
-    if (found.events > 0) {
-        count(w, LB_COUNTER_RECOVERED, found.events);
-        count(w, LB_COUNTER_EVENTS, found.events);
+    w->counters[LB_COUNTER_RECOVERED] += found.events;
+    w->counters[LB_COUNTER_EVENTS] += found.events;
+
+    /* The new epoch must be on disk before a record carries it. */
+
+    cell = w->cell;
+    cell.committed = found.end;
+    cell.next_seq = seq;
+    cell.durable = found.end;
+    cell.epoch = found.epoch + 1;
+    cell.flags = 0;
+    cell.committed_us = lb_now_us();
+
+    rc = store_cell(w, &cell, 0);
+    if (rc == 0) {
+        rc = lb_io_sync(w->fd);
     }
-
-    w->cell.committed = found.end;
-    w->cell.next_seq = seq;
-    w->cell.epoch = found.epoch + 1;
-    w->cell.flags = 0;
-    w->cell.committed_us = lb_now_us();
-
-    /* The new epoch must be on disk before a record carries it, and what was
-     * recovered before it counts as durable. */
-
-    store_cell(w);
-
-    rc = lb_io_sync(w->fd);
     if (rc != 0) {
-        return lb_fail(err, rc, "cannot sync ring %u of spool \"%s\": %s",
-                       w->id.slot, spool->path, strerror(-rc));
+        return sync_failed(spool, w, rc, err);
     }
 
-    w->cell.durable = w->cell.committed;
-    store_cell(w);
-
+    w->cell_synced = w->cell.committed;
     w->next_seq = w->cell.next_seq;
 
     return 0;
@@ -219,7 +306,8 @@ int
 lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot, lb_writer_t **writer,
                      lb_error_t *err)
 {
-    int rc;
+    int i, rc;
+    char name[LB_RING_NAME];
     lb_writer_t *w;
 
     w = calloc(1, sizeof(*w));
@@ -227,8 +315,16 @@ lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot, lb_writer_t **writer,
         return lb_fail(err, -ENOMEM, "no memory to open a ring");
     }
 
+    lb_ring_name(slot, name);
+
+    if (asprintf(&w->path, "%s/%s", spool->path, name) < 0) {
+        free(w);
+        return lb_fail(err, -ENOMEM, "no memory to open a ring");
+    }
+
     rc = lb_ring_open(spool, slot, O_RDWR, &w->fd, &w->id, err);
     if (rc != 0) {
+        free(w->path);
         free(w);
         return rc;
     }
@@ -241,23 +337,22 @@ lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot, lb_writer_t **writer,
         goto failed;
     }
 
-    w->map = mmap(NULL, LB_RING_DATA, PROT_READ | PROT_WRITE,
-                  MAP_SHARED | MAP_POPULATE, w->fd, 0);
-    if (w->map == MAP_FAILED) {
-        w->map = NULL;
-        rc = lb_fail(err, -errno, "cannot map ring %u of spool \"%s\": %s",
-                     slot, spool->path, strerror(errno));
+    rc = lb_io_read(w->fd, w->page, sizeof(w->page), LB_RING_WRITER);
+    if (rc != 0) {
+        rc = lb_fail(err, rc, "cannot read ring %u of spool \"%s\": %s", slot,
+                     spool->path, strerror(-rc));
         goto failed;
     }
 
-    /* a page that cannot be read back would kill the process */
-    (void)mlock(w->map, LB_RING_DATA);
-
-    if (lb_cell_decode(w->map + LB_RING_WRITER, &w->cell) != 0) {
+    if (lb_cell_decode(w->page, &w->cell) != 0) {
         rc = lb_fail(err, LB_ECORRUPT,
                      "ring %u of spool \"%s\" has no valid commit cell", slot,
                      spool->path);
         goto failed;
+    }
+
+    for (i = 0; i < LB_COUNTERS; i++) {
+        w->counters[i] = lb_get64(w->page + LB_RING_COUNTERS + 8 * i);
     }
 
     /* A poisoned ring first gives up what it holds: clearing the flag earlier
@@ -364,13 +459,10 @@ lb_writer_close(lb_writer_t *w)
         return;
     }
 
-    if (w->map != NULL) {
-        munmap(w->map, LB_RING_DATA);
-    }
-
     /* releases the lock */
     close(w->fd);
 
+    free(w->path);
     free(w->pending.buf);
     free(w->flight.buf);
     free(w);
@@ -441,7 +533,9 @@ lb_writer_append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
 
     if (position + len - w->acked > w->id.capacity &&
         position + len - load_acked(w) > w->id.capacity) {
-        count(w, LB_COUNTER_FULL, 1);
+        /* the next cell says so */
+        atomic_fetch_add(&w->full, 1);
+        atomic_store(&w->dirty, 1);
         return LB_EFULL;
     }
 
@@ -512,9 +606,10 @@ lb_writer_begin(lb_writer_t *w)
 int
 lb_writer_write(lb_writer_t *w, int sync)
 {
-    int rc, ranged;
+    int rc, ranged, dsync;
     size_t n;
-    uint64_t offset, end;
+    uint64_t offset, end, before[LB_COUNTERS];
+    lb_cell_t cell;
     lb_group_t *g = &w->flight;
 
     if (atomic_load(&w->poisoned)) {
@@ -542,28 +637,48 @@ lb_writer_write(lb_writer_t *w, int sync)
         rc = lb_io_sync(w->fd);
     }
 
+    /* without sync a system call more would be felt: lb_writer_check does */
+    if (rc == 0 && sync && !intact(w)) {
+        rc = LB_EGONE;
+    }
+
     if (rc != 0) {
         poison(w);
         return w->result = rc;
     }
 
-    w->cell.committed = end;
-    w->cell.next_seq = g->end_seq;
-    w->cell.committed_us = lb_now_us();
+    cell = w->cell;
+    cell.committed = end;
+    cell.next_seq = g->end_seq;
+    cell.committed_us = lb_now_us();
+
+    memcpy(before, w->counters, sizeof(before));
 
     if (sync) {
-        w->cell.durable = end;
-        count(w, LB_COUNTER_SYNCS, 1);
+        cell.durable = end;
+        w->counters[LB_COUNTER_SYNCS]++;
     }
+
+    w->counters[LB_COUNTER_WRITES]++;
+    w->counters[LB_COUNTER_RECORDS] += g->records;
+    w->counters[LB_COUNTER_EVENTS] += g->events;
+    w->counters[LB_COUNTER_BYTES] += g->bytes;
+
+    /* so that a recovery never has much to look through */
+    dsync = sync && end - w->cell_synced >= lb_cell_every;
 
     atomic_store(&w->dirty, !sync);
 
-    count(w, LB_COUNTER_WRITES, 1);
-    count(w, LB_COUNTER_RECORDS, g->records);
-    count(w, LB_COUNTER_EVENTS, g->events);
-    count(w, LB_COUNTER_BYTES, g->bytes);
+    rc = store_cell(w, &cell, dsync);
+    if (rc != 0) {
+        memcpy(w->counters, before, sizeof(before));
+        poison(w);
+        return w->result = rc;
+    }
 
-    store_cell(w);
+    if (dsync) {
+        w->cell_synced = end;
+    }
 
     return w->result = 0;
 }
@@ -610,6 +725,9 @@ lb_writer_sync_run(lb_writer_t *w)
 int
 lb_writer_sync_end(lb_writer_t *w)
 {
+    int rc;
+    lb_cell_t cell;
+
     if (!w->syncing) {
         return atomic_load(&w->poisoned) ? LB_EPOISONED : 0;
     }
@@ -626,12 +744,25 @@ lb_writer_sync_end(lb_writer_t *w)
         return w->sync_result;
     }
 
-    if (w->cell.durable < w->sync_end) {
-        w->cell.durable = w->sync_end;
+    cell = w->cell;
+
+    if (cell.durable < w->sync_end) {
+        cell.durable = w->sync_end;
     }
 
-    count(w, LB_COUNTER_SYNCS, 1);
-    store_cell(w);
+    w->counters[LB_COUNTER_SYNCS]++;
+
+    rc = store_cell(w, &cell, 0);
+    if (rc != 0) {
+        w->counters[LB_COUNTER_SYNCS]--;
+        poison(w);
+        return rc;
+    }
+
+    /* the cell before this one was there when the sync began */
+    if (w->cell_synced < w->sync_end) {
+        w->cell_synced = w->sync_end;
+    }
 
     return 0;
 }
@@ -644,6 +775,24 @@ lb_writer_sync(lb_writer_t *w)
     }
 
     return lb_writer_sync_end(w);
+}
+
+/* By its path, not by the directory that was opened: another file system may
+ * have been mounted there. */
+int
+lb_writer_check(lb_writer_t *w)
+{
+    uint8_t identity[48];
+    struct stat a, b;
+
+    if (!intact(w) || fstat(w->fd, &a) != 0 || stat(w->path, &b) != 0 ||
+        a.st_dev != b.st_dev || a.st_ino != b.st_ino ||
+        lb_io_read(w->fd, identity, sizeof(identity), LB_RING_IDENTITY) != 0 ||
+        memcmp(identity + 32, w->id.uuid, LB_UUID_LEN) != 0) {
+        return LB_EGONE;
+    }
+
+    return 0;
 }
 
 int

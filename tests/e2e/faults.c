@@ -3,7 +3,8 @@
  * fail, and reads of request bodies slow.  In $LB_FAULT_DIR the files delay
  * (both), sync_delay (fdatasync alone) and read_delay hold milliseconds, fail
  * holds an errno; without these files nothing is changed.  A sync that is made
- * slow by sync_delay writes the file syncing first.
+ * slow by sync_delay writes the file syncing first.  Commit cells are spared,
+ * so that a ring can say that it was poisoned, but for fail_cells, an errno too.
  *
  * Also into the flusher: the file point holds "NAME N SIGNAL".  The process
  * that comes to the point NAME (a part of it is enough) for the Nth time
@@ -22,6 +23,8 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+#define RING_DATA 16384
 
 static int
 setting(const char *name)
@@ -152,13 +155,23 @@ file_point(int fd, const char *call, const char *when)
     errno = saved;
 }
 
-/* 0, or -1 with errno set */
+/* 0, or -1 with errno set; offset is -1 for a sync */
 static int
-fault(int fd, const char *delay)
+fault(int fd, off_t offset, const char *delay)
 {
     int ms, err;
 
     if (!is(fd, "/ring-", ".new")) {
+        return 0;
+    }
+
+    if (offset >= 0 && offset < RING_DATA) {
+        err = setting("fail_cells");
+        if (err != 0) {
+            errno = err;
+            return -1;
+        }
+
         return 0;
     }
 
@@ -191,7 +204,7 @@ pwrite(int fd, const void *buf, size_t len, off_t offset)
     ssize_t rc;
 
     file_point(fd, "write", "before");
-    rc = fault(fd, NULL) ? -1 : next(fd, buf, len, offset);
+    rc = fault(fd, offset, NULL) ? -1 : next(fd, buf, len, offset);
     file_point(fd, "write", "after");
 
     return rc;
@@ -215,7 +228,7 @@ pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
     ssize_t rc;
 
     file_point(fd, "write", "before");
-    rc = fault(fd, NULL) ? -1 : next(fd, iov, n, offset, flags);
+    rc = fault(fd, offset, NULL) ? -1 : next(fd, iov, n, offset, flags);
     file_point(fd, "write", "after");
 
     return rc;
@@ -239,7 +252,7 @@ fdatasync(int fd)
     int rc;
 
     file_point(fd, "sync", "before");
-    rc = fault(fd, "sync_delay") ? -1 : next(fd);
+    rc = fault(fd, -1, "sync_delay") ? -1 : next(fd);
     file_point(fd, "sync", "after");
 
     return rc;

@@ -127,18 +127,6 @@ recorded_sync(int fd)
     return 0;
 }
 
-static void
-recorded_store(int fd, void *map, off_t offset, const void *buf, size_t len)
-{
-    int file = file_of(fd);
-
-    if (file >= 0) {
-        record(WRITE, file, (uint64_t)offset, len, buf);
-    }
-
-    lb_io_system.store(fd, map, offset, buf, len);
-}
-
 static const lb_io_calls_t *
 recorder(void)
 {
@@ -147,7 +135,6 @@ recorder(void)
     calls = lb_io_system;
     calls.write = recorded_write;
     calls.sync = recorded_sync;
-    calls.store = recorded_store;
 
     return &calls;
 }

@@ -31,6 +31,7 @@
 #include "disk_model.h"
 #include "flusher/deliver.h"
 #include "spool/lb_io.h"
+#include "spool/lb_ring_private.h"
 
 #define RINGS 2
 #define CAPACITY 2048
@@ -781,6 +782,8 @@ main(int argc, char **argv)
             return 2;
         }
     }
+
+    lb_cell_every = 1000;
 
     options.database = "db";
     options.table = "logs";

@@ -21,7 +21,7 @@ open_ring(env_t *e, uint32_t slot)
 }
 
 /* Puts the writer page back to what it was: as after a power cut that lost the
- * last stores into the mapped page, or a kill before the commit. */
+ * last cells, or a kill before the commit. */
 static void
 save_cells(env_t *e, uint8_t page[LB_PAGE])
 {
@@ -73,6 +73,55 @@ records_behind_an_old_cell_are_found(void **state)
     }
 
     lb_reader_close(r);
+    lb_writer_close(w);
+}
+
+/* Cells are synced every so many bytes: so far recovery walks, no further. */
+static size_t cells_synced;
+
+static ssize_t
+counting_write(int fd, const void *buf, size_t len, off_t offset, int dsync)
+{
+    cells_synced += dsync && offset == LB_RING_WRITER;
+
+    return lb_io_system.write(fd, buf, len, offset, dsync);
+}
+
+static void
+cells_are_synced_now_and_then(void **state)
+{
+    int i;
+    env_t *e = *state;
+    lb_writer_t *w = env_writer(e, 65536);
+    lb_io_calls_t calls = lb_io_system;
+    uint64_t every = lb_cell_every;
+
+    calls.write = counting_write;
+    lb_io = &calls;
+    lb_cell_every = 1000;
+    cells_synced = 0;
+
+    /* 104 bytes each */
+    for (i = 0; i < 105; i++) {
+        assert_int_equal(env_append(w, "s", "{\"n\":10000}\n", 12, 1), 0);
+        assert_int_equal(env_commit(w, 1), 0);
+    }
+
+    assert_int_equal(cells_synced, 10);
+
+    /* without sync, the second's sync takes the cell along */
+    for (i = 0; i < 100; i++) {
+        assert_int_equal(env_append(w, "s", "{\"n\":10000}\n", 12, 1), 0);
+        assert_int_equal(env_commit(w, 0), 0);
+        assert_int_equal(lb_writer_sync(w), 0);
+    }
+
+    assert_int_equal(env_append(w, "s", "{\"n\":10000}\n", 12, 1), 0);
+    assert_int_equal(env_commit(w, 1), 0);
+    assert_int_equal(cells_synced, 10);
+
+    lb_io = &lb_io_system;
+    lb_cell_every = every;
     lb_writer_close(w);
 }
 
@@ -319,6 +368,7 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
     const struct CMUnitTest tests[] = {
         T(records_behind_an_old_cell_are_found),
+        T(cells_are_synced_now_and_then),
         T(a_torn_record_ends_the_scan),
         T(an_overwritten_group_stays_dead),
         T(a_batch_in_flight_is_never_reused),
