@@ -149,6 +149,8 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
     rc = lb_writer_begin(w->writer);
 
     if (rc == 0) {
+        ngx_http_logbroker_share(w);
+        ngx_http_logbroker_leave(w);
         return;
     }
 
@@ -193,6 +195,8 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
 
     ngx_http_logbroker_unpark(w);
     ngx_http_logbroker_answer(&waiters, 0);
+    ngx_http_logbroker_share(w);
+    ngx_http_logbroker_leave(w);
     ngx_http_logbroker_hold(w);
 }
 
@@ -325,6 +329,7 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
     w->writer = NULL;
     w->want_sync = 0;
     w->failed = 0;
+    w->leaving = 0;
 
     *ngx_snprintf(text, sizeof(text) - 1,
                   "writing ring %ui failed: %s; the ring is given up, "
@@ -339,7 +344,10 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
 
     now = ngx_time();
 
-    if (now - w->lost_at > 1) {
+    if (w->next) {
+        ngx_http_logbroker_left(w);
+
+    } else if (now - w->lost_at > 1) {
         w->grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
         ngx_http_logbroker_claim(w);
 
@@ -464,6 +472,8 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
     }
 
     ngx_http_logbroker_answer(&waiters, 0);
+
+    ngx_http_logbroker_share(w);
 
     /* what is ready to be read by now joins the next group */
 

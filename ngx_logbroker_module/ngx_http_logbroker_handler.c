@@ -46,7 +46,7 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
       "the body is too large" },
 
     { NGX_HTTP_SERVICE_UNAVAILABLE, 5, ngx_string("full"),
-      "the ring is full: nothing was stored, try again later" },
+      "the spool is full: nothing was stored, try again later" },
 
     { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("no_ring"),
       "no ring to write to: nothing was stored, try again" },
@@ -142,7 +142,7 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
         reason = ngx_http_logbroker_key(ctx);
     }
 
-    if (reason == 0 && w->writer == NULL && !ngx_http_logbroker_in_grace(w)) {
+    if (reason == 0 && w->writer == NULL && !ngx_http_logbroker_waits(w)) {
         reason = NGX_HTTP_LOGBROKER_NO_RING;
     }
 

@@ -7,6 +7,7 @@
  *   decode.c    gzip and zstd
  *   stage.c     from the body to a record, parking
  *   append.c    group commit and the requests that wait for it
+ *   room.c      from a full ring into another one
  *   keys.c      idempotency keys
  *   access.c    nginx's own requests as events
  *   worker.c    the worker's ring: claim, create, sync, give back
@@ -119,6 +120,12 @@ typedef struct {
     ngx_atomic_t                     access_lost;
     ngx_atomic_t                     largest;       /* group, in requests */
     ngx_atomic_t                     refused[NGX_HTTP_LOGBROKER_REASONS];
+
+    /* room.c: when a worker last called for room, monotonic milliseconds, how
+     * much, and when one last said that it soon will */
+    ngx_atomic_t                     room_call;
+    ngx_atomic_t                     room_need;
+    ngx_atomic_t                     room_early;
 
     /* how long syncs took, requests per group */
     ngx_atomic_t                     sync_us;
@@ -318,6 +325,19 @@ typedef struct {
 } ngx_http_logbroker_keys_job_t;
 
 
+/* looking for a ring with room */
+
+typedef struct {
+    ngx_thread_task_t                task;
+    lb_spool_t                      *spool;
+    uint64_t                         capacity;
+    uint64_t                         need;
+    lb_writer_t                     *writer;
+    int                              rc;
+    lb_error_t                       error;
+} ngx_http_logbroker_seek_t;
+
+
 /* One per worker process, from init_process to exit_process. */
 
 struct ngx_http_logbroker_worker_s {
@@ -351,6 +371,16 @@ struct ngx_http_logbroker_worker_s {
     ngx_event_t                      tick;          /* every second */
     ngx_event_t                      hold;          /* keeps us alive */
 
+    /* room.c */
+    ngx_http_logbroker_seek_t        seek;
+    lb_writer_t                     *next;          /* ring to go on in */
+    uint64_t                         need;
+    ngx_event_t                      retry;
+    ngx_msec_t                       seek_until;
+    ngx_msec_t                       full_until;
+    ngx_msec_t                       kept_since;
+    ngx_msec_t                       staged_at;     /* the last record */
+
     ngx_uint_t                       jobs;
     size_t                           reading;       /* bytes held by jobs */
 
@@ -374,6 +404,9 @@ struct ngx_http_logbroker_worker_s {
     unsigned                         creating:1;
     unsigned                         want_sync:1;
     unsigned                         keys_look:1;   /* for the dead's keys */
+    unsigned                         seeking:1;     /* requests are parked */
+    unsigned                         leaving:1;     /* likewise */
+    unsigned                         yielded:1;     /* no ring, on purpose */
 };
 
 
@@ -436,6 +469,17 @@ void ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_cleanup(void *data);
 
+/* room.c */
+
+void ngx_http_logbroker_room_init(ngx_http_logbroker_worker_t *w);
+ngx_uint_t ngx_http_logbroker_no_room(ngx_http_logbroker_worker_t *w,
+    uint64_t need);
+void ngx_http_logbroker_room_wanted(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_room_tick(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_share(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_leave(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_left(ngx_http_logbroker_worker_t *w);
+
 /* keys.c */
 
 ngx_int_t ngx_http_logbroker_keys_init_zone(ngx_shm_zone_t *zone, void *data);
@@ -467,7 +511,7 @@ void ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name);
 ngx_int_t ngx_http_logbroker_init_process(ngx_cycle_t *cycle);
 void ngx_http_logbroker_exit_process(ngx_cycle_t *cycle);
 void ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w);
-ngx_uint_t ngx_http_logbroker_in_grace(ngx_http_logbroker_worker_t *w);
+ngx_uint_t ngx_http_logbroker_waits(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_problem(ngx_http_logbroker_worker_t *w,
     ngx_uint_t level, int code, const char *text);
 

@@ -33,12 +33,13 @@ ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t posted)
 
     w = ngx_http_logbroker_worker;
 
-    if (w->writer ? !ngx_queue_empty(&w->parked)
-                    || !ngx_http_logbroker_has_room(w, ctx)
-                  : ngx_http_logbroker_in_grace(w))
+    if (ngx_http_logbroker_waits(w)
+        || (w->writer && (!ngx_queue_empty(&w->parked)
+                          || !ngx_http_logbroker_has_room(w, ctx))))
     {
         ctx->state = NGX_HTTP_LOGBROKER_PARKED;
         ngx_queue_insert_tail(&w->parked, &ctx->queue);
+        ngx_http_logbroker_room_wanted(w);
         ngx_http_logbroker_hold(w);
         return;
     }
@@ -70,11 +71,7 @@ ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w)
     ngx_connection_t          *c;
     ngx_http_logbroker_ctx_t  *ctx;
 
-    if (ngx_http_logbroker_in_grace(w)) {
-        return;
-    }
-
-    while (!ngx_queue_empty(&w->parked)) {
+    while (!ngx_queue_empty(&w->parked) && !ngx_http_logbroker_waits(w)) {
 
         q = ngx_queue_head(&w->parked);
         ctx = ngx_queue_data(q, ngx_http_logbroker_ctx_t, queue);
@@ -157,14 +154,13 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
         reason = ngx_http_logbroker_scan(w, ctx, &meta, &body, &payload);
     }
 
-    ngx_http_logbroker_body_done(w, ctx);
-
     if (reason == 0 && ctx->has_key) {
         reason = ngx_http_logbroker_keys_begin(w, ctx, payload.data,
                                                payload.len);
     }
 
     if (reason) {
+        ngx_http_logbroker_body_done(w, ctx);
         return reason;
     }
 
@@ -173,6 +169,18 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
     if (rc != 0 && ctx->has_key) {
         ngx_http_logbroker_keys_end(w, ctx->key, 0);
     }
+
+    if (rc == LB_EFULL
+        && ngx_http_logbroker_no_room(w, payload.len + LB_RECORD_HEADER_MAX
+                                         + 8))
+    {
+        /* with its body, for the ring that is sought */
+        ngx_http_logbroker_park_first(w, ctx);
+        ngx_http_logbroker_hold(w);
+        return 0;
+    }
+
+    ngx_http_logbroker_body_done(w, ctx);
 
     switch (rc) {
 
@@ -184,9 +192,10 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
         if (ngx_time() - w->full_logged >= 60) {
             w->full_logged = ngx_time();
             ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                          "logbroker: ring %uD is full, requests are "
-                          "answered with 503: is the flusher running, does "
-                          "ClickHouse take its batches?",
+                          "logbroker: ring %uD is full, and no other has "
+                          "room: requests are answered with 503; is the "
+                          "flusher running, does ClickHouse take its "
+                          "batches?",
                           lb_writer_slot(w->writer));
         }
 
@@ -202,6 +211,8 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
     default:
         return NGX_HTTP_LOGBROKER_WRITE_FAILED;
     }
+
+    w->staged_at = ngx_current_msec;
 
     ctx->bytes = payload.len;
     ctx->slot = lb_writer_slot(w->writer);

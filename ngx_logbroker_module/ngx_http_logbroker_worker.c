@@ -88,6 +88,7 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_logbroker_append_init(w);
+    ngx_http_logbroker_room_init(w);
 
 #ifdef __GLIBC__
 
@@ -177,6 +178,9 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
         w->writer = NULL;
     }
 
+    lb_writer_close(w->next);
+    w->next = NULL;
+
     if (w->spool) {
         lb_spool_close(w->spool);
         w->spool = NULL;
@@ -228,6 +232,8 @@ ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w)
         w->problem_code = 0;
         w->problem[0] = '\0';
         w->spare_after = 0;
+        w->yielded = 0;
+        w->kept_since = ngx_current_msec;
         return;
     }
 
@@ -249,13 +255,18 @@ ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w)
 
 
 /*
- * A reload may come before there are free rings for the new workers: old ones
- * give theirs back any moment, or one is being created.
+ * Are requests parked until there is a ring to write to?  Room is sought, or
+ * a reload came before there are free rings for the new workers: old ones give
+ * theirs back any moment, or one is being created.
  */
 
 ngx_uint_t
-ngx_http_logbroker_in_grace(ngx_http_logbroker_worker_t *w)
+ngx_http_logbroker_waits(ngx_http_logbroker_worker_t *w)
 {
+    if (w->seeking || w->leaving || w->yielded) {
+        return 1;
+    }
+
     return w->writer == NULL
            && (ngx_msec_int_t) (w->grace_until - ngx_current_msec) > 0;
 }
@@ -410,7 +421,7 @@ ngx_http_logbroker_create_done(ngx_event_t *ev)
         }
     }
 
-    if (w->writer == NULL) {
+    if (w->writer == NULL && !w->yielded) {
 
         if (create->rc < 0) {
             ngx_http_logbroker_problem(w, create->rc == LB_ENOSLOT
@@ -442,8 +453,13 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     ngx_http_logbroker_sync(w);
     ngx_http_logbroker_keys_look(w);
 
+    ngx_http_logbroker_room_tick(w);
+
     if (w->writer == NULL) {
-        ngx_http_logbroker_claim(w);
+
+        if (!w->yielded) {
+            ngx_http_logbroker_claim(w);
+        }
 
     } else if (!w->creating && !ngx_exiting && ngx_time() >= w->spare_after) {
         ngx_http_logbroker_create(w, w->spares);
@@ -452,6 +468,7 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     ngx_http_logbroker_unpark(w);
     ngx_http_logbroker_hold(w);
 
-    ngx_add_timer(&w->tick, ngx_http_logbroker_in_grace(w)
+    ngx_add_timer(&w->tick, w->writer == NULL && !w->yielded
+                            && ngx_http_logbroker_waits(w)
                                 ? NGX_HTTP_LOGBROKER_CLAIM_RETRY : 1000);
 }

@@ -116,6 +116,14 @@ typedef struct {
 int lb_writer_claim(lb_spool_t *spool, uint64_t capacity, lb_writer_t **writer,
                     lb_error_t *err);
 
+/* Claims a ring to go on in when the own one is full: only one that has room
+ * for `need` bytes, and so much that the change is worth it (LB_RING_WORTH).
+ * LB_ENOSLOT: no ring has, held or not; LB_ELOCKED: one has, but another
+ * writer holds it. */
+#define LB_RING_WORTH 16u /* at least this part of a ring, 1/n */
+int lb_writer_claim_room(lb_spool_t *spool, uint64_t capacity, uint64_t need,
+                         lb_writer_t **writer, lb_error_t *err);
+
 /* Like lb_writer_claim for one slot; LB_ELOCKED if somebody has it.  The
  * flusher closes orphan rings with it: claim, recover, commit, release. */
 int lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot, lb_writer_t **writer,
@@ -173,6 +181,9 @@ int lb_writer_check(lb_writer_t *writer);
 int lb_writer_dirty(const lb_writer_t *writer);
 int lb_writer_poisoned(const lb_writer_t *writer);
 uint32_t lb_writer_slot(const lb_writer_t *writer);
+
+/* Bytes that can still be appended before something more is acked. */
+uint64_t lb_writer_room(lb_writer_t *writer);
 uint64_t lb_writer_capacity(const lb_writer_t *writer);
 
 /*

@@ -405,12 +405,14 @@ better(const void *a, const void *b)
     return x->slot < y->slot ? -1 : x->slot > y->slot;
 }
 
-int
-lb_writer_claim(lb_spool_t *spool, uint64_t capacity, lb_writer_t **writer,
-                lb_error_t *err)
+/* need 0: any ring will do. */
+static int
+claim_best(lb_spool_t *spool, uint64_t capacity, uint64_t need,
+           lb_writer_t **writer, lb_error_t *err)
 {
-    int i, n, rc, candidates = 0;
+    int i, n, rc, candidates = 0, held = 0;
     uint32_t slots[LB_SLOTS_MAX];
+    uint64_t room, least;
     lb_reader_t *reader;
     lb_candidate_t c[LB_SLOTS_MAX];
     lb_ring_info_t info;
@@ -426,30 +428,69 @@ lb_writer_claim(lb_spool_t *spool, uint64_t capacity, lb_writer_t **writer,
             continue;
         }
 
-        if (lb_reader_info(reader, &info) == 0 && !info.locked) {
-            c[candidates].slot = slots[i];
-            c[candidates].matches = info.capacity == capacity;
-            c[candidates].room = info.capacity - (info.committed - info.acked);
-            candidates++;
-        }
+        rc = lb_reader_info(reader, &info);
 
         lb_reader_close(reader);
+
+        if (rc != 0) {
+            continue;
+        }
+
+        room = info.capacity - (info.committed - info.acked);
+
+        if (need > 0) {
+            least = info.capacity / LB_RING_WORTH;
+
+            if (room < (need > least ? need : least) ||
+                ((info.flags & LB_CELL_POISONED) && room < info.capacity)) {
+                continue;
+            }
+        }
+
+        if (info.locked) {
+            held = 1;
+            continue;
+        }
+
+        c[candidates].slot = slots[i];
+        c[candidates].matches = info.capacity == capacity;
+        c[candidates].room = room;
+        candidates++;
     }
 
     qsort(c, (size_t)candidates, sizeof(c[0]), better);
 
-    rc = lb_fail(err, LB_ENOSLOT, "no ring of spool \"%s\" is free",
-                 spool->path);
+    rc = lb_fail(err, LB_ENOSLOT, "no ring of spool \"%s\" is free%s",
+                 spool->path, need > 0 ? " and has room" : "");
 
     for (i = 0; i < candidates; i++) {
         rc = lb_writer_claim_slot(spool, c[i].slot, writer, err);
         if (rc == 0) {
             return 0;
         }
+        held |= rc == LB_ELOCKED;
+    }
+
+    if (need > 0 && held) {
+        return LB_ELOCKED;
     }
 
     /* taken by others in the meantime, or not usable: one more is wanted */
     return rc == LB_ELOCKED || rc == LB_EPOISONED ? LB_ENOSLOT : rc;
+}
+
+int
+lb_writer_claim(lb_spool_t *spool, uint64_t capacity, lb_writer_t **writer,
+                lb_error_t *err)
+{
+    return claim_best(spool, capacity, 0, writer, err);
+}
+
+int
+lb_writer_claim_room(lb_spool_t *spool, uint64_t capacity, uint64_t need,
+                     lb_writer_t **writer, lb_error_t *err)
+{
+    return claim_best(spool, capacity, need > 0 ? need : 1, writer, err);
 }
 
 void
@@ -500,13 +541,30 @@ lb_writer_stage(lb_writer_t *w, const lb_meta_t *meta, size_t payload_max)
     return g->buf + g->len + header;
 }
 
+/* Where the next record will lie. */
+static uint64_t
+next_position(const lb_writer_t *w)
+{
+    if (w->pending.len != 0) {
+        return w->pending.start + w->pending.len;
+    }
+
+    return w->in_flight ? w->flight.start + w->flight.len : w->cell.committed;
+}
+
+uint64_t
+lb_writer_room(lb_writer_t *w)
+{
+    return w->id.capacity - (next_position(w) - load_acked(w));
+}
+
 int
 lb_writer_append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
                  uint32_t events)
 {
     size_t header, len;
     uint8_t *p;
-    uint64_t start, position;
+    uint64_t position;
     lb_group_t *g = &w->pending;
 
     if (atomic_load(&w->poisoned)) {
@@ -521,15 +579,7 @@ lb_writer_append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
         return LB_ETOOBIG;
     }
 
-    if (g->len != 0) {
-        start = g->start;
-    } else if (w->in_flight) {
-        start = w->flight.start + w->flight.len;
-    } else {
-        start = w->cell.committed;
-    }
-
-    position = start + g->len;
+    position = next_position(w);
 
     if (position + len - w->acked > w->id.capacity &&
         position + len - load_acked(w) > w->id.capacity) {
@@ -546,7 +596,10 @@ lb_writer_append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
                      lb_crc32c(0, p + header, payload_len), events);
     memset(p + header + payload_len, 0, len - header - payload_len);
 
-    g->start = start;
+    if (g->len == 0) {
+        g->start = position;
+    }
+
     g->len += len;
     g->records++;
     g->events += events;
