@@ -172,6 +172,10 @@ start(flusher_t *f)
         return -1;
     }
 
+    if (lb_spool_note(f->spool) != NULL) {
+        log_line(LB_LOG_WARN, "%s", lb_spool_note(f->spool));
+    }
+
     lb_rings_init(&f->rings, f->spool);
 
     if (lb_rings_look(&f->rings, now, &err) != 0 ||

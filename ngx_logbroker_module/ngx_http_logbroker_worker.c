@@ -204,6 +204,10 @@ ngx_http_logbroker_open(ngx_http_logbroker_worker_t *w)
     if (rc != 0) {
         w->spool = NULL;
         ngx_http_logbroker_problem(w, NGX_LOG_CRIT, rc, err.text);
+
+    } else if (lb_spool_note(w->spool)) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0, "logbroker: %s",
+                      lb_spool_note(w->spool));
     }
 }
 

@@ -14,6 +14,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* the end of each message about a checkpoint that is no use any more */
+#define LB_RECOVER                                                             \
+    "; nothing is delivered without it. The rings and ClickHouse know what "   \
+    "it "                                                                      \
+    "said: logbroker-spool recover --config FLUSHER.JSON SPOOL"
+
+static const char damaged[] = "is damaged in both copies" LB_RECOVER;
+static const char other_version[] =
+    "has another format version: use the release that wrote it";
+static const char other_spool[] = "belongs to another spool: put the right one "
+                                  "back, or take it away" LB_RECOVER;
+
 struct lb_ckpt_s {
     int fd;
     lb_spool_t *spool;
@@ -71,38 +83,42 @@ plausible(const uint8_t *p)
     uint64_t end = lb_get64(p + 32), end_seq = lb_get64(p + 40);
 
     return acked % 8 == 0 && end % 8 == 0 && acked <= end &&
-           acked_seq <= end_seq && end < 1ull << 62 && end_seq < 1ull << 62;
+           acked_seq <= end_seq && end < LB_POSITION_MAX &&
+           end_seq < LB_POSITION_MAX;
 }
 
-/* The generation of a valid copy, else 0; *why says what is wrong. */
+/* The generation of a valid copy, else 0; *why says what is wrong, foremost
+ * that the copy is somebody else's. */
 static uint64_t
-valid(const uint8_t *buf, const uint8_t spool[LB_UUID_LEN], int *why)
+valid(const uint8_t *buf, const uint8_t spool[LB_UUID_LEN], const char **why)
 {
-    uint32_t i, n;
+    uint32_t i, n = lb_get32(buf + 88);
+
+    *why = *why != NULL ? *why : damaged;
 
     if (memcmp(buf, LB_CKPT_MAGIC, 8) != 0) {
-        *why = LB_ECORRUPT;
         return 0;
     }
 
-    n = lb_get32(buf + 88);
+    /* first of all: another version may be laid out in another way */
+    if (lb_get32(buf + 8) != LB_FORMAT_VERSION) {
+        *why = other_version;
+        return 0;
+    }
 
     if (n > LB_CKPT_RINGS_MAX ||
         lb_get32(buf + 12) !=
             lb_crc32c(0, buf + 16, LB_CKPT_FIXED + n * LB_CKPT_RING - 16)) {
-        *why = LB_ECORRUPT;
         return 0;
     }
 
-    if (lb_get32(buf + 8) != LB_FORMAT_VERSION ||
-        memcmp(buf + 24, spool, LB_UUID_LEN) != 0) {
-        *why = LB_EFOREIGN;
+    if (memcmp(buf + 24, spool, LB_UUID_LEN) != 0) {
+        *why = other_spool;
         return 0;
     }
 
     for (i = 0; i < n; i++) {
         if (!plausible(buf + LB_CKPT_FIXED + i * LB_CKPT_RING)) {
-            *why = LB_ECORRUPT;
             return 0;
         }
     }
@@ -147,7 +163,8 @@ decode(const uint8_t *buf, lb_ckpt_state_t *st)
 static int
 load(int fd, lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err)
 {
-    int rc = 0, tries, why = 0;
+    int rc = 0, tries;
+    const char *why = NULL;
     uint8_t *buf;
     uint64_t gen[2];
 
@@ -164,8 +181,9 @@ load(int fd, lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err)
         rc = lb_io_read(fd, buf, LB_CKPT_SIZE, 0);
 
         if (rc != 0) {
-            lb_fail(err, rc, "cannot read \"%s/checkpoint\": %s", spool->path,
-                    rc == -ENODATA ? "it is cut short" : strerror(-rc));
+            lb_fail(
+                err, rc, "cannot read \"%.300s/checkpoint\": %s", spool->path,
+                rc == -ENODATA ? "it is cut short" LB_RECOVER : strerror(-rc));
             break;
         }
 
@@ -177,13 +195,8 @@ load(int fd, lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err)
             break;
         }
 
-        rc = lb_fail(err, why,
-                     why == LB_EFOREIGN
-                         ? "\"%s/checkpoint\" belongs to another spool or "
-                           "format version: restore the right one"
-                         : "both copies in \"%s/checkpoint\" are damaged: "
-                           "restore it, nothing is delivered without it",
-                     spool->path);
+        rc = lb_fail(err, why == damaged ? LB_ECORRUPT : LB_EFOREIGN,
+                     "\"%.200s/checkpoint\" %s", spool->path, why);
     }
 
     free(buf);
@@ -248,10 +261,9 @@ lb_ckpt_open(lb_spool_t *spool, lb_ckpt_t **ckpt, lb_ckpt_state_t *state,
     c->fd = openat(spool->dirfd, "checkpoint", O_RDWR | O_CLOEXEC);
 
     if (c->fd < 0) {
-        rc = lb_fail(err, -errno,
-                     "cannot open \"%s/checkpoint\": %s; nothing is delivered "
-                     "without it, restore it",
-                     spool->path, strerror(errno));
+        rc = lb_fail(err, -errno, "cannot open \"%.300s/checkpoint\": %s%s",
+                     spool->path, strerror(errno),
+                     errno == ENOENT ? LB_RECOVER : "");
         free(c);
         return rc;
     }
@@ -323,8 +335,9 @@ lb_ckpt_peek(lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err)
 
     fd = openat(spool->dirfd, "checkpoint", O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return lb_fail(err, -errno, "cannot open \"%s/checkpoint\": %s",
-                       spool->path, strerror(errno));
+        return lb_fail(err, -errno, "cannot open \"%.300s/checkpoint\": %s%s",
+                       spool->path, strerror(errno),
+                       errno == ENOENT ? LB_RECOVER : "");
     }
 
     rc = load(fd, spool, state, err);

@@ -55,7 +55,7 @@ letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
 
     memset(l, 0, sizeof(*l));
 
-    if (offset + LB_DEAD_FIXED > d->size ||
+    if (offset > d->size - LB_DEAD_FIXED ||
         lb_io_read(d->fd, head, LB_DEAD_FIXED, (off_t)offset) != 0 ||
         lb_get64(head + 8) != offset) {
         return 0;
@@ -81,7 +81,7 @@ letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
     l->kind = lb_get16(head + 70);
 
     len = l->reason_len + (uint64_t)l->bytes_len;
-    if (offset + LB_DEAD_FIXED + len > d->size) {
+    if (len > d->size - LB_DEAD_FIXED - offset) {
         return 0;
     }
 
@@ -170,7 +170,9 @@ lb_dead_open(lb_spool_t *spool, uint64_t size, lb_dead_t **dead,
     } else if (memcmp(head, LB_DEAD_MAGIC, 8) != 0 ||
                lb_get32(head + 8) != LB_FORMAT_VERSION ||
                lb_get32(head + 12) != lb_crc32c(0, head + 16, 32) ||
-               memcmp(head + 16, lb_spool_uuid(spool), LB_UUID_LEN) != 0) {
+               memcmp(head + 16, lb_spool_uuid(spool), LB_UUID_LEN) != 0 ||
+               lb_get64(head + 32) < LB_DEAD_HEADER ||
+               lb_get64(head + 32) >= LB_POSITION_MAX) {
         rc = failed(d, LB_EFOREIGN, "cannot use", err);
 
     } else {

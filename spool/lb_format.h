@@ -43,9 +43,30 @@
  *  16  16  spool UUID
  *  32   8  created, microseconds since 1970 UTC
  *  40  24  zero
+ *
+ * The tie: where the spool was last used, stored in place each time that
+ * changes.  All zero in a spool that no release with a tie has written to.  A
+ * number that is 0 was not known.
+ *
+ *  64   4  CRC-32C of bytes 72..511
+ *  68   4  zero
+ *  72   8  tied at, microseconds since 1970 UTC
+ *  80   8  inode number of this file
+ *  88   8  time of birth of this file, nanoseconds since 1970 UTC
+ *  96   8  identity of its file system, where snapshots keep the former two
+ * 104   8  hash of the machine id
+ * 112   8  hash of the disk's serial number
+ * 120   8  zero
+ * 128  64  host name, zero-padded text
+ * 192 256  path of the spool, zero-padded text; empty if it is longer
+ * 448  64  zero
  */
 #define LB_SPOOL_MAGIC "LBSPOOL\n"
 #define LB_SPOOL_SIZE LB_PAGE
+#define LB_TIE 64u
+#define LB_TIE_SIZE (LB_SECTOR - LB_TIE)
+#define LB_HOST_MAX 64u
+#define LB_PATH_MAX 256u
 
 /*
  * Ring file: identity page, writer page, reader page, spare page, data.

@@ -100,7 +100,7 @@ lb_record_decode(const uint8_t *buf, size_t len, uint64_t position,
 
     if (record->position != position || memcmp(buf + 56, ring, 8) != 0 ||
         record->format != LB_FORMAT_NDJSON || record->events == 0 ||
-        record->payload_len == 0 ||
+        record->payload_len == 0 || record->first_seq >= LB_POSITION_MAX ||
         (record->client_len != 0 && record->client_len != 4 &&
          record->client_len != 16)) {
         return LB_ECORRUPT;

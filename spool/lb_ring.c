@@ -50,8 +50,9 @@ lb_ack_encode(uint8_t buf[LB_CELL_SIZE], const lb_ack_t *ack)
 static int
 plausible(const uint8_t *cell)
 {
-    return lb_get64(cell + 8) % 8 == 0 && lb_get64(cell + 8) < 1ull << 62 &&
-           lb_get64(cell + 16) < 1ull << 62;
+    return lb_get64(cell + 8) % 8 == 0 &&
+           lb_get64(cell + 8) < LB_POSITION_MAX &&
+           lb_get64(cell + 16) < LB_POSITION_MAX;
 }
 
 /* Of the two copies on a page: the valid one with the higher generation, or
@@ -149,8 +150,10 @@ identity_check(lb_spool_t *spool, const char *name, int fd, uint32_t slot,
     if (lb_get32(buf + 8) != LB_FORMAT_VERSION) {
         return lb_fail(err, LB_EFOREIGN,
                        "ring \"%s/%s\" has format version %u, this program "
-                       "knows version %u: use the matching release",
-                       spool->path, name, lb_get32(buf + 8), LB_FORMAT_VERSION);
+                       "knows version %u: use the %s release",
+                       spool->path, name, lb_get32(buf + 8), LB_FORMAT_VERSION,
+                       lb_get32(buf + 8) > LB_FORMAT_VERSION ? "newer"
+                                                             : "older");
     }
 
     if (lb_get32(buf + 12) != lb_crc32c(0, buf + 16, 80)) {
@@ -180,8 +183,9 @@ identity_check(lb_spool_t *spool, const char *name, int fd, uint32_t slot,
                        spool->path, name, id->slot);
     }
 
-    if (fstat(fd, &st) != 0 ||
-        (uint64_t)st.st_size < LB_RING_DATA + id->capacity) {
+    /* no sum that may be too large: the capacity may be any number here */
+    if (fstat(fd, &st) != 0 || st.st_size < (off_t)LB_RING_DATA ||
+        (uint64_t)st.st_size - LB_RING_DATA < id->capacity) {
         return lb_fail(err, LB_ECORRUPT, "ring \"%s/%s\" is cut short",
                        spool->path, name);
     }
@@ -329,7 +333,8 @@ temp_open(lb_spool_t *spool, const char *temp, int replaces, int *fd,
 static int
 capacity_check(uint64_t capacity, lb_error_t *err)
 {
-    if (capacity % 8 != 0 || capacity < LB_RECORD_HEADER_MAX) {
+    if (capacity % 8 != 0 || capacity < LB_RECORD_HEADER_MAX ||
+        capacity >= LB_POSITION_MAX) {
         return lb_fail(err, -EINVAL, "ring size %llu is not possible",
                        (unsigned long long)capacity);
     }

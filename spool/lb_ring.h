@@ -30,6 +30,7 @@ enum {
     LB_ETOOBIG = -5008,   /* the record can never fit into this ring */
     LB_EEND = -5009,      /* no record between here and the given end */
     LB_EGONE = -5010,     /* the ring's file was deleted or cut short */
+    LB_ECOPY = -5011,     /* a copy of a spool: two would use its identity */
 };
 
 typedef struct {
@@ -57,15 +58,65 @@ typedef struct lb_spool_s lb_spool_t;
 
 /* Create what is missing: directory, identity, checkpoint. */
 #define LB_SPOOL_CREATE 0x1u
+/* Something will be changed. */
+#define LB_SPOOL_WRITE 0x2u
 
 /* Opens the spool at path.  Refuses network file systems and anything that is
  * not a spool of this format version; creates nothing without
- * LB_SPOOL_CREATE.  Several processes may create at once. */
+ * LB_SPOOL_CREATE.  Several processes may create at once.
+ *
+ * With either flag the spool is tied to where it is, and a copy (see
+ * lb_spool_tie) is refused with LB_ECOPY, unless LB_SPOOL_CREATE is given and
+ * there is nothing in it to deliver: then it is made anew, and lb_spool_note
+ * says so. */
 int lb_spool_open(const char *path, unsigned flags, lb_spool_t **spool,
                   lb_error_t *err);
 void lb_spool_close(lb_spool_t *spool);
 const char *lb_spool_path(const lb_spool_t *spool);
 const uint8_t *lb_spool_uuid(const lb_spool_t *spool);
+
+/* What opening it did that somebody should know, or NULL. */
+const char *lb_spool_note(const lb_spool_t *spool);
+
+typedef enum {
+    LB_TIE_NONE,      /* not tied yet: from a release that did not */
+    LB_TIE_HERE,      /* this is where it was last used */
+    LB_TIE_ELSEWHERE, /* a copy, or it was moved */
+} lb_tie_state_t;
+
+/* Where a spool was last used. */
+typedef struct {
+    lb_tie_state_t state;
+    uint64_t tied_us;
+    char host[LB_HOST_MAX + 1];
+    char path[LB_PATH_MAX + 1];
+    const char *why; /* elsewhere: what differs */
+} lb_tie_t;
+
+const lb_tie_t *lb_spool_tie(const lb_spool_t *spool);
+
+/* What a spool still holds for ClickHouse, as far as it can be read. */
+typedef struct {
+    uint64_t events;     /* not acked */
+    uint64_t letters;    /* dead letters, neither replayed nor dropped */
+    uint32_t rings;      /* with such events */
+    uint32_t unreadable; /* rings */
+    int in_flight;       /* a batch is */
+    int unknown;         /* the checkpoint cannot be read */
+} lb_left_t;
+
+void lb_spool_left(lb_spool_t *spool, lb_left_t *left);
+
+/* 1 if there is anything. */
+int lb_left_any(const lb_left_t *left);
+
+/* Ties a spool that was moved to where it is now.  1: done, 0: it was tied
+ * here before; -EEXIST: it is still where it was, too. */
+int lb_spool_move(lb_spool_t *spool, lb_error_t *err);
+
+/* Throws away everything in a spool and makes it anew, under a new identity.
+ * LB_ELOCKED: somebody uses it. */
+int lb_spool_renew(lb_spool_t *spool, lb_error_t *err);
 
 /* Slots that have a ring, ascending; returns their number. */
 int lb_spool_slots(lb_spool_t *spool, uint32_t slots[LB_SLOTS_MAX],

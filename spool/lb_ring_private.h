@@ -9,15 +9,31 @@
 #include "lb_io.h"
 #include "lb_ring.h"
 
+/* No position, seq or size reaches this: whatever comes from a disk is below
+ * it or not believed, so that sums of two do not overflow. */
+#define LB_POSITION_MAX (1ull << 62)
+
 static inline uint64_t
 lb_align8(uint64_t n)
 {
     return (n + 7) & ~(uint64_t)7;
 }
 
+/* Where a file is; 0: not known.  See lb_place.c. */
+typedef struct {
+    uint64_t inode;
+    uint64_t born; /* nanoseconds since 1970 UTC */
+    uint64_t fs;
+    uint64_t machine;
+    uint64_t disk;
+} lb_place_t;
+
 struct lb_spool_s {
     int dirfd;
     uint8_t uuid[LB_UUID_LEN];
+    lb_tie_t tie;
+    lb_place_t place; /* the one it is tied to */
+    char note[256];
     char path[4096];
 };
 
@@ -128,7 +144,44 @@ int lb_recover(int fd, const lb_identity_t *id, uint64_t limit,
 /* lb_spool.c */
 
 int lb_random(void *buf, size_t len);
+int lb_identity_create(lb_spool_t *spool, lb_error_t *err);
+
+/* lb_tie.c */
+
+/* Ties the spool to fd, its identity file, and puts that into the first sector
+ * of it. */
+void lb_tie_encode(lb_spool_t *spool, int fd, uint8_t sector[LB_SECTOR]);
+
+/* What the first sector says, and whether it is true. */
+void lb_tie_load(lb_spool_t *spool, int fd, const uint8_t sector[LB_SECTOR]);
+
+/* Stores the tie if there is none, if more is known now, or if moved. */
+int lb_tie_update(lb_spool_t *spool, int moved);
+
+/* LB_ECOPY, and what to do about it. */
+int lb_tie_refuse(lb_spool_t *spool, const lb_left_t *left, lb_error_t *err);
+
+/* lb_spool_renew, by whoever holds the lock of the directory. */
+int lb_tie_renew(lb_spool_t *spool, lb_error_t *err);
 void lb_new_uuid(uint8_t uuid[LB_UUID_LEN]);
+
+/* lb_place.c */
+
+/* The network file system that fd is on, named in buf or by a literal, or
+ * NULL. */
+const char *lb_place_network(int fd, char *buf, size_t size);
+
+/* The same of one line of mountinfo; pure. */
+int lb_place_fuse_network(const char *type, const char *source);
+
+/* Tests put a function of their own here. */
+extern void (*lb_place_get)(int fd, lb_place_t *place);
+
+/* In words what tells two places apart, or NULL. */
+const char *lb_place_differs(const lb_place_t *was, const lb_place_t *is);
+
+/* Takes over what was not known; 1 if there was something. */
+int lb_place_fill(lb_place_t *to, const lb_place_t *from);
 
 /* lb_checkpoint.c: an empty checkpoint for a new spool, complete and synced
  * under the given temporary name. */

@@ -17,7 +17,6 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,6 +59,8 @@ lb_strerror(int code, char *buf, size_t size)
         return "no further record";
     case LB_EGONE:
         return "its file was deleted, replaced or cut short";
+    case LB_ECOPY:
+        return "a copy of a spool";
     default:
         return strerror_r(code < 0 ? -code : code, buf, size);
     }
@@ -149,36 +150,6 @@ lb_new_uuid(uint8_t uuid[LB_UUID_LEN])
     uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
 }
 
-/* Magic numbers of file systems whose locks are somebody else's, from
- * linux/magic.h and the file systems' own sources. */
-static const char *
-network_fs(int fd)
-{
-    size_t i;
-    struct statfs st;
-    static const struct {
-        uint32_t magic;
-        const char *name;
-    } known[] = {
-        {0x6969, "NFS"},      {0xff534d42, "CIFS"}, {0xfe534d42, "SMB2"},
-        {0x517b, "SMB"},      {0x00c36400, "Ceph"}, {0x01021997, "9P"},
-        {0x5346414f, "AFS"},  {0x6b414653, "AFS"},  {0x0bd00bd0, "Lustre"},
-        {0x73757245, "Coda"}, {0x47504653, "GPFS"},
-    };
-
-    if (fstatfs(fd, &st) != 0) {
-        return NULL;
-    }
-
-    for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if ((uint32_t)st.f_type == known[i].magic) {
-            return known[i].name;
-        }
-    }
-
-    return NULL;
-}
-
 static int
 identity_load(lb_spool_t *s, lb_error_t *err)
 {
@@ -196,6 +167,9 @@ identity_load(lb_spool_t *s, lb_error_t *err)
     }
 
     rc = lb_io_read(fd, buf, sizeof(buf), 0);
+    if (rc == 0) {
+        lb_tie_load(s, fd, buf);
+    }
     close(fd);
 
     if (rc != 0) {
@@ -214,8 +188,10 @@ identity_load(lb_spool_t *s, lb_error_t *err)
     if (lb_get32(buf + 8) != LB_FORMAT_VERSION) {
         return lb_fail(err, LB_EFOREIGN,
                        "\"%s\" has spool format version %u, this program "
-                       "knows version %u: use the matching release",
-                       s->path, lb_get32(buf + 8), LB_FORMAT_VERSION);
+                       "knows version %u: use the %s release",
+                       s->path, lb_get32(buf + 8), LB_FORMAT_VERSION,
+                       lb_get32(buf + 8) > LB_FORMAT_VERSION ? "newer"
+                                                             : "older");
     }
 
     if (lb_get32(buf + 12) != lb_crc32c(0, buf + 16, 48)) {
@@ -253,8 +229,8 @@ has_rings(lb_spool_t *s)
     return found;
 }
 
-static int
-identity_create(lb_spool_t *s, lb_error_t *err)
+int
+lb_identity_create(lb_spool_t *s, lb_error_t *err)
 {
     int fd, rc;
     uint8_t buf[LB_SPOOL_SIZE];
@@ -289,6 +265,9 @@ identity_create(lb_spool_t *s, lb_error_t *err)
 
     (void)fchmod(fd, 0660);
 
+    /* it keeps inode and time of birth when it gets its name */
+    lb_tie_encode(s, fd, buf);
+
     rc = lb_io_write(fd, buf, sizeof(buf), 0, 0);
     if (rc == 0) {
         rc = lb_io_sync(fd);
@@ -313,11 +292,50 @@ failed:
                    strerror(-rc));
 }
 
+/* Loads the identity, and creates it or makes a copy anew where that is
+ * wanted; nobody else does at the same time. */
+static int
+settle(lb_spool_t *s, unsigned flags, lb_error_t *err)
+{
+    int rc;
+    lb_left_t left;
+    const char *why;
+
+    rc = identity_load(s, err);
+
+    if (rc == -ENOENT) {
+        return flags & LB_SPOOL_CREATE ? lb_identity_create(s, err) : rc;
+    }
+
+    if (rc != 0 || s->tie.state != LB_TIE_ELSEWHERE) {
+        return rc;
+    }
+
+    lb_spool_left(s, &left);
+
+    if (!(flags & LB_SPOOL_CREATE) || lb_left_any(&left)) {
+        return lb_tie_refuse(s, &left, err);
+    }
+
+    why = s->tie.why;
+    rc = lb_tie_renew(s, err);
+
+    if (rc == 0) {
+        (void)snprintf(s->note, sizeof(s->note),
+                       "spool \"%.120s\" was copied or moved here (%s) with "
+                       "nothing left to deliver: it has a new identity",
+                       s->path, why);
+    }
+
+    return rc;
+}
+
 int
 lb_spool_open(const char *path, unsigned flags, lb_spool_t **spool,
               lb_error_t *err)
 {
     int rc;
+    char name[320];
     const char *fs;
     lb_spool_t *s;
 
@@ -348,7 +366,7 @@ lb_spool_open(const char *path, unsigned flags, lb_spool_t **spool,
         goto failed;
     }
 
-    fs = network_fs(s->dirfd);
+    fs = lb_place_network(s->dirfd, name, sizeof(name));
     if (fs != NULL) {
         rc = lb_fail(err, LB_ENETFS,
                      "spool \"%s\" is on a network file system (%s): locks "
@@ -359,16 +377,17 @@ lb_spool_open(const char *path, unsigned flags, lb_spool_t **spool,
 
     rc = identity_load(s, err);
 
-    if (rc == -ENOENT && (flags & LB_SPOOL_CREATE)) {
+    if ((rc == -ENOENT && (flags & LB_SPOOL_CREATE)) ||
+        (rc == 0 && s->tie.state == LB_TIE_ELSEWHERE && flags != 0)) {
+
         while ((rc = flock(s->dirfd, LOCK_EX)) != 0 && errno == EINTR) {
             /* void */
         }
 
         /* somebody may have been faster */
-        rc = rc == 0 ? identity_load(s, err) : -errno;
-        if (rc == -ENOENT) {
-            rc = identity_create(s, err);
-        }
+        rc = rc == 0 ? settle(s, flags, err)
+                     : lb_fail(err, -errno, "cannot lock spool \"%s\": %s",
+                               path, strerror(errno));
 
         (void)flock(s->dirfd, LOCK_UN);
 
@@ -378,6 +397,12 @@ lb_spool_open(const char *path, unsigned flags, lb_spool_t **spool,
     }
 
     if (rc == 0) {
+        /* A spool that cannot be tied, for want of rights perhaps, is served
+         * as it is; stat says that it is not tied. */
+        if (flags != 0) {
+            (void)lb_tie_update(s, 0);
+        }
+
         *spool = s;
         return 0;
     }
@@ -387,6 +412,12 @@ failed:
     lb_spool_close(s);
 
     return rc;
+}
+
+const char *
+lb_spool_note(const lb_spool_t *s)
+{
+    return s->note[0] != '\0' ? s->note : NULL;
 }
 
 void

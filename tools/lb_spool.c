@@ -1,6 +1,6 @@
 /*
  * logbroker-spool: look at a spool, also while it is in use.  What changes
- * something is in lb_spool_dead.c and lb_spool_replay.c.
+ * something is in the other files.
  */
 
 #include <errno.h>
@@ -29,6 +29,10 @@ usage(FILE *f)
         "           ring; needs --seq, --since or --until.  What ClickHouse\n"
         "           still has will then be there twice\n"
         "  resize   give rings that are empty and not in use another size\n"
+        "  move     the spool was moved here, the original is gone: serve it\n"
+        "  adopt    the spool is a copy, the original goes on: make it anew,\n"
+        "           empty, with an identity of its own; without --yes only\n"
+        "           say what would be dropped\n"
         "\n"
         "  dead list    dead letters: number, state, ring, seq, reason\n"
         "  dead show    print events that were set aside, one per line\n"
@@ -48,14 +52,15 @@ usage(FILE *f)
         "  -d, --delivered       cat: also what was delivered and is still\n"
         "                        there\n"
         "  -b, --size SIZE       resize: to so many bytes, k, m, g or t\n"
+        "  -y, --yes             adopt: do it\n"
         "  -a, --again           dead replay: also what a replay that was cut\n"
         "                        short left behind\n"
         "  -h, --help\n"
         "  -V, --version\n"
         "\n"
         "SPOOL is the directory given to logbroker_spool.  It may be in\n"
-        "use; only replay, resize, dead replay and dead drop change "
-        "anything.\n",
+        "use; only replay, resize, move, adopt, dead replay and dead drop\n"
+        "change anything.\n",
         f);
 }
 
@@ -72,10 +77,14 @@ static int
 stat_ring(const lb_tool_options_t *o, const lb_ring_info_t *info, int first)
 {
     char uuid[LB_UUID_TEXT];
-    uint64_t position, seq;
+    uint64_t position, seq, bytes, events;
 
     lb_tool_acked(&ckpt, info, &position, &seq);
     lb_uuid_format(info->uuid, uuid);
+
+    /* after a power cut the commit cell may be older than the checkpoint */
+    bytes = info->committed > position ? info->committed - position : 0;
+    events = info->next_seq > seq ? info->next_seq - seq : 0;
 
     if (o->json) {
         printf("%s\n  {\"slot\": %u, \"ring\": \"%s\", \"locked\": %s, "
@@ -87,19 +96,15 @@ stat_ring(const lb_tool_options_t *o, const lb_ring_info_t *info, int first)
                first ? "" : ",", info->slot, uuid,
                info->locked ? "true" : "false",
                info->flags & LB_CELL_POISONED ? "true" : "false",
-               info->capacity, info->committed, info->durable, position,
-               info->committed - position, info->next_seq, seq,
-               info->next_seq - seq);
+               info->capacity, info->committed, info->durable, position, bytes,
+               info->next_seq, seq, events);
         return 0;
     }
 
     printf("%4u  %s  %-6s  %12" PRIu64 "  %12" PRIu64 "  %5.1f%%  %12" PRIu64
            "%s\n",
            info->slot, uuid, info->locked ? "in use" : "free", info->next_seq,
-           info->next_seq - seq,
-           100.0 * (double)(info->committed - position) /
-               (double)info->capacity,
-           info->committed - position,
+           events, 100.0 * (double)bytes / (double)info->capacity, bytes,
            info->flags & LB_CELL_POISONED ? "  poisoned" : "");
 
     return 0;
@@ -194,26 +199,35 @@ run(const char *command, const lb_tool_options_t *o, const char *path)
     is_cat = strcmp(command, "cat") == 0;
 
     if (lb_spool_open(path, 0, &spool, &err) != 0 ||
-        lb_ckpt_peek(spool, &ckpt, &err) != 0 ||
         (n = lb_spool_slots(spool, slots, &err)) < 0) {
         fprintf(stderr, "logbroker-spool: %s\n", err.text);
         return 1;
     }
 
+    /* without it the rings say themselves what is acked */
+    if (lb_ckpt_peek(spool, &ckpt, &err) != 0) {
+        fprintf(stderr, "logbroker-spool: %s\n", err.text);
+        memset(&ckpt, 0, sizeof(ckpt));
+        failed = 1;
+    }
+
     lb_uuid_format(lb_spool_uuid(spool), uuid);
 
     if (is_stat && o->json) {
-        printf("{\"spool\": \"%s\", \"delivered\": %" PRIu64
-               ", \"dead\": %" PRIu64 ", \"lost_bytes\": %" PRIu64
+        printf("{\"spool\": \"%s\", \"tie\": ", uuid);
+        lb_tool_tie(spool, 1, stdout);
+        printf(", \"delivered\": %" PRIu64 ", \"dead\": %" PRIu64
+               ", \"lost_bytes\": %" PRIu64
                ", \"in_flight\": %s, \"token\": \"%s\", \"rows\": %" PRIu64
                ", \"rings\": [",
-               uuid, ckpt.delivered, ckpt.dead, ckpt.lost_bytes,
+               ckpt.delivered, ckpt.dead, ckpt.lost_bytes,
                ckpt.flags & LB_CKPT_IN_FLIGHT ? "true" : "false", ckpt.token,
                ckpt.flags & LB_CKPT_IN_FLIGHT ? ckpt.rows : 0);
     } else if (is_stat) {
         printf("spool %s: %" PRIu64 " events delivered, %" PRIu64
                " dead letters, %" PRIu64 " bytes lost to damage\n",
                uuid, ckpt.delivered, ckpt.dead, ckpt.lost_bytes);
+        lb_tool_tie(spool, 0, stdout);
         if (ckpt.flags & LB_CKPT_IN_FLIGHT) {
             t = (time_t)(ckpt.fixed_us / 1000000);
             strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", gmtime(&t));
@@ -255,7 +269,14 @@ run(const char *command, const lb_tool_options_t *o, const char *path)
     if (is_stat && o->json) {
         puts("\n]}");
     } else if (!is_stat && !is_cat) {
-        printf(o->json ? "{\"records\": %" PRIu64 ", \"events\": %" PRIu64
+        if (o->json) {
+            fputs("{\"tie\": ", stdout);
+            lb_tool_tie(spool, 1, stdout);
+            fputs(", ", stdout);
+        } else {
+            lb_tool_tie(spool, 0, stdout);
+        }
+        printf(o->json ? "\"records\": %" PRIu64 ", \"events\": %" PRIu64
                          ", \"damaged_places\": %" PRIu64
                          ", \"damaged_bytes\": %" PRIu64 "}\n"
                        : "%" PRIu64 " records, %" PRIu64
@@ -275,6 +296,7 @@ parse_time(const char *s, uint64_t *us)
 {
     size_t i;
     char *end;
+    time_t t;
     struct tm tm;
     static const char *const forms[] = {"%Y-%m-%dT%H:%M:%SZ",
                                         "%Y-%m-%dT%H:%M:%S",
@@ -284,8 +306,9 @@ parse_time(const char *s, uint64_t *us)
         memset(&tm, 0, sizeof(tm));
         end = strptime(s, forms[i], &tm);
         if (end != NULL && *end == '\0') {
-            *us = (uint64_t)timegm(&tm) * 1000000;
-            return 0;
+            t = timegm(&tm);
+            *us = (uint64_t)t * 1000000;
+            return t >= 0 ? 0 : -1;
         }
     }
 
@@ -390,12 +413,13 @@ dead_action(const char *action, int letters)
 int
 main(int argc, char **argv)
 {
-    int c;
+    int c, yes = 0;
     const char *command;
     uint64_t size = 0;
     lb_tool_options_t o = {0, 0, 0, NULL, -1, 0, UINT64_MAX, 0, UINT64_MAX};
     static const struct option longopts[] = {
         {"json", no_argument, NULL, 'j'},
+        {"yes", no_argument, NULL, 'y'},
         {"again", no_argument, NULL, 'a'},
         {"delivered", no_argument, NULL, 'd'},
         {"ring", required_argument, NULL, 'r'},
@@ -411,11 +435,14 @@ main(int argc, char **argv)
     static const char a_time[] =
         "a time is 2024-05-17, \"2024-05-17 10:00:00\" (UTC) or seconds";
 
-    while ((c = getopt_long(argc, argv, "jadr:s:q:S:U:b:hV", longopts, NULL)) !=
-           -1) {
+    while ((c = getopt_long(argc, argv, "jyadr:s:q:S:U:b:hV", longopts,
+                            NULL)) != -1) {
         switch (c) {
         case 'j':
             o.json = 1;
+            break;
+        case 'y':
+            yes = 1;
             break;
         case 'a':
             o.again = 1;
@@ -489,6 +516,14 @@ main(int argc, char **argv)
                            "--until");
         }
         return lb_spool_replay(&o, argv[optind + 1]);
+    }
+
+    if (strcmp(command, "move") == 0) {
+        return lb_spool_tool_move(argv[optind + 1]);
+    }
+
+    if (strcmp(command, "adopt") == 0) {
+        return lb_spool_tool_adopt(argv[optind + 1], yes, o.json);
     }
 
     if (strcmp(command, "resize") == 0) {

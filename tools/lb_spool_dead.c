@@ -23,28 +23,6 @@
 static const char *const states[] = {"open", "replaying", "done"};
 
 static void
-json_text(const char *s, size_t len)
-{
-    size_t i;
-    unsigned char c;
-
-    putchar('"');
-
-    for (i = 0; i < len; i++) {
-        c = (unsigned char)s[i];
-        if (c == '"' || c == '\\') {
-            printf("\\%c", c);
-        } else if (c < 0x20 || c == 0x7f) {
-            printf("\\u%04x", c);
-        } else {
-            putchar(c);
-        }
-    }
-
-    putchar('"');
-}
-
-static void
 print_letter(const lb_dead_letter_t *l, int json)
 {
     char ring[LB_UUID_TEXT], when[32];
@@ -78,7 +56,7 @@ print_letter(const lb_dead_letter_t *l, int json)
     }
 
     fputs(",\"reason\":", stdout);
-    json_text(l->reason, l->reason_len);
+    lb_tool_json_textn(stdout, l->reason, l->reason_len);
     puts("}");
 }
 
@@ -264,7 +242,9 @@ lb_spool_dead(const char *action, int json, int again, const char *path,
 
     list = strcmp(action, "list") == 0;
 
-    if (lb_spool_open(path, 0, &spool, &err) != 0) {
+    if (lb_spool_open(path,
+                      list || strcmp(action, "show") == 0 ? 0 : LB_SPOOL_WRITE,
+                      &spool, &err) != 0) {
         fprintf(stderr, "logbroker-spool: %s\n", err.text);
         return 1;
     }

@@ -284,7 +284,7 @@ lb_spool_replay(const lb_tool_options_t *o, const char *path)
     memset(&r, 0, sizeof(r));
 
     /* the rings as they are now: a replay does not replay itself */
-    if (lb_spool_open(path, 0, &r.spool, &r.err) != 0 ||
+    if (lb_spool_open(path, LB_SPOOL_WRITE, &r.spool, &r.err) != 0 ||
         lb_ckpt_peek(r.spool, &ckpt, &r.err) != 0 ||
         (n = lb_spool_slots(r.spool, slots, &r.err)) < 0) {
         fprintf(stderr, "logbroker-spool: %s\n", r.err.text);
@@ -333,7 +333,7 @@ lb_spool_resize(const lb_tool_options_t *o, uint64_t capacity, const char *path)
     lb_error_t err;
     lb_spool_t *spool;
 
-    if (lb_spool_open(path, 0, &spool, &err) != 0 ||
+    if (lb_spool_open(path, LB_SPOOL_WRITE, &spool, &err) != 0 ||
         (n = lb_spool_slots(spool, slots, &err)) < 0) {
         fprintf(stderr, "logbroker-spool: %s\n", err.text);
         return 1;

@@ -5,6 +5,8 @@
 #ifndef _LB_SPOOL_TOOL_H_INCLUDED_
 #define _LB_SPOOL_TOOL_H_INCLUDED_
 
+#include <stdio.h>
+
 #include "spool/lb_ring.h"
 
 typedef struct {
@@ -51,6 +53,14 @@ uint64_t lb_tool_oldest(const lb_ring_info_t *info);
 /* On a terminal: how far a long piece of work is.  total 0 ends the line. */
 void lb_tool_progress(const char *what, uint64_t done, uint64_t total);
 
+/* A JSON string. */
+void lb_tool_json_text(FILE *f, const char *s);
+void lb_tool_json_textn(FILE *f, const char *s, size_t len);
+
+/* Where the spool was last used, and whether it is still there: one line, or a
+ * JSON object. */
+void lb_tool_tie(const lb_spool_t *spool, int json, FILE *f);
+
 /* The commands; all return the exit status. */
 
 /* Delivered events that are still in their ring, put into another one to be
@@ -60,6 +70,13 @@ int lb_spool_replay(const lb_tool_options_t *o, const char *path);
 /* Empty rings that are not in use get another capacity, in bytes. */
 int lb_spool_resize(const lb_tool_options_t *o, uint64_t capacity,
                     const char *path);
+
+/* A spool that was moved is tied to where it is now. */
+int lb_spool_tool_move(const char *path);
+
+/* A copy becomes a new, empty spool; without yes it is only said what that
+ * means. */
+int lb_spool_tool_adopt(const char *path, int yes, int json);
 
 /* dead ACTION SPOOL [LETTER...]; args: the letters. */
 int lb_spool_dead(const char *action, int json, int again, const char *path,

@@ -35,6 +35,34 @@ lb_tool_oldest(const lb_ring_info_t *info)
 }
 
 void
+lb_tool_json_textn(FILE *f, const char *s, size_t len)
+{
+    size_t i;
+    unsigned char c;
+
+    putc('"', f);
+
+    for (i = 0; i < len; i++) {
+        c = (unsigned char)s[i];
+        if (c == '"' || c == '\\') {
+            fprintf(f, "\\%c", c);
+        } else if (c < 0x20 || c == 0x7f) {
+            fprintf(f, "\\u%04x", c);
+        } else {
+            putc(c, f);
+        }
+    }
+
+    putc('"', f);
+}
+
+void
+lb_tool_json_text(FILE *f, const char *s)
+{
+    lb_tool_json_textn(f, s, strlen(s));
+}
+
+void
 lb_tool_progress(const char *what, uint64_t done, uint64_t total)
 {
     static int terminal = -1, shown;

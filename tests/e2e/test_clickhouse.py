@@ -207,6 +207,18 @@ def test_audit_finds(clickhouse):
     assert audit(clickhouse, "gaps, duplicates") == ["5\t5", "0\t0"]
 
 
+def test_audit_finds_a_ring_of_two_brokers(clickhouse):
+    """Two that serve copies of one spool, each its own events."""
+    insert(clickhouse, ("number", 10))
+    insert(clickhouse, ("number", 10), ring=2)
+    assert audit(clickhouse, "brokers") == ["1", "1"]
+    clickhouse.query(
+        "INSERT INTO logbroker.logs (received_at, broker, ring, seq) SELECT "
+        f"now64(6), 'clone', '{RING.format(2)}', 10 + number FROM numbers(3)")
+    assert audit(clickhouse, "gaps, duplicates, brokers") == [
+        "0\t0\t1", "0\t0\t2"]
+
+
 # the flusher's user
 
 

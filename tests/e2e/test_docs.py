@@ -176,6 +176,17 @@ def test_first_look(broker):
             assert r.returncode == 0 and r.stdout, (line, r)
 
 
+def test_move_and_adopt(broker):
+    """On a spool that is where it was: nothing to do, nothing to drop."""
+    move, look, adopt = next(b for b in blocks("docs/operations.md")
+                             if "spool move" in b).splitlines()
+    wait_for(broker.drained, 60, "delivery", every=0.1)
+    assert "nothing to do" in run(broker, move).stdout
+    assert "--yes" in run(broker, look).stdout or \
+        "dead letters" in run(broker, look).stderr
+    assert run(broker, adopt).returncode == 1  # it is in use
+
+
 def test_replay(broker):
     """The commands after a restored backup."""
     block = re.search(r"```\n(logbroker-spool cat --delivered.*?)```",

@@ -155,7 +155,7 @@ damage_is_refused_in_words(void **state)
 
     assert_int_equal(unlink(path), 0);
     assert_int_equal(lb_ckpt_open(e->spool, &c, a, &err), -ENOENT);
-    assert_non_null(strstr(err.text, "restore it"));
+    assert_non_null(strstr(err.text, "logbroker-spool recover"));
 
     free(a);
 }
