@@ -70,7 +70,7 @@ ask_flusher(const lb_options_t *o, lb_preflight_t *p)
 int
 lb_check_table(const lb_options_t *o, const volatile sig_atomic_t *abort)
 {
-    char sql[2048];
+    char sql[LB_PREFLIGHT_SQL];
     int64_t wait;
     lb_ch_t *ch;
     lb_pace_t pace;
@@ -87,19 +87,26 @@ lb_check_table(const lb_options_t *o, const volatile sig_atomic_t *abort)
             return 1;
         }
 
-        /* in a second of this node, like any request */
         lb_pace_init(&pace, o->node_index, o->node_count, mono_ms());
-
-        while ((wait = lb_pace_wait(&pace, mono_ms(),
-                                    (int64_t)(lb_now_us() / 1000))) > 0) {
-            ts.tv_sec = wait / 1000;
-            ts.tv_nsec = wait % 1000 * 1000000;
-            (void)nanosleep(&ts, NULL);
-        }
-
         lb_preflight_sql(o, sql, sizeof(sql));
-        lb_ch_query(ch, sql, &result);
-        lb_preflight_judge(&result, &p);
+        memset(&p, 0, sizeof(p));
+
+        do {
+            /* in a second of this node, like any request */
+            while ((wait = lb_pace_wait(&pace, mono_ms(),
+                                        (int64_t)(lb_now_us() / 1000))) > 0) {
+                ts.tv_sec = wait / 1000;
+                ts.tv_nsec = wait % 1000 * 1000000;
+                (void)nanosleep(&ts, NULL);
+            }
+
+            lb_pace_start(&pace, mono_ms());
+            lb_ch_query(ch, sql, &result);
+
+            /* without a setting that was refused */
+        } while (result.relearn);
+
+        lb_preflight_judge(o, &result, &p);
         lb_ch_free(ch);
     }
 

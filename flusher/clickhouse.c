@@ -9,31 +9,20 @@
 #include <zstd.h>
 
 #include "flusher/notify.h"
+#include "flusher/settings.h"
 #include "spool/lb_ring.h"
 
-/*
- * Settings that decide how a batch is cut into blocks, pinned because the
- * server's deduplication covers them: a batch is far below all of them, so it
- * is one block, one part, all or nothing.  async_insert is on by default in
- * newer servers and would answer before the rows are in the table.
- */
-static const char insert_settings[] =
-    "async_insert=0"
-    "&insert_deduplicate=1"
-    "&min_insert_block_size_rows=8388608"
-    "&min_insert_block_size_bytes=8589934592"
-    "&max_insert_block_size=8388608"
-    "&max_insert_threads=1"
-    "&max_partitions_per_insert_block=1"
-    "&deduplicate_blocks_in_dependent_materialized_views=1"
-    "&input_format_native_allow_types_conversion=1"
-    "&wait_end_of_query=1";
+/* Parameters of the URL, which a proxy may drop: the statements' own settings
+ * (settings.h) are enough.  The whole answer is known before its headers come;
+ * an INSERT's always is. */
+static const char url_settings[] = "wait_end_of_query=1&dialect=clickhouse";
 
 struct lb_ch_s {
     CURL *curl;
     const lb_options_t *options;
     const volatile sig_atomic_t *abort;
     uint32_t url;
+    lb_settings_t settings;
     struct curl_slist *query_headers;
     struct curl_slist *insert_headers;
 
@@ -78,6 +67,7 @@ lb_ch_definite(int code)
         201, /* QUOTA_EXCEEDED */
         202, /* TOO_MANY_SIMULTANEOUS_QUERIES */
         291, /* DATABASE_ACCESS_DENIED */
+        452, /* SETTING_CONSTRAINT_VIOLATION */
         497, /* ACCESS_DENIED */
         516, /* AUTHENTICATION_FAILED */
     };
@@ -471,21 +461,34 @@ perform(lb_ch_t *ch)
     return 0;
 }
 
+/* A setting that the server does not know is not needed there; one that may not
+ * be changed may be a wrong one. */
+static void
+learn(lb_ch_t *ch)
+{
+    lb_ch_result_t *r = ch->result;
+
+    r->relearn = lb_settings_learn(&ch->settings, r->code, r->answer);
+}
+
 void
 lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert, lb_ch_result_t *result)
 {
-    char url[4096], sql[1024], *escaped;
+    char url[12288], sql[4096], settings[LB_SETTINGS_SQL], *escaped;
     lb_ch_result_t *r = result;
 
-    (void)snprintf(sql, sizeof(sql), "INSERT INTO %s (%s) FORMAT Native",
-                   insert->table, insert->columns);
+    lb_settings_sql(&ch->settings, 1, insert->token, settings,
+                    sizeof(settings));
+    (void)snprintf(sql, sizeof(sql),
+                   "INSERT INTO %s (%s) SETTINGS %s FORMAT Native",
+                   insert->table, insert->columns, settings);
 
     escaped = curl_easy_escape(ch->curl, sql, 0);
     (void)snprintf(url, sizeof(url),
                    "%s/?query=%s&%s&query_id=%s"
                    "&insert_deduplication_token=%s",
-                   lb_ch_url(ch), escaped != NULL ? escaped : "",
-                   insert_settings, insert->token, insert->token);
+                   lb_ch_url(ch), escaped != NULL ? escaped : "", url_settings,
+                   insert->token, insert->token);
     curl_free(escaped);
 
     prepare(ch, url, result);
@@ -528,39 +531,53 @@ lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert, lb_ch_result_t *result)
                 r->http, ch->summary, (unsigned long long)insert->rows);
         }
     }
+
+    learn(ch);
 }
 
 void
 lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result)
 {
-    char url[2048];
+    char url[2048], settings[LB_SETTINGS_SQL], *text;
+    size_t size;
     lb_ch_result_t *r = result;
 
-    /* A replica of a Replicated table answers only when it has everything that
-     * was confirmed; readonly=2 still lets a query set that. */
-    (void)snprintf(url, sizeof(url),
-                   "%s/?wait_end_of_query=1&readonly=2"
-                   "&select_sequential_consistency=1&max_execution_time=%u",
-                   lb_ch_url(ch), ch->options->request_timeout_ms / 1000 + 1);
+    (void)snprintf(url, sizeof(url), "%s/?%s", lb_ch_url(ch), url_settings);
 
     prepare(ch, url, result);
+
+    lb_settings_sql(&ch->settings, 0, NULL, settings, sizeof(settings));
+    size = strlen(sql) + strlen(settings) + sizeof(" SETTINGS ");
+    text = malloc(size);
+    if (text == NULL) {
+        r->outcome = LB_CH_NOT_SENT;
+        say(r, "no memory for a question");
+        return;
+    }
+    (void)snprintf(text, size, "%s SETTINGS %s", sql, settings);
 
     curl_easy_setopt(ch->curl, CURLOPT_HTTPHEADER, ch->query_headers);
     r->complete = 1;
 
-    curl_easy_setopt(ch->curl, CURLOPT_POSTFIELDS, sql);
-    curl_easy_setopt(ch->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(sql));
+    curl_easy_setopt(ch->curl, CURLOPT_POSTFIELDS, text);
+    curl_easy_setopt(ch->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(text));
 
-    if (!perform(ch)) {
-        return;
+    if (perform(ch)) {
+        if (r->http == 200 && r->code == 0 && !ch->truncated &&
+            strstr(r->answer, "DB::Exception") == NULL) {
+            r->outcome = LB_CH_DONE;
+        } else {
+            r->outcome = r->code != 0 ? LB_CH_REFUSED : LB_CH_UNKNOWN;
+            say(r, "%s: HTTP %ld, %.400s", lb_ch_url(ch), r->http, r->answer);
+            learn(ch);
+        }
     }
 
-    if (r->http == 200 && r->code == 0 && !ch->truncated &&
-        strstr(r->answer, "DB::Exception") == NULL) {
-        r->outcome = LB_CH_DONE;
-        return;
-    }
+    free(text);
+}
 
-    r->outcome = r->code != 0 ? LB_CH_REFUSED : LB_CH_UNKNOWN;
-    say(r, "%s: HTTP %ld, %.400s", lb_ch_url(ch), r->http, r->answer);
+void
+lb_ch_forget_settings(lb_ch_t *ch)
+{
+    memset(&ch->settings, 0, sizeof(ch->settings));
 }

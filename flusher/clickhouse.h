@@ -28,7 +28,9 @@ typedef struct {
     int64_t dated_ms;   /* and when the answer's Date came, */
     int64_t date;       /* seconds since 1970, 0: there was none */
     uint64_t read_rows; /* of an INSERT without an error; 0: not told */
-    int complete;       /* 0: the end of the request's body was surely not sent,
+    int relearn;  /* 1: a setting may not be changed and was left out from now
+                    on: look at the server before anything else is sent */
+    int complete; /* 0: the end of the request's body was surely not sent,
                            so that an INSERT can never be in, now or later */
     char answer[16384]; /* of a query, cut at the size */
 } lb_ch_result_t;
@@ -57,7 +59,11 @@ typedef struct {
 
 void lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert,
                   lb_ch_result_t *result);
+/* sql ends with its FORMAT; the settings come behind it */
 void lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result);
+
+/* Tries all settings again, also those a server refused. */
+void lb_ch_forget_settings(lb_ch_t *ch);
 
 /* Judges an answer to an INSERT; pure, for tests.  summary: the value of
  * X-ClickHouse-Summary or NULL; body: the start of the answer.  reads is 1, or

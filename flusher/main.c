@@ -28,8 +28,11 @@
 /* how often the rings are looked at: part of the time until an event is in */
 #define LOOK_MS 50
 
-/* requests after which the look at the table can wait no longer */
-#define PREFLIGHT_AFTER 3
+/* looks at the table after which refused settings are tried again */
+#define FORGET_LOOKS 30
+
+/* looks at the table for the sake of the clock are not made more often */
+#define DOUBT_MS 60000
 
 static volatile sig_atomic_t terminations;
 static volatile sig_atomic_t hangups;
@@ -150,7 +153,10 @@ typedef struct {
     lb_clock_t clock;
     int clock_told;
     lb_metrics_t metrics;
-    int preflight_due;
+    lb_look_t look;
+    int look_again; /* a setting was refused: without it, at once */
+    uint32_t looks;
+    int64_t doubted_at;   /* monotonic ms: last look for the clock's sake */
     int64_t retry_at;     /* monotonic ms, for backoff */
     int64_t published_at; /* monotonic ms */
     int64_t told_at;      /* monotonic ms the writers were told again */
@@ -212,7 +218,7 @@ start(flusher_t *f)
     lb_pace_init(&f->pace, f->options->node_index, f->options->node_count, now);
     f->metrics.started_us = lb_now_us();
     f->metrics.preflight.verdict = "unknown";
-    f->preflight_due = 1;
+    lb_look_init(&f->look, now);
 
     log_line(LB_LOG_INFO,
              "serving spool \"%s\" as broker \"%s\", node %u of %u",
@@ -270,44 +276,64 @@ reload(flusher_t *f)
     f->pace.index = o->node_index;
     f->pace.count = o->node_count;
     f->deliver.no_processes = 0;
-    f->preflight_due = 1;
+    lb_look_init(&f->look, mono_ms());
     f->retry_at = 0;
 
     log_line(LB_LOG_INFO, "settings were read again");
 }
 
+/* The look at the table. */
 static void
 preflight(flusher_t *f)
 {
-    char sql[2048];
+    int again;
+    char sql[LB_PREFLIGHT_SQL];
     lb_ch_result_t *r = &f->deliver.result;
-    lb_preflight_t *p = &f->metrics.preflight;
+    lb_preflight_t *p = &f->metrics.preflight, before = *p;
+
+    /* what could not be set may be allowed by now */
+    if (!f->look_again && (p->hold || ++f->looks % FORGET_LOOKS == 0)) {
+        lb_ch_forget_settings(f->ch);
+    }
 
     lb_preflight_sql(f->options, sql, sizeof(sql));
     f->deliver.counters.requests++;
     lb_ch_query(f->ch, sql, r);
 
-    if (r->outcome == LB_CH_NOT_SENT) {
-        f->deliver.counters.not_sent++;
-        (void)snprintf(f->deliver.last_error, sizeof(f->deliver.last_error),
-                       "ClickHouse cannot be reached (%.400s)", r->text);
-        f->deliver.last_error_us = lb_now_us();
-        log_line(LB_LOG_WARN, "%s", f->deliver.last_error);
-        lb_ch_next_url(f->ch);
-        f->deliver.failures++;
-        f->retry_at =
-            mono_ms() + lb_deliver_backoff(f->options, f->deliver.failures);
+    /* once more without the setting it stumbled on */
+    again = f->look_again = r->relearn;
+    p->hold |= r->relearn && r->code == 452;
+
+    lb_look_made(&f->look, mono_ms(), f->options->node_count, p, again);
+
+    if (again) {
         return;
     }
 
-    f->deliver.failures = 0;
-    f->preflight_due = 0;
-    lb_preflight_judge(r, p);
+    if (r->outcome != LB_CH_DONE) {
+        f->deliver.counters.not_sent += r->outcome == LB_CH_NOT_SENT;
+        lb_ch_next_url(f->ch);
+    }
 
-    log_line(strcmp(p->verdict, "yes") == 0 ? LB_LOG_INFO : LB_LOG_ERROR,
-             "exactly once into %s.%s: %s%s%s", f->options->database,
-             f->options->table, p->verdict, p->reason[0] ? ", because " : "",
-             p->reason);
+    lb_preflight_judge(f->options, r, p);
+    lb_look_made(&f->look, mono_ms(), f->options->node_count, p, 0);
+    f->metrics.looked_us = lb_now_us();
+
+    if (p->hold || strcmp(p->verdict, "unknown") == 0) {
+        (void)snprintf(f->deliver.last_error, sizeof(f->deliver.last_error),
+                       "%.511s", p->reason);
+        f->deliver.last_error_us = lb_now_us();
+    } else if (strcmp(p->verdict, before.verdict) != 0) {
+        f->retry_at = 0;
+    }
+
+    if (strcmp(p->verdict, before.verdict) != 0 ||
+        strcmp(p->reason, before.reason) != 0) {
+        log_line(strcmp(p->verdict, "yes") == 0 ? LB_LOG_INFO : LB_LOG_ERROR,
+                 "exactly once into %s.%s: %s%s%s", f->options->database,
+                 f->options->table, p->verdict,
+                 p->reason[0] ? ", because " : "", p->reason);
+    }
 }
 
 /* The receive time of the oldest unacked event, 0 without one. */
@@ -360,6 +386,7 @@ static void
 look_at_clock(flusher_t *f)
 {
     int off;
+    int64_t now;
     lb_ch_result_t *r = &f->deliver.result;
 
     if (r->date == 0) {
@@ -372,7 +399,13 @@ look_at_clock(flusher_t *f)
         f->metrics.preflight.server_ms = 0;
 
     } else if (lb_clock_doubtful(&f->clock, r->sent_ms, r->dated_ms, r->date)) {
-        f->preflight_due = 1;
+        /* not again and again if its Date is somebody else's */
+        now = mono_ms();
+        if (f->doubted_at == 0 || now - f->doubted_at >= DOUBT_MS) {
+            f->doubted_at = now;
+            f->look.at = now;
+            f->look.need = 0;
+        }
     }
 
     r->date = 0;
@@ -398,7 +431,9 @@ look_at_clock(flusher_t *f)
 static int64_t
 turn(flusher_t *f)
 {
+    int wanted, look;
     int64_t now = mono_ms(), wait;
+    uint64_t before;
     lb_error_t err;
 
     /* fails only before it has ever succeeded */
@@ -417,13 +452,16 @@ turn(flusher_t *f)
         log_line(LB_LOG_ERROR, "%s", f->rings.trouble.text);
     }
 
-    if (lb_deliver_wanted(&f->deliver) || f->preflight_due) {
+    wanted = lb_deliver_wanted(&f->deliver) && !f->metrics.preflight.hold;
+    look = lb_look_due(&f->look, now, wanted && f->retry_at <= now);
+
+    if (wanted || look) {
 
         wait = lb_pace_wait(&f->pace, now,
                             (int64_t)(lb_now_us() / 1000) -
                                 lb_clock_offset(&f->clock));
 
-        if (f->retry_at > now + wait) {
+        if (!look && f->retry_at > now + wait) {
             wait = f->retry_at - now;
         }
 
@@ -435,16 +473,24 @@ turn(flusher_t *f)
         lb_pace_start(&f->pace, now);
         lb_metrics_request(&f->metrics, now);
 
-        /* The first events need not wait for it. */
-        if (f->preflight_due &&
-            (!lb_deliver_wanted(&f->deliver) ||
-             f->deliver.counters.requests >= PREFLIGHT_AFTER)) {
+        if (look) {
             preflight(f);
-        } else if (lb_deliver_step(&f->deliver)) {
-            f->retry_at = 0;
         } else {
-            f->retry_at =
-                mono_ms() + lb_deliver_backoff(f->options, f->deliver.failures);
+            before = f->deliver.counters.requests;
+
+            if (lb_deliver_step(&f->deliver)) {
+                f->retry_at = 0;
+            } else {
+                f->retry_at = mono_ms() + lb_deliver_backoff(
+                                              f->options, f->deliver.failures);
+            }
+
+            if (f->deliver.counters.requests != before) {
+                lb_look_request(&f->look, mono_ms(), f->options->node_count,
+                                &f->deliver.result);
+                f->metrics.preflight.hold |=
+                    f->deliver.result.relearn && f->deliver.result.code == 452;
+            }
         }
 
         look_at_clock(f);

@@ -121,7 +121,7 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
     root = json_pack(
         "{s:s, s:i, s:o, s:s, s:{s:I, s:I}, "
         "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:f, s:{s:s, s:s}}",
+        "s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:f, s:{s:s, s:s, s:o}}",
         "version", LB_VERSION, "pid", (int)getpid(), "started",
         seconds(m->started_us), "broker", d->options->broker, "node", "index",
         (json_int_t)d->options->node_index, "count",
@@ -145,7 +145,8 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
             : 0.0,
         "requests_last_minute", last_minute(m, mono_ms), "clock_offset_seconds",
         (double)(m->clock_offset_ms / 100) / 10, "exactly_once", "verdict",
-        m->preflight.verdict, "reason", m->preflight.reason);
+        m->preflight.verdict, "reason", m->preflight.reason, "looked",
+        seconds(m->looked_us));
 
     if (root == NULL) {
         return -EINVAL;

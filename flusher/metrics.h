@@ -11,6 +11,7 @@
 typedef struct {
     uint64_t started_us;
     lb_preflight_t preflight;
+    uint64_t looked_us;      /* when that was judged, 0: not yet */
     int64_t clock_offset_ms; /* ours minus ClickHouse's, 0: they agree */
     lb_backlog_t backlog;
     uint64_t oldest_us;      /* receive time of the oldest unacked event */

@@ -5,49 +5,100 @@
 #include <string.h>
 
 #include "flusher/native.h"
+#include "flusher/settings.h"
+
+/*
+ * One row of fields, a tab between them:
+ *
+ *   look, clock (ms), server's time zone, tables of the name, engine, UUID,
+ *   partition key, engine with settings, columns |name type|..., settings
+ *   |name value|..., end
+ *
+ * The first and the last tell it from what somebody else may answer.
+ */
+enum {
+    LOOK,
+    CLOCK,
+    ZONE,
+    TABLES,
+    ENGINE,
+    UUID,
+    PARTITION,
+    FULL,
+    COLUMNS,
+    SETTINGS,
+    END,
+    FIELDS
+};
 
 void
 lb_preflight_sql(const lb_options_t *o, char *sql, size_t size)
 {
-    /* the names were checked to be plain */
-    (void)snprintf(sql, size,
-                   "SELECT engine_full, (SELECT concat(',', "
-                   "arrayStringConcat(groupArray(name || if(name IN "
-                   "('ring', 'seq'), ' ' || type, '')), ','), ',') "
-                   "FROM system.columns WHERE database = '%s' "
-                   "AND table = '%s'), "
-                   "replaceRegexpAll(partition_key, '\\\\s', ''), "
-                   "(SELECT count() FROM system.settings WHERE "
-                   "name = 'async_insert' AND value != '0' AND readonly), "
-                   "uuid, "
-                   "toUnixTimestamp64Milli(now64(3)) "
-                   "FROM system.tables "
-                   "WHERE database = '%s' AND name = '%s' "
-                   "FORMAT TabSeparatedRaw",
-                   o->database, o->table, o->database, o->table);
+    char names[LB_SETTINGS_SQL], columns[512];
+    const char *p;
+    size_t n = 0;
+
+    lb_settings_names(names, sizeof(names));
+
+    columns[n++] = '\'';
+    for (p = lb_native_columns; *p != '\0'; p++) {
+        n += (size_t)snprintf(columns + n, sizeof(columns) - n,
+                              *p == ',' ? "','" : "%c", *p);
+    }
+    (void)snprintf(columns + n, sizeof(columns) - n, "'");
+
+    /* the names of the options were checked to be plain */
+    (void)snprintf(
+        sql, size,
+        "SELECT 'look', toUnixTimestamp64Milli(now64(3)), serverTimezone(), "
+        "count(), max(engine), max(toString(uuid)), "
+        "max(replaceRegexpAll(partition_key, '\\\\s', '')), "
+        "max(replaceRegexpAll(substring(engine_full, 1, 4000), '\\\\s', ' ')), "
+        "(SELECT concat('|', arrayStringConcat(groupArray(concat(name, ' ', "
+        "replaceRegexpAll(substring(type, 1, 200), '[|\\\\s]', ' '))), '|'), "
+        "'|') FROM system.columns WHERE database = '%s' AND table = '%s' "
+        "AND name IN (%s) AND default_kind IN ('', 'DEFAULT')), "
+        "(SELECT concat('|', arrayStringConcat(groupArray(concat(name, ' ', "
+        "replaceRegexpAll(substring(value, 1, 100), '[|\\\\s]', ' '))), '|'), "
+        "'|') FROM system.settings WHERE name IN (%s)), 'end' "
+        "FROM system.tables WHERE database = '%s' AND name = '%s' "
+        "FORMAT TabSeparatedRaw",
+        o->database, o->table, columns, names, o->database, o->table);
 }
 
-static int
-missing_column(const char *columns, char *name, size_t size)
+/* The type of a column, up to |; NULL: there is no such column to write. */
+static const char *
+type_of(const char *columns, const char *name, size_t *len)
 {
-    char key[64];
-    size_t len;
-    const char *p, *end;
+    char key[96];
+    const char *p;
 
-    for (p = lb_native_columns; *p != '\0'; p = *end ? end + 1 : end) {
-        end = strchr(p, ',');
-        end = end != NULL ? end : p + strlen(p);
-        len = (size_t)(end - p);
+    (void)snprintf(key, sizeof(key), "|%s ", name);
 
-        /* what the flusher asks by has to be what it was sent as */
-        (void)snprintf(key, sizeof(key), ",%.*s%s,", (int)len, p,
-                       len == 4 && memcmp(p, "ring", 4) == 0  ? " UUID"
-                       : len == 3 && memcmp(p, "seq", 3) == 0 ? " UInt64"
-                                                              : "");
+    p = strstr(columns, key);
+    if (p == NULL) {
+        return NULL;
+    }
 
-        if (strstr(columns, key) == NULL) {
-            key[strlen(key) - 1] = '\0';
-            (void)snprintf(name, size, "%s", key + 1);
+    p += strlen(key);
+    *len = strcspn(p, "|");
+
+    return p;
+}
+
+/* 1 if a day begins when it begins in UTC. */
+static int
+is_utc(const char *zone, size_t len)
+{
+    size_t i;
+
+    static const char *const zones[] = {
+        "UTC",   "Etc/UTC",  "UCT",           "Etc/UCT",   "Zulu", "Etc/Zulu",
+        "GMT",   "Etc/GMT",  "Etc/Universal", "Universal", "GMT0", "GMT+0",
+        "GMT-0", "Etc/GMT0", "Etc/GMT+0",     "Etc/GMT-0"};
+
+    for (i = 0; i < sizeof(zones) / sizeof(zones[0]); i++) {
+        if (strlen(zones[i]) == len && memcmp(zone, zones[i], len) == 0) {
             return 1;
         }
     }
@@ -55,27 +106,202 @@ missing_column(const char *columns, char *name, size_t size)
     return 0;
 }
 
-void
-lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p)
+/* Writes what is wrong with the columns. */
+static void
+judge_columns(const char *columns, char *reason, size_t size)
 {
-    char name[64], uuid[LB_UUID_TEXT];
-    const char *engine = result->answer, *columns, *partition, *window, *end;
-    size_t i, len;
+    char name[64];
+    size_t len, got = 0;
+    const char *p, *end, *type, *wanted;
 
-    /* one UTC day of receipt must lie in one partition */
+    for (p = lb_native_columns; *p != '\0'; p = *end ? end + 1 : end) {
+        end = strchr(p, ',');
+        end = end != NULL ? end : p + strlen(p);
+        len = (size_t)(end - p);
+
+        (void)snprintf(name, sizeof(name), "%.*s", (int)len, p);
+        type = type_of(columns, name, &got);
+
+        if (type == NULL) {
+            (void)snprintf(reason, size,
+                           "the table has no column %s that can be written",
+                           name);
+            return;
+        }
+
+        /* what the flusher asks by has to be what it was sent as */
+        wanted = strcmp(name, "ring") == 0          ? "UUID"
+                 : strcmp(name, "seq") == 0         ? "UInt64"
+                 : strcmp(name, "received_at") == 0 ? "DateTime64("
+                                                    : "";
+        len = strlen(wanted);
+
+        if (strncmp(type, wanted, len) != 0 ||
+            (len > 0 && wanted[len - 1] != '(' && got != len)) {
+            (void)snprintf(reason, size, "the column %s is %.*s and must be %s",
+                           name, (int)(got < 80 ? got : 80), type,
+                           wanted[len - 1] == '(' ? "DateTime64(6, 'UTC')"
+                                                  : wanted);
+            return;
+        }
+    }
+}
+
+/* Writes why one UTC day of receipt may not lie in one partition. */
+static void
+judge_partition(const char *key, const char *columns, const char *server,
+                char *reason, size_t size)
+{
+    int utc;
+    size_t i, len, got = 0;
+    const char *type, *zone;
+
     static const char *const good[] = {
-        "",
-        "toDate(received_at)",
-        "toYYYYMMDD(received_at)",
-        "toStartOfDay(received_at)",
-        "toMonday(received_at)",
-        "toStartOfWeek(received_at)",
-        "toYYYYMM(received_at)",
-        "toStartOfMonth(received_at)",
-        "toYear(received_at)",
+        "toDate(received_at",         "toYYYYMMDD(received_at",
+        "toStartOfDay(received_at",   "toMonday(received_at",
+        "toStartOfWeek(received_at",  "toYYYYMM(received_at",
+        "toStartOfMonth(received_at", "toStartOfQuarter(received_at",
+        "toStartOfYear(received_at",  "toYear(received_at",
     };
 
-    static const char key[] = "non_replicated_deduplication_window = ";
+    if (key[0] == '\0' || strcmp(key, "tuple()") == 0) {
+        return;
+    }
+
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        len = strlen(good[i]);
+        if (strncmp(key, good[i], len) == 0 &&
+            (strcmp(key + len, ")") == 0 ||
+             strcmp(key + len, ",'UTC')") == 0)) {
+            break;
+        }
+    }
+
+    if (i == sizeof(good) / sizeof(good[0])) {
+        (void)snprintf(reason, size,
+                       "the table is partitioned by %.200s, so a batch may be "
+                       "inserted in part: PARTITION BY toDate(received_at)",
+                       key);
+        return;
+    }
+
+    /* the zone of the function, else of the column, else of the server */
+    type = type_of(columns, "received_at", &got);
+    zone = type != NULL ? memchr(type, '\'', got) : NULL;
+
+    if (key[strlen(good[i])] == ',') {
+        utc = 1;
+    } else if (zone != NULL) {
+        zone++;
+        got = strcspn(zone, "'|");
+        utc = is_utc(zone, got);
+    } else {
+        zone = server;
+        got = strlen(server);
+        utc = is_utc(zone, got);
+    }
+
+    if (!utc) {
+        (void)snprintf(reason, size,
+                       "the column received_at is in the time zone %.*s, and "
+                       "a batch of one day of UTC may be inserted in part "
+                       "when a partition ends there: it must be "
+                       "DateTime64(6, 'UTC')",
+                       (int)(got < 60 ? got : 60), zone);
+    }
+}
+
+/* The number of a setting of the table, def without one. */
+static unsigned long long
+table_setting(const char *engine, const char *name, unsigned long long def)
+{
+    char key[96];
+    const char *p = engine;
+
+    (void)snprintf(key, sizeof(key), " %s = ", name);
+    p = strstr(engine, key);
+
+    return p != NULL ? strtoull(p + strlen(key), NULL, 10) : def;
+}
+
+static void
+judge_engine(const char *engine, const char *full, lb_preflight_t *p)
+{
+    size_t len;
+    unsigned long long window;
+    const char *base = engine, *alter;
+
+    if (strncmp(base, "Replicated", 10) == 0) {
+        base += 10;
+    } else if (strncmp(base, "Shared", 6) == 0) {
+        base += 6;
+    }
+
+    p->replicated = base != engine;
+    len = strlen(base);
+
+    if (strcmp(base, "Null") == 0) {
+        p->hold = 1;
+        (void)snprintf(p->reason, sizeof(p->reason),
+                       "the table's engine is Null, which throws every row "
+                       "away: nothing is sent until it is a MergeTree");
+        return;
+    }
+
+    if (len < 9 || strcmp(base + len - 9, "MergeTree") != 0) {
+        (void)snprintf(p->reason, sizeof(p->reason),
+                       "only tables of the MergeTree family deduplicate, "
+                       "this one is %.100s",
+                       engine);
+        return;
+    }
+
+    if (len > 9) {
+        p->hold = 1;
+        (void)snprintf(p->reason, sizeof(p->reason),
+                       "the table's engine is %.100s, which merges rows away: "
+                       "nothing is sent until it is a MergeTree",
+                       engine);
+        return;
+    }
+
+    if (p->replicated) {
+        window = table_setting(full, "replicated_deduplication_window", 1000);
+        if (table_setting(full, "replicated_deduplication_window_seconds", 1) ==
+            0) {
+            window = 0;
+        }
+        alter = "replicated_deduplication_window";
+    } else {
+        window = table_setting(full, "non_replicated_deduplication_window", 0);
+        alter = "non_replicated_deduplication_window";
+    }
+
+    if (window < LB_PREFLIGHT_WINDOW) {
+        (void)snprintf(p->reason, sizeof(p->reason),
+                       "the table has %s deduplication window%s: ALTER TABLE "
+                       "... MODIFY SETTING %s = 10000",
+                       window == 0 ? "no" : "too small a",
+                       window == 0 ? "" : " for repetitions that come late",
+                       alter);
+    }
+}
+
+static void
+unknown(lb_preflight_t *p, const char *why)
+{
+    p->verdict = "unknown";
+    (void)snprintf(p->reason, sizeof(p->reason), "%.500s", why);
+}
+
+void
+lb_preflight_judge(const lb_options_t *o, const lb_ch_result_t *result,
+                   lb_preflight_t *p)
+{
+    int n, held = p->hold;
+    char *c, why[512], *field[FIELDS];
+
+    static char answer[sizeof(result->answer)];
 
     p->verdict = "no";
     p->reason[0] = '\0';
@@ -84,90 +310,187 @@ lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p)
     memset(p->table_uuid, 0, sizeof(p->table_uuid));
 
     if (result->outcome != LB_CH_DONE) {
-        p->verdict = "unknown";
-        (void)snprintf(p->reason, sizeof(p->reason), "%.500s", result->text);
+        unknown(p, result->text);
+
+        /* nothing can be sent either: this is known */
+        if (result->code == 164 || result->code == 452) {
+            p->verdict = "no";
+        }
+
         return;
     }
 
-    columns = strchr(engine, '\t');
+    (void)snprintf(answer, sizeof(answer), "%s", result->answer);
+    answer[strcspn(answer, "\r\n")] = '\0';
 
-    end = strrchr(engine, '\t');
-
-    if (end != NULL) {
-        p->server_ms = strtoll(end + 1, NULL, 10);
-        p->replicated = strncmp(engine, "Replicated", 10) == 0 ||
-                        strncmp(engine, "Shared", 6) == 0;
-
-        if (end - engine >= LB_UUID_TEXT && end[-LB_UUID_TEXT] == '\t') {
-            memcpy(uuid, end - LB_UUID_TEXT + 1, LB_UUID_TEXT - 1);
-            uuid[LB_UUID_TEXT - 1] = '\0';
-            if (lb_uuid_parse(uuid, p->table_uuid) != 0) {
-                memset(p->table_uuid, 0, sizeof(p->table_uuid));
-            }
-        }
+    field[0] = answer;
+    for (n = 1, c = answer; n < FIELDS && (c = strchr(c, '\t')) != NULL; n++) {
+        *c++ = '\0';
+        field[n] = c;
     }
 
-    if (columns == NULL) {
+    if (n != FIELDS || strcmp(field[LOOK], "look") != 0 ||
+        strcmp(field[END], "end") != 0) {
+        (void)snprintf(why, sizeof(why),
+                       "the answer to the look at the table is not "
+                       "ClickHouse's: %.100s",
+                       answer);
+        unknown(p, why);
+        return;
+    }
+
+    p->hold = 0;
+    p->server_ms = strtoll(field[CLOCK], NULL, 10);
+
+    if (strtoul(field[TABLES], NULL, 10) != 1) {
+        /* made anew, it may be another one: what was wrong may still be */
+        p->hold = held;
         (void)snprintf(p->reason, sizeof(p->reason),
                        "the table does not exist or this user has no rights "
                        "on it");
         return;
     }
 
-    if (missing_column(columns, name, sizeof(name))) {
-        (void)snprintf(p->reason, sizeof(p->reason),
-                       "the table has no column %s", name);
-        return;
+    if (lb_uuid_parse(field[UUID], p->table_uuid) != 0) {
+        memset(p->table_uuid, 0, sizeof(p->table_uuid));
     }
 
-    partition = strchr(columns + 1, '\t');
-    partition = partition != NULL ? partition + 1 : columns;
-    len = strcspn(partition, "\t\n");
+    /* first what holds everything up */
+    judge_engine(field[ENGINE], field[FULL], p);
 
-    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        if (strlen(good[i]) == len && memcmp(partition, good[i], len) == 0) {
-            break;
+    if (!p->hold) {
+        p->hold = lb_settings_judge(o, field[SETTINGS], why, sizeof(why));
+        if (p->hold || p->reason[0] == '\0') {
+            (void)snprintf(p->reason, sizeof(p->reason), "%s", why);
         }
     }
 
-    if (i == sizeof(good) / sizeof(good[0])) {
-        (void)snprintf(p->reason, sizeof(p->reason),
-                       "the table is partitioned by %.*s, so a batch may be "
-                       "inserted in part: PARTITION BY toDate(received_at)",
-                       (int)(len < 200 ? len : 200), partition);
-        return;
+    if (p->reason[0] == '\0') {
+        judge_columns(field[COLUMNS], p->reason, sizeof(p->reason));
     }
 
-    if (partition[len] == '\t' && strtoul(partition + len + 1, NULL, 10) > 0) {
-        (void)snprintf(p->reason, sizeof(p->reason),
-                       "async_insert is on for this user and may not be "
-                       "changed: take the constraint off");
-        return;
+    if (p->reason[0] == '\0') {
+        judge_partition(field[PARTITION], field[COLUMNS], field[ZONE],
+                        p->reason, sizeof(p->reason));
     }
 
-    if (p->replicated == 1) {
+    if (p->reason[0] == '\0') {
         p->verdict = "yes";
+    }
+}
+
+/* a good table is looked at every minute, or in every twentieth slot */
+#define YES_MS 60000
+#define YES_SLOTS 20
+
+/* one that is not, or not known to be */
+#define NO_MS 10000
+#define NO_SLOTS 4
+
+/* after an error */
+#define ERROR_MS 5000
+
+#define SLOT_MS 1250
+
+static int64_t
+at_least(int64_t ms, uint32_t slots, uint32_t node_count)
+{
+    int64_t slot = node_count > 1 ? (int64_t)node_count * SLOT_MS : 1000;
+
+    return slot * slots > ms ? slot * slots : ms;
+}
+
+void
+lb_look_init(lb_look_t *l, int64_t now)
+{
+    l->at = now;
+    l->made = 0;
+    l->need = 3;
+    l->since = 0;
+}
+
+int
+lb_look_due(const lb_look_t *l, int64_t now, int wanted)
+{
+    return now >= l->at && (!wanted || l->since >= l->need);
+}
+
+/* 1 if an exception can come from a table or rights that were changed, 0 if the
+ * server is merely busy or on its way down. */
+static int
+smells(int code)
+{
+    size_t i;
+
+    static const int busy[] = {
+        159, /* TIMEOUT_EXCEEDED */
+        160, /* TOO_SLOW */
+        201, /* QUOTA_EXCEEDED */
+        202, /* TOO_MANY_SIMULTANEOUS_QUERIES */
+        209, /* SOCKET_TIMEOUT */
+        210, /* NETWORK_ERROR */
+        216, /* QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING */
+        236, /* ABORTED */
+        241, /* MEMORY_LIMIT_EXCEEDED */
+        243, /* NOT_ENOUGH_SPACE */
+        319, /* UNKNOWN_STATUS_OF_INSERT */
+        394, /* QUERY_WAS_CANCELLED */
+        999, /* KEEPER_EXCEPTION */
+    };
+
+    for (i = 0; i < sizeof(busy) / sizeof(busy[0]); i++) {
+        if (busy[i] == code) {
+            return 0;
+        }
+    }
+
+    return code != 0;
+}
+
+void
+lb_look_request(lb_look_t *l, int64_t now, uint32_t node_count,
+                const lb_ch_result_t *result)
+{
+    int64_t at;
+
+    l->since++;
+
+    if (result->relearn && result->code == 452) {
+        l->at = now;
+        l->need = 0;
         return;
     }
 
-    if (strstr(engine, "MergeTree") == NULL ||
-        strstr(engine, "MergeTree") > columns) {
-        (void)snprintf(p->reason, sizeof(p->reason),
-                       "only tables of the MergeTree family deduplicate, "
-                       "this one is %.*s",
-                       (int)strcspn(engine, " (\t"), engine);
+    if (result->outcome == LB_CH_DONE || !smells(result->code)) {
         return;
     }
 
-    window = strstr(engine, key);
+    /* not again and again while it goes on */
+    at =
+        l->made != 0 ? l->made + at_least(ERROR_MS, NO_SLOTS, node_count) : now;
 
-    if (window == NULL || strtoull(window + sizeof(key) - 1, NULL, 10) == 0) {
-        (void)snprintf(p->reason, sizeof(p->reason),
-                       "the table has no deduplication window: ALTER TABLE "
-                       "... MODIFY SETTING "
-                       "non_replicated_deduplication_window = 10000");
+    if (at < l->at) {
+        l->at = at;
+    }
+    l->need = 1;
+}
+
+void
+lb_look_made(lb_look_t *l, int64_t now, uint32_t node_count,
+             const lb_preflight_t *p, int again)
+{
+    int good = strcmp(p->verdict, "yes") == 0;
+
+    l->made = now;
+    l->since = 0;
+
+    if (again) {
+        l->at = now;
+        l->need = 0;
         return;
     }
 
-    p->verdict = "yes";
+    l->at = now + (good ? at_least(YES_MS, YES_SLOTS, node_count)
+                        : at_least(NO_MS, NO_SLOTS, node_count));
+    l->need = good ? 10 : 4;
 }

@@ -1,5 +1,7 @@
 /*
- * What the table is like: can this flusher deliver into it exactly once?
+ * What the table and the server are like: can this flusher deliver into it
+ * exactly once?  A verdict holds for the moment; lb_look_t says when to look
+ * again.
  */
 
 #ifndef _LB_PREFLIGHT_H_INCLUDED_
@@ -11,18 +13,52 @@
 #include "spool/lb_ring.h"
 
 typedef struct {
-    const char *verdict;             /* "yes", "no", "unknown" */
-    char reason[512];                /* empty for "yes" */
-    int64_t server_ms;               /* the server's wall clock, 0: not told */
+    const char *verdict; /* "yes", "no", "unknown" */
+    char reason[512];    /* empty for "yes" */
+    int hold;            /* 1: rows would be lost, nothing may be sent */
+    int64_t server_ms;   /* the server's wall clock, 0: not told */
     uint8_t table_uuid[LB_UUID_LEN]; /* as in its text; zeros: not told */
     int replicated; /* 1: Replicated or Shared, 0: not, -1: not known */
 } lb_preflight_t;
 
+/* a smaller deduplication window forgets a token too soon */
+#define LB_PREFLIGHT_WINDOW 100
+
+/* room for lb_preflight_sql */
+#define LB_PREFLIGHT_SQL 8192
+
 /* The question, for one request. */
 void lb_preflight_sql(const lb_options_t *o, char *sql, size_t size);
 
-/* The verdict from the answer (tab-separated engine and columns), or from the
- * lack of one; pure. */
-void lb_preflight_judge(const lb_ch_result_t *result, lb_preflight_t *p);
+/* The verdict from the answer, or from the lack of one; pure.  What was held
+ * stays held while it is not known better. */
+void lb_preflight_judge(const lb_options_t *o, const lb_ch_result_t *result,
+                        lb_preflight_t *p);
+
+/*
+ * When to look.  After a start, delivery comes first: the look is made when
+ * there is nothing to deliver, or after some requests.  Then regularly, more
+ * often while the verdict is not yes, and soon after an error that can come from
+ * a changed table.  It is a request like any other, in this node's own slots.
+ */
+typedef struct {
+    int64_t at;    /* monotonic ms, not earlier */
+    int64_t made;  /* the last one, 0: none yet */
+    uint32_t need; /* so many other requests come first, if there are any */
+    uint32_t since;
+} lb_look_t;
+
+void lb_look_init(lb_look_t *l, int64_t now);
+
+/* 1: the next request is to be the look.  wanted: something else is to do. */
+int lb_look_due(const lb_look_t *l, int64_t now, int wanted);
+
+/* Another request was made and ended so. */
+void lb_look_request(lb_look_t *l, int64_t now, uint32_t node_count,
+                     const lb_ch_result_t *result);
+
+/* A look was made.  again: it has to be repeated at once. */
+void lb_look_made(lb_look_t *l, int64_t now, uint32_t node_count,
+                  const lb_preflight_t *p, int again);
 
 #endif /* _LB_PREFLIGHT_H_INCLUDED_ */

@@ -289,7 +289,8 @@ class Door:
     one of
       pass   as it is
       shut   the connection is closed at once
-      cut    the request ends after some bytes
+      cut    the request ends after some bytes of its body (the embedded engine
+             stops listening after a cut header)
       drop   the server answers, the answer is thrown away
       hang   the same, but the connection stays open
       late   the answer comes 3 s later
@@ -355,8 +356,15 @@ class Door:
 
     @staticmethod
     def _request(inner, outer, limit):
+        head = b"" if limit is not None else None
         with contextlib.suppress(OSError):
             while data := inner.recv(1 << 16):
+                if head is not None:
+                    head += data
+                    if b"\r\n\r\n" not in head:
+                        continue
+                    limit += head.index(b"\r\n\r\n") + 4
+                    data, head = head, None
                 if limit is not None:
                     data = data[:limit]
                     limit -= len(data)
