@@ -20,18 +20,14 @@
 #include "ngx_http_logbroker_module.h"
 
 
-/* how long a group may be in flight before it is worth a log line */
-#define NGX_HTTP_LOGBROKER_SLOW          60000
+/* a timer that means nothing but that there is something to wait for */
+#define NGX_HTTP_LOGBROKER_HOLD          60000
 
 
 static void ngx_http_logbroker_commit_handler(ngx_event_t *ev);
 static void ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w);
-static void ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
-    ngx_http_logbroker_group_t *to);
 static void ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
     ngx_queue_t *waiters);
-static void ngx_http_logbroker_answer(ngx_queue_t *waiters,
-    ngx_uint_t reason);
 static void ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc);
 static ngx_int_t ngx_http_logbroker_io_post(ngx_http_logbroker_worker_t *w,
     ngx_uint_t io);
@@ -139,7 +135,8 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
     int          rc;
     ngx_queue_t  waiters;
 
-    if (w->writer == NULL || w->io == NGX_HTTP_LOGBROKER_IO_GROUP
+    if (w->writer == NULL || w->hanging
+        || w->io == NGX_HTTP_LOGBROKER_IO_GROUP
         || (w->io == NGX_HTTP_LOGBROKER_IO_SYNC
             && (w->pending.sync || w->failed)))
     {
@@ -201,7 +198,16 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
 }
 
 
-static void
+void
+ngx_http_logbroker_group_init(ngx_http_logbroker_group_t *group)
+{
+    ngx_memzero(group, sizeof(ngx_http_logbroker_group_t));
+    ngx_queue_init(&group->waiters);
+    ngx_queue_init(&group->keys);
+}
+
+
+void
 ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
     ngx_http_logbroker_group_t *to)
 {
@@ -235,10 +241,7 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_group_t      done;
     ngx_http_logbroker_counters_t  *counters;
 
-    ngx_memzero(&done, sizeof(ngx_http_logbroker_group_t));
-    ngx_queue_init(&done.waiters);
-    ngx_queue_init(&done.keys);
-
+    ngx_http_logbroker_group_init(&done);
     ngx_http_logbroker_group_move(&w->flight, &done);
 
     ngx_http_logbroker_keys_end_group(w, &done.keys, 1);
@@ -267,7 +270,7 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
 
 /* Answering one request may make others of the same queue go away. */
 
-static void
+void
 ngx_http_logbroker_answer(ngx_queue_t *waiters, ngx_uint_t reason)
 {
     ngx_queue_t               *q;
@@ -312,10 +315,7 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
     ngx_uint_t                  slot;
     ngx_http_logbroker_group_t  failed;
 
-    ngx_memzero(&failed, sizeof(ngx_http_logbroker_group_t));
-    ngx_queue_init(&failed.waiters);
-    ngx_queue_init(&failed.keys);
-
+    ngx_http_logbroker_group_init(&failed);
     ngx_http_logbroker_group_move(&w->flight, &failed);
     ngx_http_logbroker_group_move(&w->pending, &failed);
 
@@ -413,6 +413,7 @@ ngx_http_logbroker_io_post(ngx_http_logbroker_worker_t *w, ngx_uint_t io)
 
     w->io_started = ngx_current_msec;
 
+    ngx_http_logbroker_hang_watch(w);
     ngx_http_logbroker_hold(w);
 
     return NGX_OK;
@@ -455,6 +456,7 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
 
     if (rc != 0) {
         w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
+        ngx_http_logbroker_hang_over(w);
         ngx_http_logbroker_lost(w, w->failed ? w->failed : rc);
         return;
     }
@@ -466,6 +468,8 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
     }
 
     w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
+
+    ngx_http_logbroker_hang_over(w);
 
     if (w->want_sync) {
         ngx_http_logbroker_sync(w);
@@ -502,30 +506,18 @@ ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w)
     w->hold.cancelable = !busy;
 
     if (busy && !w->hold.timer_set) {
-        ngx_add_timer(&w->hold, NGX_HTTP_LOGBROKER_SLOW);
+        ngx_add_timer(&w->hold, NGX_HTTP_LOGBROKER_HOLD);
     }
+
+    w->seat->parked = w->nparked;
+    w->seat->waiting = w->pending.requests + w->flight.requests;
 }
 
 
 static void
 ngx_http_logbroker_hold_handler(ngx_event_t *ev)
 {
-    ngx_http_logbroker_worker_t  *w;
-
-    w = ev->data;
-
-    if (w->io != NGX_HTTP_LOGBROKER_IO_IDLE
-        && ngx_current_msec - w->io_started >= NGX_HTTP_LOGBROKER_SLOW)
-    {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "logbroker: a write to ring %uD has been running for "
-                      "%M seconds, %ui requests wait for it: does the disk "
-                      "hang?", lb_writer_slot(w->writer),
-                      (ngx_current_msec - w->io_started) / 1000,
-                      w->flight.requests + w->pending.requests);
-    }
-
-    ngx_http_logbroker_hold(w);
+    ngx_http_logbroker_hold(ev->data);
 }
 
 
@@ -542,10 +534,11 @@ ngx_http_logbroker_cleanup(void *data)
         (void) ngx_atomic_fetch_add(
                              &ngx_http_logbroker_worker->counters->dropped, 1);
 
-        /* fall through */
+        ngx_queue_remove(&ctx->queue);
+        break;
 
     case NGX_HTTP_LOGBROKER_PARKED:
-        ngx_queue_remove(&ctx->queue);
+        ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker, ctx);
         break;
 
     default:

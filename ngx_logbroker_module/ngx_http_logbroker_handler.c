@@ -82,7 +82,10 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
 
     { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("body_partial"),
       "only a part of the body has come as far as here: nothing was stored, "
-      "try again" }
+      "try again" },
+
+    { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("disk_hangs"),
+      "the disk does not answer: nothing was stored, try again" }
 };
 
 
@@ -140,6 +143,10 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
 
     if (reason == 0) {
         reason = ngx_http_logbroker_key(ctx);
+    }
+
+    if (reason == 0 && w->hanging) {
+        reason = NGX_HTTP_LOGBROKER_DISK_HANGS;
     }
 
     if (reason == 0 && w->writer == NULL && !ngx_http_logbroker_waits(w)) {

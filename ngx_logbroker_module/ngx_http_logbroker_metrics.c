@@ -75,6 +75,7 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
     json_t                         *root;
     ngx_uint_t                      i;
     ngx_http_logbroker_text_t       t;
+    ngx_http_logbroker_waits_t      waits;
     ngx_http_logbroker_counters_t  *counters;
 
     t.p = p;
@@ -115,6 +116,19 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
                            "%uA\n", &ngx_http_logbroker_reasons[i].name,
                            counters->refused[i]);
     }
+
+    ngx_http_logbroker_hang_status(w, &waits);
+
+    ngx_http_logbroker_metric_value(&t, "parked_requests", "gauge",
+        "Requests that wait for room, a ring or the disk, nothing stored.",
+        waits.parked);
+    ngx_http_logbroker_metric_value(&t, "waiting_requests", "gauge",
+        "Requests whose group is being written.", waits.waiting);
+    ngx_http_logbroker_metric(&t, "disk_hangs_seconds", "gauge",
+        "For how long a write has been running that takes longer than "
+        "logbroker_write_timeout.");
+    ngx_http_logbroker_metrics_number(&t, "disk_hangs_seconds", "",
+                                      waits.hangs_ms * 1000, 1);
 
     ngx_http_logbroker_metric(&t, "sync_seconds", "histogram",
                               "How long writing and syncing a group took.");

@@ -26,6 +26,8 @@ static char *ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_logbroker_check_max_event(ngx_conf_t *cf, void *post,
     void *data);
+static char *ngx_http_logbroker_check_write_timeout(ngx_conf_t *cf,
+    void *post, void *data);
 static void *ngx_http_logbroker_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_logbroker_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf);
@@ -53,6 +55,11 @@ static ngx_conf_post_t  ngx_http_logbroker_max_event_post = {
 };
 
 
+static ngx_conf_post_t  ngx_http_logbroker_write_timeout_post = {
+    ngx_http_logbroker_check_write_timeout
+};
+
+
 static ngx_command_t  ngx_http_logbroker_commands[] = {
 
     { ngx_string("logbroker_spool"),
@@ -68,6 +75,13 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("logbroker_write_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_logbroker_main_conf_t, write_timeout),
+      &ngx_http_logbroker_write_timeout_post },
 
     { ngx_string("logbroker"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
@@ -535,6 +549,22 @@ ngx_http_logbroker_check_max_event(ngx_conf_t *cf, void *post, void *data)
 }
 
 
+static char *
+ngx_http_logbroker_check_write_timeout(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *msp = data;
+
+    if (*msp < 100 || *msp > 3600 * 1000) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"logbroker_write_timeout\" must be between "
+                           "100ms and 1h");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 /* The spool may be configured further down: remember where to point to. */
 
 void
@@ -570,6 +600,7 @@ ngx_http_logbroker_create_main_conf(ngx_conf_t *cf)
      *     zone, pool, keys_zone = NULL;
      */
 
+    lmcf->write_timeout = NGX_CONF_UNSET_MSEC;
     lmcf->keys = NGX_CONF_UNSET;
     lmcf->keys_window = NGX_CONF_UNSET;
     lmcf->keys_size = NGX_CONF_UNSET_SIZE;
@@ -593,6 +624,7 @@ ngx_http_logbroker_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    ngx_conf_init_msec_value(lmcf->write_timeout, 2000);
     ngx_conf_init_value(lmcf->keys, 1);
     ngx_conf_init_value(lmcf->keys_window, 600);
     ngx_conf_init_size_value(lmcf->keys_size, 16 * 1024 * 1024);

@@ -8,6 +8,7 @@
  *   stage.c     from the body to a record, parking
  *   append.c    group commit and the requests that wait for it
  *   room.c      from a full ring into another one
+ *   hang.c      a disk that does not answer
  *   keys.c      idempotency keys
  *   access.c    nginx's own requests as events
  *   worker.c    the worker's ring: claim, create, sync, give back
@@ -88,6 +89,7 @@ typedef enum {
     NGX_HTTP_LOGBROKER_KEYS_FULL,
     NGX_HTTP_LOGBROKER_KEYS_LOADING,
     NGX_HTTP_LOGBROKER_BODY_PARTIAL,
+    NGX_HTTP_LOGBROKER_DISK_HANGS,
     NGX_HTTP_LOGBROKER_REASONS,
 
     /* not a refusal: the request is answered like the one it repeats */
@@ -106,6 +108,25 @@ typedef struct {
 /* the last bucket of a histogram has no bound */
 #define NGX_HTTP_LOGBROKER_SYNC_BUCKETS  16
 #define NGX_HTTP_LOGBROKER_GROUP_BUCKETS 12
+
+
+/* what a worker says of itself; outlives it until another one sits down */
+
+#define NGX_HTTP_LOGBROKER_SEATS         256
+
+typedef struct {
+    ngx_atomic_t                     pid;
+    ngx_atomic_t                     parked;
+    ngx_atomic_t                     waiting;       /* in a group */
+    ngx_atomic_t                     hangs_since;   /* monotonic ms, or 0 */
+} ngx_http_logbroker_seat_t;
+
+
+typedef struct {
+    ngx_uint_t                       parked;
+    ngx_uint_t                       waiting;
+    uint64_t                         hangs_ms;
+} ngx_http_logbroker_waits_t;
 
 
 /* in shared memory, since the zone was created */
@@ -127,6 +148,8 @@ typedef struct {
     ngx_atomic_t                     room_need;
     ngx_atomic_t                     room_early;
 
+    ngx_http_logbroker_seat_t        seats[NGX_HTTP_LOGBROKER_SEATS];
+
     /* how long syncs took, requests per group */
     ngx_atomic_t                     sync_us;
     ngx_atomic_t                     sync[NGX_HTTP_LOGBROKER_SYNC_BUCKETS];
@@ -140,6 +163,7 @@ typedef struct {
     ngx_uint_t                       rings;         /* 0: by worker number */
     ngx_shm_zone_t                  *zone;
     ngx_thread_pool_t               *pool;
+    ngx_msec_t                       write_timeout;
 
     ngx_flag_t                       keys;
     time_t                           keys_window;
@@ -335,6 +359,8 @@ typedef struct {
     lb_writer_t                     *writer;
     int                              rc;
     lb_error_t                       error;
+    ngx_uint_t                       running;
+    ngx_msec_t                       started;
 } ngx_http_logbroker_seek_t;
 
 
@@ -359,6 +385,7 @@ struct ngx_http_logbroker_worker_s {
     ngx_http_logbroker_group_t       pending;       /* being staged */
     ngx_http_logbroker_group_t       flight;        /* being written */
     ngx_queue_t                      parked;        /* waiting for room */
+    ngx_uint_t                       nparked;
 
     /* what the thread does; the ring stays open as long as it does */
     ngx_uint_t                       io;
@@ -370,6 +397,12 @@ struct ngx_http_logbroker_worker_s {
     ngx_event_t                      commit;        /* posted */
     ngx_event_t                      tick;          /* every second */
     ngx_event_t                      hold;          /* keeps us alive */
+
+    /* hang.c */
+    ngx_msec_t                       write_timeout;
+    ngx_event_t                      hang;
+    ngx_http_logbroker_seat_t       *seat;
+    ngx_http_logbroker_seat_t        no_seat;
 
     /* room.c */
     ngx_http_logbroker_seek_t        seek;
@@ -407,6 +440,7 @@ struct ngx_http_logbroker_worker_s {
     unsigned                         seeking:1;     /* requests are parked */
     unsigned                         leaving:1;     /* likewise */
     unsigned                         yielded:1;     /* no ring, on purpose */
+    unsigned                         hanging:1;     /* what the thread does */
 };
 
 
@@ -455,6 +489,8 @@ void ngx_http_logbroker_body_abandon(ngx_http_logbroker_ctx_t *ctx);
 void ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx,
     ngx_uint_t posted);
 void ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx);
 void ngx_http_logbroker_park_first(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
 void ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta);
@@ -462,6 +498,10 @@ void ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta);
 /* append.c */
 
 void ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_group_init(ngx_http_logbroker_group_t *group);
+void ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
+    ngx_http_logbroker_group_t *to);
+void ngx_http_logbroker_answer(ngx_queue_t *waiters, ngx_uint_t reason);
 void ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
 void ngx_http_logbroker_logged(ngx_http_logbroker_worker_t *w);
@@ -479,6 +519,15 @@ void ngx_http_logbroker_room_tick(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_share(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_leave(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_left(ngx_http_logbroker_worker_t *w);
+
+/* hang.c */
+
+void ngx_http_logbroker_hang_init(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_hang_exit(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_hang_watch(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_hang_over(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_hang_status(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_waits_t *waits);
 
 /* keys.c */
 

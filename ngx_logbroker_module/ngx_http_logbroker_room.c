@@ -122,9 +122,14 @@ ngx_http_logbroker_seek_post(ngx_http_logbroker_worker_t *w)
     w->seek.writer = NULL;
 
     if (ngx_thread_task_post(w->pool, &w->seek.task) != NGX_OK) {
-        w->seek.rc = LB_ELOCKED;
         ngx_add_timer(&w->retry, NGX_HTTP_LOGBROKER_ROOM_RETRY);
+        return;
     }
+
+    w->seek.running = 1;
+    w->seek.started = ngx_current_msec;
+
+    ngx_http_logbroker_hang_watch(w);
 }
 
 
@@ -150,6 +155,10 @@ ngx_http_logbroker_seek_done(ngx_event_t *ev)
     ngx_http_logbroker_counters_t  *counters;
 
     w = ev->data;
+
+    w->seek.running = 0;
+
+    ngx_http_logbroker_hang_over(w);
 
     if (w->seek.rc == 0) {
         w->next = w->seek.writer;

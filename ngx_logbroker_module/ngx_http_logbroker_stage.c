@@ -33,12 +33,14 @@ ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t posted)
 
     w = ngx_http_logbroker_worker;
 
-    if (ngx_http_logbroker_waits(w)
-        || (w->writer && (!ngx_queue_empty(&w->parked)
-                          || !ngx_http_logbroker_has_room(w, ctx))))
+    if (!w->hanging
+        && (ngx_http_logbroker_waits(w)
+            || (w->writer && (!ngx_queue_empty(&w->parked)
+                              || !ngx_http_logbroker_has_room(w, ctx)))))
     {
         ctx->state = NGX_HTTP_LOGBROKER_PARKED;
         ngx_queue_insert_tail(&w->parked, &ctx->queue);
+        w->nparked++;
         ngx_http_logbroker_room_wanted(w);
         ngx_http_logbroker_hold(w);
         return;
@@ -58,6 +60,17 @@ ngx_http_logbroker_park_first(ngx_http_logbroker_worker_t *w,
 {
     ctx->state = NGX_HTTP_LOGBROKER_PARKED;
     ngx_queue_insert_head(&w->parked, &ctx->queue);
+    w->nparked++;
+}
+
+
+void
+ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_queue_remove(&ctx->queue);
+    ctx->state = NGX_HTTP_LOGBROKER_NEW;
+    w->nparked--;
 }
 
 
@@ -71,17 +84,20 @@ ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w)
     ngx_connection_t          *c;
     ngx_http_logbroker_ctx_t  *ctx;
 
-    while (!ngx_queue_empty(&w->parked) && !ngx_http_logbroker_waits(w)) {
+    while (!ngx_queue_empty(&w->parked)
+           && (w->hanging || !ngx_http_logbroker_waits(w)))
+    {
 
         q = ngx_queue_head(&w->parked);
         ctx = ngx_queue_data(q, ngx_http_logbroker_ctx_t, queue);
 
-        if (w->writer && !ngx_http_logbroker_has_room(w, ctx)) {
+        if (w->writer && !w->hanging
+            && !ngx_http_logbroker_has_room(w, ctx))
+        {
             break;
         }
 
-        ngx_queue_remove(q);
-        ctx->state = NGX_HTTP_LOGBROKER_NEW;
+        ngx_http_logbroker_leave_parked(w, ctx);
 
         c = ctx->request->connection;
         ngx_http_set_log_request(c->log, ctx->request);
@@ -130,6 +146,10 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
     lb_meta_t   meta;
     ngx_str_t   body, payload;
     ngx_uint_t  reason;
+
+    if (w->hanging) {
+        return NGX_HTTP_LOGBROKER_DISK_HANGS;
+    }
 
     if (w->writer == NULL) {
         return NGX_HTTP_LOGBROKER_NO_RING;

@@ -412,6 +412,7 @@ ngx_http_logbroker_status_json(ngx_http_request_t *r,
     ngx_int_t n, ngx_str_t *flusher)
 {
     ngx_uint_t                      i;
+    ngx_http_logbroker_waits_t      waits;
     ngx_http_logbroker_counters_t  *counters;
     char                            uuid[LB_UUID_TEXT];
 
@@ -435,11 +436,22 @@ ngx_http_logbroker_status_json(ngx_http_request_t *r,
         p = ngx_slprintf(p, last, "%uD, \"problem\": null},\n",
                          lb_writer_slot(w->writer));
 
+    } else if (w->yielded) {
+        p = ngx_slprintf(p, last, "null, \"problem\": null},\n");
+
     } else {
         p = ngx_slprintf(p, last, "null, \"problem\": ");
         p = ngx_http_logbroker_status_string(p, last, (char *) w->problem);
         p = ngx_slprintf(p, last, "},\n");
     }
+
+    ngx_http_logbroker_hang_status(w, &waits);
+
+    p = ngx_slprintf(p, last,
+                     "\"parked\": %ui,\n\"waiting\": %ui,\n"
+                     "\"disk_hangs_seconds\": %uL.%03uL,\n",
+                     waits.parked, waits.waiting, waits.hangs_ms / 1000,
+                     waits.hangs_ms % 1000);
 
     counters = w->counters;
 

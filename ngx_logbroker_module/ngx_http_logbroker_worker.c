@@ -74,6 +74,7 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     w->spares = ccf->worker_processes;
     w->pool = lmcf->pool;
     w->counters = lmcf->zone->data;
+    w->write_timeout = lmcf->write_timeout;
 
     if (lmcf->keys) {
         w->keys = lmcf->keys_zone->data;
@@ -89,6 +90,7 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
 
     ngx_http_logbroker_append_init(w);
     ngx_http_logbroker_room_init(w);
+    ngx_http_logbroker_hang_init(w);
 
 #ifdef __GLIBC__
 
@@ -142,6 +144,8 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
     if (w == NULL) {
         return;
     }
+
+    ngx_http_logbroker_hang_exit(w);
 
     if (w->writer) {
 

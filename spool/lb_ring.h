@@ -199,6 +199,9 @@ int lb_writer_append(lb_writer_t *writer, const lb_meta_t *meta,
 /* Bytes staged and not yet begun. */
 size_t lb_writer_staged(const lb_writer_t *writer);
 
+/* Forgets what is staged and not yet begun. */
+void lb_writer_discard(lb_writer_t *writer);
+
 /* Turns the staged records into the group in flight.  1: there is one now;
  * 0: nothing is staged; -EBUSY: the last one has not ended. */
 int lb_writer_begin(lb_writer_t *writer);

@@ -633,6 +633,13 @@ group_reset(lb_group_t *g)
     }
 }
 
+void
+lb_writer_discard(lb_writer_t *w)
+{
+    group_reset(&w->pending);
+    w->next_seq = w->in_flight ? w->flight.end_seq : w->cell.next_seq;
+}
+
 int
 lb_writer_begin(lb_writer_t *w)
 {

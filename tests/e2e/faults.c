@@ -5,6 +5,8 @@
  * holds an errno; without these files nothing is changed.  A sync that is made
  * slow by sync_delay writes the file syncing first.  Commit cells are spared,
  * so that a ring can say that it was poisoned, but for fail_cells, an errno too.
+ * While the file hang holds 1 writes and syncs do not come back; the file
+ * hanging then says so.
  *
  * Also into the flusher: the file point holds "NAME N SIGNAL".  The process
  * that comes to the point NAME (a part of it is enough) for the Nth time
@@ -176,6 +178,11 @@ fault(int fd, off_t offset, const char *delay)
     }
 
     wait_ms(setting("delay"));
+
+    while (setting("hang")) {
+        mark("hanging");
+        wait_ms(20);
+    }
 
     ms = delay != NULL ? setting(delay) : 0;
     if (ms > 0) {

@@ -771,7 +771,7 @@ def test_write_fails_while_sync_runs(tmp_path, faults):
     """The ring is given up when the thread is done with it."""
     with Nginx(tmp_path, preload=faults.so, env=faults.env,
                location="logbroker_sync off;") as nginx:
-        faults.set("sync_delay", 2000)
+        faults.set("sync_delay", 1500)
         assert nginx.post("/log", '{"before":1}').status == 204
         wait_for((faults.dir / "syncing").exists, what="a sync")
         faults.clear("sync_delay")

@@ -1,0 +1,122 @@
+"""A disk that does not answer: 503 within logbroker_write_timeout to all but
+the group whose fate is open, and everything as before when it answers."""
+
+import concurrent.futures
+import json
+import time
+
+import pytest
+
+import spoolread
+from nginxd import Nginx, wait_for
+from test_module import error, faults, faults_so  # noqa: F401
+from test_status import PROMETHEUS, get, metrics
+
+
+def hanging(nginx):
+    return nginx.status()["disk_hangs_seconds"] > 0
+
+
+@pytest.mark.parametrize("sync", ["always", "off"])
+def test_hang(tmp_path, faults, sync):  # noqa: F811
+    """Staged, parked and new requests are refused; those in the group get
+    204 at last; nothing is stored of what was refused."""
+    with Nginx(tmp_path, preload=faults.so, env=faults.env, spool="size=32m",
+               http="logbroker_write_timeout 1s; client_max_body_size 8m; "
+               "client_body_buffer_size 8m;",
+               location=f"logbroker_sync {sync};") as nginx:
+        if sync == "off":  # not the write in the worker itself, its sync
+            assert nginx.post("/log", '{"first":1}').status == 204
+        faults.set("hang", 1)
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            if sync == "always":
+                first = pool.submit(nginx.post, "/log", '{"first":1}')
+            wait_for((faults.dir / "hanging").exists, what="a write")
+            if sync == "always":
+                start = time.monotonic()
+                # more than is staged: some are parked
+                rest = [pool.submit(nginx.post, "/log", '{"p":"%s"}'
+                                    % ("x" * 1000000)) for _ in range(8)]
+                wait_for(lambda: nginx.status()["parked"] > 0, 1,
+                         what="parked requests")
+                assert nginx.status()["waiting"] > 1
+                for r in rest:
+                    a = r.result()
+                    assert a.status == 503 and a.headers["Retry-After"] == "1"
+                    assert "nothing was stored" in error(a)["error"]
+                assert 0.5 < time.monotonic() - start < 3
+            wait_for(lambda: hanging(nginx), 5, what="the status to say so")
+            # new ones at once
+            start = time.monotonic()
+            for _ in range(5):
+                a = nginx.post("/log", '{"new":1}')
+                assert a.status == 503
+                assert "the disk" in error(a)["error"]
+            assert time.monotonic() - start < 0.5
+            status = nginx.status()
+            assert status["disk_hangs_seconds"] >= 1
+            assert status["parked"] == 0
+            assert status["refused"]["disk_hangs"] >= 5
+            m = metrics(get(nginx.port, accept=PROMETHEUS)[1])
+            assert m["logbroker_disk_hangs_seconds"] >= 1
+            assert m["logbroker_parked_requests"] == 0
+            if sync == "always":
+                assert status["waiting"] == m["logbroker_waiting_requests"] == 1
+                assert not first.done()
+            assert "does the disk hang?" in nginx.log()
+            faults.clear("hang")
+            if sync == "always":
+                assert first.result().status == 204
+        wait_for(lambda: not hanging(nginx), what="the end of it")
+        assert nginx.post("/log", '{"after":1}').status == 204
+        assert nginx.status()["waiting"] == 0
+        assert [json.loads(e) for e in spoolread.events(nginx.spool)] == [
+            {"first": 1}, {"after": 1}]
+        assert "come back" in nginx.log()
+
+
+def test_keys_of_refused_requests(tmp_path, faults):  # noqa: F811
+    """A key that was staged behind a hanging write is new again."""
+    with Nginx(tmp_path, preload=faults.so, env=faults.env,
+               http="logbroker_write_timeout 500ms;") as nginx:
+        faults.set("hang", 1)
+        key = {"Idempotency-Key": "a"}
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            first = pool.submit(nginx.post, "/log", '{"first":1}')
+            wait_for((faults.dir / "hanging").exists, what="a write")
+            a = nginx.post("/log", '{"n":1}', key)
+            assert a.status == 503 and b"the disk" in a.body
+            faults.clear("hang")
+            assert first.result().status == 204
+        wait_for(lambda: not hanging(nginx), what="the end of it")
+        for _ in range(2):
+            assert nginx.post("/log", '{"n":1}', key).status == 204
+        assert spoolread.events(nginx.spool) == [b'{"first":1}', b'{"n":1}']
+
+
+def test_hanging_group_fails_at_last(tmp_path, faults):  # noqa: F811
+    """Whoever waited is told that writing failed, not that nothing was
+    stored; another ring is taken."""
+    with Nginx(tmp_path, preload=faults.so, env=faults.env,
+               http="logbroker_write_timeout 500ms;") as nginx:
+        faults.set("hang", 1)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            first = pool.submit(nginx.post, "/log", '{"first":1}')
+            wait_for(lambda: hanging(nginx), 5, what="the status to say so")
+            faults.set("fail", 5)
+            faults.clear("hang")
+            a = first.result()
+            assert a.status == 503 and b"nothing" not in a.body
+        faults.clear("fail")
+        wait_for(lambda: nginx.post("/log", '{"after":1}').status == 204,
+                 what="another ring")
+        assert not hanging(nginx)
+        assert spoolread.events(nginx.spool) == [b'{"after":1}']
+
+
+def test_words(tmp_path):
+    for value, good in (("100ms", 1), ("1h", 1), ("0", 0), ("2h", 0)):
+        code, text = Nginx(tmp_path, http=f"logbroker_write_timeout {value};"
+                           ).test_conf()
+        assert (code == 0) == bool(good), text
+        assert good or "between 100ms and 1h" in text
