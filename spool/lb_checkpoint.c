@@ -4,6 +4,11 @@
  * A crash while one copy is being written leaves the other one, which is the
  * state before; a crash after the sync leaves the new one.  The file is
  * preallocated, so a full disk cannot stop an ack.
+ *
+ * A damaged copy tells nothing about when it was damaged: it may be a store
+ * that was cut, before anything was sent, or the newest state, damaged long
+ * after its batch was sent.  So the other copy is not the truth then, only
+ * the last that is known of it: LB_CKPT_DOUBT.
  */
 
 #include "lb_ring_private.h"
@@ -59,6 +64,9 @@ encode(uint8_t *buf, const uint8_t spool[LB_UUID_LEN],
     memcpy(buf + 104, st->token, strnlen(st->token, LB_TOKEN_MAX));
     memcpy(buf + 168, st->table, strnlen(st->table, LB_TABLE_MAX));
     memcpy(buf + 296, st->broker, strnlen(st->broker, LB_BROKER_MAX));
+    lb_put64(buf + 360, st->from_us);
+    lb_put64(buf + 368, st->to_us);
+    memcpy(buf + 376, st->table_uuid, LB_UUID_LEN);
 
     for (i = 0; i < st->nrings; i++) {
         p = buf + LB_CKPT_FIXED + i * LB_CKPT_RING;
@@ -68,6 +76,7 @@ encode(uint8_t *buf, const uint8_t spool[LB_UUID_LEN],
         lb_put64(p + 32, st->rings[i].end);
         lb_put64(p + 40, st->rings[i].end_seq);
         lb_put32(p + 48, st->rings[i].slot);
+        lb_put64(p + 56, st->rings[i].digest);
     }
 
     lb_put32(buf + 12, lb_crc32c(0, buf + 16, len - 16));
@@ -148,6 +157,9 @@ decode(const uint8_t *buf, lb_ckpt_state_t *st)
     memcpy(st->token, buf + 104, LB_TOKEN_MAX);
     memcpy(st->table, buf + 168, LB_TABLE_MAX);
     memcpy(st->broker, buf + 296, LB_BROKER_MAX);
+    st->from_us = lb_get64(buf + 360);
+    st->to_us = lb_get64(buf + 368);
+    memcpy(st->table_uuid, buf + 376, LB_UUID_LEN);
 
     for (i = 0; i < st->nrings; i++) {
         p = buf + LB_CKPT_FIXED + i * LB_CKPT_RING;
@@ -157,7 +169,23 @@ decode(const uint8_t *buf, lb_ckpt_state_t *st)
         st->rings[i].end = lb_get64(p + 32);
         st->rings[i].end_seq = lb_get64(p + 40);
         st->rings[i].slot = lb_get32(p + 48);
+        st->rings[i].digest = lb_get64(p + 56);
     }
+}
+
+/* Never written: a checkpoint that was stored once has one copy. */
+static int
+blank(const uint8_t *buf)
+{
+    size_t i;
+
+    for (i = 0; i < LB_CKPT_FIXED; i++) {
+        if (buf[i] != 0) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 static int
@@ -192,6 +220,10 @@ load(int fd, lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err)
 
         if (gen[0] != 0 || gen[1] != 0) {
             decode(gen[0] > gen[1] ? buf : buf + LB_CKPT_COPY, state);
+            if ((gen[0] == 0 && !blank(buf)) ||
+                (gen[1] == 0 && !blank(buf + LB_CKPT_COPY))) {
+                state->flags |= LB_CKPT_DOUBT;
+            }
             break;
         }
 

@@ -198,7 +198,11 @@ enum {
  *  104  64  token of the batch in flight, zero-padded text
  *  168 128  target table of the batch in flight, zero-padded text
  *  296  64  broker name in the rows of the batch in flight, zero-padded text
- *  360 152  zero
+ *  360   8  earliest time of receipt in the batch in flight, microseconds since
+ *          1970 UTC; 0: not known
+ *  368   8  latest time of receipt in the batch in flight
+ *  376  16  UUID of the target table when the batch was fixed; 0: not known
+ *  392 120  zero
  *  512  ..  n entries, one per ring
  *
  * Entry
@@ -209,7 +213,12 @@ enum {
  *  32   8  end position of the batch in flight (= acked without one)
  *  40   8  end seq of the batch in flight (= acked seq without one)
  *  48   4  slot
- *  52  12  zero
+ *  52   4  zero
+ *  56   8  digest of the ring's records in the batch in flight; 0: not known
+ *
+ * A copy that is damaged while the other is whole may have been the newer one:
+ * what the table holds behind the acked positions is then in doubt, and the
+ * flusher asks before it sends.
  */
 #define LB_CKPT_MAGIC "LBCKPT1\n"
 #define LB_CKPT_COPY 65536u
@@ -218,6 +227,7 @@ enum {
 #define LB_CKPT_RING 64u
 #define LB_CKPT_RINGS_MAX ((LB_CKPT_COPY - LB_CKPT_FIXED) / LB_CKPT_RING)
 #define LB_CKPT_IN_FLIGHT 0x1u
+#define LB_CKPT_DOUBT 0x2u /* a batch this state does not know may be in */
 #define LB_TOKEN_MAX 64u
 #define LB_TABLE_MAX 128u
 #define LB_BROKER_MAX 64u

@@ -332,6 +332,7 @@ typedef struct {
     uint64_t acked_seq; /* every event before this seq is acked */
     uint64_t end;       /* batch in flight: [acked_seq, end_seq); */
     uint64_t end_seq;   /* equal to acked, acked_seq if not in it */
+    uint64_t digest;    /* of the batch's records, 0: not known */
 } lb_ckpt_ring_t;
 
 typedef struct {
@@ -342,7 +343,10 @@ typedef struct {
     uint64_t delivered;
     uint64_t dead;
     uint64_t lost_bytes;
-    uint32_t flags; /* LB_CKPT_IN_FLIGHT */
+    uint64_t from_us; /* times of receipt in the batch, first and last; */
+    uint64_t to_us;   /* 0: not known */
+    uint8_t table_uuid[LB_UUID_LEN];
+    uint32_t flags; /* LB_CKPT_IN_FLIGHT, LB_CKPT_DOUBT */
     uint32_t encoding;
     uint32_t day;
     char token[LB_TOKEN_MAX + 1];
@@ -355,7 +359,8 @@ typedef struct {
 typedef struct lb_ckpt_s lb_ckpt_t;
 
 /* Opens and locks the checkpoint for the flusher.  LB_ELOCKED: another
- * flusher serves this spool. */
+ * flusher serves this spool.  Sets LB_CKPT_DOUBT if one copy is damaged, for
+ * it may have been the newer one. */
 int lb_ckpt_open(lb_spool_t *spool, lb_ckpt_t **ckpt, lb_ckpt_state_t *state,
                  lb_error_t *err);
 
