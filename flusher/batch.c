@@ -119,10 +119,68 @@ typedef struct {
     uint64_t bytes;
 } budget_t;
 
+void
+lb_batch_clear(lb_ckpt_state_t *state)
+{
+    uint32_t i;
+
+    for (i = 0; i < state->nrings; i++) {
+        state->rings[i].end = state->rings[i].acked;
+        state->rings[i].end_seq = state->rings[i].acked_seq;
+        state->rings[i].digest = 0;
+    }
+
+    state->rows = 0;
+    state->from_us = 0;
+    state->to_us = 0;
+}
+
+/* One step of a digest: not against people who look for collisions, the seqs
+ * and CRCs of a ring are not theirs to choose. */
+static uint64_t
+mix(uint64_t digest, uint64_t value)
+{
+    digest = (digest ^ value) * 0x9e3779b97f4a7c15ull;
+
+    return digest ^ digest >> 29;
+}
+
+static uint64_t
+digest_record(uint64_t digest, const lb_record_t *rec)
+{
+    digest = mix(digest, rec->position);
+    digest = mix(digest, rec->first_seq);
+    digest = mix(digest, (uint64_t)rec->payload_len << 32 | rec->payload_crc);
+    digest = mix(digest, rec->received_us);
+
+    /* 0 stands for: not known */
+    return digest != 0 ? digest : 1;
+}
+
+static void
+widen(const lb_record_t *rec, uint64_t *from_us, uint64_t *to_us)
+{
+    if (*from_us == 0 || rec->received_us < *from_us) {
+        *from_us = rec->received_us;
+    }
+
+    if (rec->received_us > *to_us) {
+        *to_us = rec->received_us;
+    }
+}
+
+/* A record some of whose events are in the batch. */
+static void
+include(const lb_record_t *rec, lb_ckpt_ring_t *e, lb_ckpt_state_t *state)
+{
+    e->digest = digest_record(e->digest, rec);
+    widen(rec, &state->from_us, &state->to_us);
+}
+
 /* Takes records of one day from one ring, up to a budget; into e. */
 static void
-take(lb_rings_t *rings, lb_flusher_ring_t *r, lb_ckpt_ring_t *e, uint64_t day,
-     budget_t *left)
+take(lb_rings_t *rings, lb_ckpt_state_t *state, lb_flusher_ring_t *r,
+     lb_ckpt_ring_t *e, uint64_t day, budget_t *left)
 {
     int rc;
     uint64_t skip, events, bytes, fit;
@@ -177,6 +235,7 @@ take(lb_rings_t *rings, lb_flusher_ring_t *r, lb_ckpt_ring_t *e, uint64_t day,
         }
 
         e->end_seq = rec.first_seq + skip + fit;
+        include(&rec, e, state);
 
         if (fit < events) {
             e->end = rec.position;
@@ -205,19 +264,14 @@ lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
 {
     int rc;
     uint32_t i, n = 0;
-    uint64_t day, first_day = UINT64_MAX;
+    uint64_t day, chosen = 0;
     budget_t left, share, used;
     candidate_t c[LB_SLOTS_MAX];
     lb_record_t rec;
     lb_ckpt_ring_t *e;
     lb_flusher_ring_t *r;
 
-    for (i = 0; i < state->nrings; i++) {
-        state->rings[i].end = state->rings[i].acked;
-        state->rings[i].end_seq = state->rings[i].acked_seq;
-    }
-
-    state->rows = 0;
+    lb_batch_clear(state);
 
     for (i = 0; i < rings->n; i++) {
         r = &rings->ring[i];
@@ -252,8 +306,8 @@ lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
 
         day = rec.received_us / LB_DAY_US;
 
-        if (day < first_day) {
-            first_day = day;
+        if (n == 0 || (limits->newest ? day > chosen : day < chosen)) {
+            chosen = day;
         }
 
         c[n].index = i;
@@ -279,16 +333,136 @@ lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
         share.bytes = (left.bytes + n - i - 1) / (n - i);
         used = share;
 
-        take(rings, &rings->ring[c[i].index], c[i].e, first_day, &used);
+        take(rings, state, &rings->ring[c[i].index], c[i].e, chosen, &used);
 
         left.rows -= share.rows - used.rows;
         left.bytes -= share.bytes - used.bytes;
         state->rows += rows_of(c[i].e);
     }
 
-    state->day = (uint32_t)first_day;
+    state->day = (uint32_t)chosen;
 
     return state->rows > 0;
+}
+
+/* How far a batch can have been read: after a power cut the commit cell may be
+ * older than the batch, which was fixed on synced bytes. */
+static uint64_t
+readable(const lb_flusher_ring_t *r, const lb_ckpt_ring_t *e)
+{
+    return r->info.committed > e->end ? r->info.committed : e->end;
+}
+
+static int
+read_failed(lb_error_t *err, int rc, uint32_t slot, uint64_t position)
+{
+    char buf[128];
+
+    err->code = rc;
+    (void)snprintf(err->text, sizeof(err->text),
+                   "cannot read ring %u at position %llu: %s", slot,
+                   (unsigned long long)position,
+                   lb_strerror(rc, buf, sizeof(buf)));
+
+    return rc;
+}
+
+int
+lb_batch_measure(lb_rings_t *rings, lb_ckpt_state_t *state, lb_error_t *err)
+{
+    int rc;
+    uint32_t i;
+    uint64_t p;
+    lb_record_t rec;
+    lb_ckpt_ring_t *e;
+    lb_flusher_ring_t *r;
+
+    state->from_us = 0;
+    state->to_us = 0;
+
+    for (i = 0; i < state->nrings; i++) {
+        e = &state->rings[i];
+        e->digest = 0;
+
+        if (e->end_seq == e->acked_seq) {
+            continue;
+        }
+
+        r = lb_rings_find(rings, e->uuid);
+        if (r == NULL) {
+            return read_failed(err, -ENOENT, e->slot, e->acked);
+        }
+
+        for (p = e->acked;; p = rec.next) {
+            rc = lb_reader_record(r->reader, p, readable(r, e), 0, &rec);
+            if (rc != 0) {
+                return read_failed(err, rc, e->slot, p);
+            }
+            if (rec.first_seq + rec.events > e->acked_seq) {
+                include(&rec, e, state);
+            }
+            if (rec.first_seq + rec.events >= e->end_seq) {
+                break;
+            }
+        }
+    }
+
+    return 0;
+}
+
+void
+lb_batch_span(lb_rings_t *rings, lb_ckpt_state_t *state, uint64_t *from_us,
+              uint64_t *to_us)
+{
+    uint32_t i;
+    uint64_t p, end;
+    lb_record_t rec;
+    lb_ckpt_ring_t *e;
+    lb_flusher_ring_t *r;
+
+    *from_us = 0;
+    *to_us = 0;
+
+    for (i = 0; i < state->nrings; i++) {
+        e = &state->rings[i];
+        r = lb_rings_find(rings, e->uuid);
+        if (r == NULL) {
+            continue;
+        }
+
+        end = readable(r, e);
+
+        for (p = e->acked; p - e->acked < LB_BATCH_MAX; p = rec.next) {
+            if (lb_reader_record(r->reader, p, end, 0, &rec) != 0) {
+                break;
+            }
+            widen(&rec, from_us, to_us);
+        }
+    }
+}
+
+int
+lb_batch_locate(lb_flusher_ring_t *r, const lb_ckpt_ring_t *e, uint64_t seq,
+                uint64_t *position)
+{
+    int rc;
+    lb_record_t rec;
+
+    for (*position = e->acked;; *position = rec.next) {
+
+        if (*position == r->info.committed && seq == r->info.next_seq) {
+            return 0;
+        }
+
+        rc = lb_reader_record(r->reader, *position, readable(r, e), 0, &rec);
+        if (rc != 0) {
+            return rc;
+        }
+
+        if (seq < rec.first_seq + rec.events) {
+            return 0;
+        }
+    }
 }
 
 /*
@@ -310,12 +484,14 @@ struct lb_batch_source_s {
     lb_record_t rec;
     uint64_t at; /* position inside the payload */
     uint32_t crc;
+    uint64_t digest; /* of the records of this entry so far */
 
     uint8_t *line; /* an event that does not fit a view */
     size_t line_len;
     size_t line_cap;
 
     int done;
+    int damaged;
 };
 
 lb_batch_source_t *
@@ -362,8 +538,15 @@ source_failed(lb_batch_source_t *s, int rc, const char *what)
 
     (void)snprintf(s->error, sizeof(s->error), "%s: %s", what,
                    lb_strerror(rc, buf, sizeof(buf)));
+    s->damaged = rc == LB_ECORRUPT;
 
     return rc;
+}
+
+int
+lb_batch_source_damaged(const lb_batch_source_t *s)
+{
+    return s->damaged;
 }
 
 static int
@@ -483,8 +666,16 @@ feed(lb_batch_source_t *s)
 
         e = &s->state->rings[s->entry];
 
-        if (e->end_seq == e->acked_seq ||
-            (s->r != NULL && s->seq >= e->end_seq)) {
+        if (e->end_seq == e->acked_seq) {
+            s->entry++;
+            continue;
+        }
+
+        if (s->r != NULL && s->seq >= e->end_seq) {
+            if (e->digest != 0 && s->digest != e->digest) {
+                return source_failed(s, LB_ECORRUPT,
+                                     "the records of the batch");
+            }
             s->entry++;
             s->r = NULL;
             continue;
@@ -497,11 +688,10 @@ feed(lb_batch_source_t *s)
             }
             s->position = e->acked;
             s->seq = e->acked_seq;
+            s->digest = 0;
         }
 
-        /* After a power cut the commit cell may be older than the batch,
-         * which was fixed on synced bytes. */
-        end = s->r->info.committed > e->end ? s->r->info.committed : e->end;
+        end = readable(s->r, e);
 
         rc = lb_reader_record(s->r->reader, s->position, end, 0, &s->rec);
         if (rc != 0) {
@@ -511,6 +701,10 @@ feed(lb_batch_source_t *s)
         rc = lb_native_record(s->native, e->uuid, &s->rec);
         if (rc != 0) {
             return source_failed(s, rc, "cannot encode an event");
+        }
+
+        if (s->rec.first_seq + s->rec.events > e->acked_seq) {
+            s->digest = digest_record(s->digest, &s->rec);
         }
 
         s->seq = s->rec.first_seq;

@@ -1,0 +1,305 @@
+#include "flusher/question.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+lb_question_table(const char *table, char *out, size_t size)
+{
+    const char *dot = strchr(table, '.');
+
+    (void)snprintf(out, size, "`%.*s`.`%s`",
+                   dot != NULL ? (int)(dot - table) : 0, table,
+                   dot != NULL ? dot + 1 : table);
+}
+
+void
+lb_question_prefix(const uint8_t spool[LB_UUID_LEN],
+                   char prefix[LB_TOKEN_PREFIX])
+{
+    size_t i;
+
+    for (i = 0; i < LB_UUID_LEN; i++) {
+        (void)snprintf(prefix + 2 * i, 3, "%02x", spool[i]);
+    }
+
+    (void)snprintf(prefix + 2 * LB_UUID_LEN, 2, "-");
+}
+
+/* FNV-1a, 64 bits. */
+static uint64_t
+fnv(uint64_t h, const void *data, size_t len)
+{
+    size_t i;
+    const uint8_t *p = data;
+
+    for (i = 0; i < len; i++) {
+        h = (h ^ p[i]) * 0x100000001b3ull;
+    }
+
+    return h;
+}
+
+void
+lb_question_token(const uint8_t spool[LB_UUID_LEN], lb_ckpt_state_t *state)
+{
+    char prefix[LB_TOKEN_PREFIX];
+    uint32_t i;
+    uint64_t h = 0xcbf29ce484222325ull;
+    const lb_ckpt_ring_t *e;
+
+    h = fnv(h, &state->encoding, sizeof(state->encoding));
+    h = fnv(h, state->table, strlen(state->table) + 1);
+    h = fnv(h, state->broker, strlen(state->broker) + 1);
+
+    for (i = 0; i < state->nrings; i++) {
+        e = &state->rings[i];
+        if (e->end_seq > e->acked_seq) {
+            h = fnv(h, e->uuid, LB_UUID_LEN);
+            h = fnv(h, &e->acked_seq, sizeof(e->acked_seq));
+            h = fnv(h, &e->end_seq, sizeof(e->end_seq));
+            h = fnv(h, &e->digest, sizeof(e->digest));
+        }
+    }
+
+    lb_question_prefix(spool, prefix);
+    (void)snprintf(state->token, sizeof(state->token),
+                   "%s%" PRIu64 "-%016" PRIx64, prefix, state->batch_id, h);
+}
+
+typedef struct {
+    char *buf;
+    size_t len;
+    size_t size;
+} text_t;
+
+__attribute__((format(printf, 2, 3))) static void
+put(text_t *t, const char *fmt, ...)
+{
+    int n;
+    va_list ap;
+
+    va_start(ap, fmt);
+    n = vsnprintf(t->buf + t->len, t->size - t->len, fmt, ap);
+    va_end(ap);
+
+    /* the sizes are computed to be enough */
+    t->len += n > 0 ? (size_t)n : 0;
+}
+
+static int
+text_new(text_t *t, const lb_ckpt_state_t *state)
+{
+    t->len = 0;
+    t->size = 2048 + state->nrings * 128;
+    t->buf = malloc(t->size);
+
+    return t->buf != NULL ? 0 : -1;
+}
+
+/* ", running, behind": the second and third column of both questions. */
+static void
+put_state(text_t *t, const char *table, const char *prefix, unsigned flags)
+{
+    const char *dot = strchr(table, '.');
+
+    if (flags & LB_ASK_NO_PROCESSES) {
+        put(t, ", 0");
+    } else {
+        put(t,
+            ", (SELECT count() FROM system.processes WHERE "
+            "startsWith(query_id, '%s'))",
+            prefix);
+    }
+
+    if (flags & LB_ASK_NO_REPLICAS) {
+        put(t, ", 0");
+    } else {
+        put(t,
+            ", (SELECT count() FROM system.replicas WHERE database = '%.*s' "
+            "AND table = '%s' AND (is_readonly OR inserts_in_queue > 0 OR "
+            "log_max_index >= log_pointer))",
+            dot != NULL ? (int)(dot - table) : 0, table,
+            dot != NULL ? dot + 1 : table);
+    }
+}
+
+/* Rows received between these moments.  A column of one's own may keep less
+ * than microseconds: it rounds down, never below the second. */
+static void
+put_between(text_t *t, uint64_t from_us, uint64_t to_us)
+{
+    put(t,
+        "received_at BETWEEN fromUnixTimestamp64Micro(toInt64(%" PRIu64
+        "), 'UTC') AND fromUnixTimestamp64Micro(toInt64(%" PRIu64 "), 'UTC')",
+        from_us / 1000000 * 1000000, to_us);
+}
+
+char *
+lb_question_batch(const lb_ckpt_state_t *state, const char *table,
+                  const char *prefix, unsigned flags)
+{
+    char uuid[LB_UUID_TEXT], quoted[LB_TABLE_MAX + 8];
+    const char * or = "";
+    const char *dot = strchr(table, '.');
+    text_t t;
+    uint32_t i;
+    const lb_ckpt_ring_t *e;
+
+    if (text_new(&t, state) != 0) {
+        return NULL;
+    }
+
+    lb_question_table(table, quoted, sizeof(quoted));
+
+    put(&t, "SELECT count()");
+    put_state(&t, table, prefix, flags);
+    put(&t,
+        ", (SELECT concat(toString(any(uuid)), '\\t', "
+        "toString(any(length(dependencies_table))), '\\t', any(engine)) FROM "
+        "system.tables WHERE database = '%.*s' AND name = '%s') FROM %s WHERE ",
+        dot != NULL ? (int)(dot - table) : 0, table,
+        dot != NULL ? dot + 1 : table, quoted);
+
+    if (state->from_us != 0) {
+        put_between(&t, state->from_us, state->to_us);
+    } else {
+        put(&t, "toDate(received_at) = toDate(%u)", state->day);
+    }
+
+    put(&t, " AND (");
+
+    for (i = 0; i < state->nrings; i++) {
+        e = &state->rings[i];
+        if (e->end_seq == e->acked_seq) {
+            continue;
+        }
+        lb_uuid_format(e->uuid, uuid);
+        put(&t, "%s(ring = '%s' AND seq BETWEEN %" PRIu64 " AND %" PRIu64 ")",
+            or, uuid, e->acked_seq, e->end_seq - 1);
+        or = " OR ";
+    }
+
+    put(&t, ") FORMAT TabSeparatedRaw");
+
+    return t.buf;
+}
+
+int
+lb_question_batch_answer(const char *text, lb_answer_t *answer)
+{
+    char uuid[LB_UUID_TEXT], engine[64] = "";
+
+    memset(answer, 0, sizeof(*answer));
+
+    if (sscanf(text,
+               "%" SCNu64 "\t%" SCNu64 "\t%" SCNu64 "\t%36s\t%" SCNu64 "\t%63s",
+               &answer->found, &answer->running, &answer->behind, uuid,
+               &answer->views, engine) < 3) {
+        return -1;
+    }
+
+    /* no table of that name is visible, or a database without UUIDs */
+    if (engine[0] == '\0' || lb_uuid_parse(uuid, answer->table_uuid) != 0) {
+        memset(answer->table_uuid, 0, LB_UUID_LEN);
+    }
+
+    answer->replicated = strncmp(engine, "Replicated", 10) == 0 ||
+                         strncmp(engine, "Shared", 6) == 0;
+
+    return 0;
+}
+
+char *
+lb_question_beyond(const lb_ckpt_state_t *state, const char *prefix,
+                   uint64_t from_us, uint64_t to_us, unsigned flags)
+{
+    char uuid[LB_UUID_TEXT], quoted[LB_TABLE_MAX + 8];
+    const char * or = "";
+    text_t t;
+    uint32_t i;
+
+    if (text_new(&t, state) != 0) {
+        return NULL;
+    }
+
+    lb_question_table(state->table, quoted, sizeof(quoted));
+
+    put(&t, "SELECT count()");
+    put_state(&t, state->table, prefix, flags);
+    put(&t,
+        ", arrayStringConcat(groupArray(concat(toString(ring), ' ', "
+        "toString(rows), ' ', toString(first), ' ', toString(last))), ',') "
+        "FROM (SELECT ring, count() AS rows, min(seq) AS first, max(seq) AS "
+        "last FROM %s WHERE ",
+        quoted);
+
+    if (from_us != 0) {
+        put_between(&t, from_us, to_us);
+        put(&t, " AND ");
+    }
+
+    put(&t, "(");
+
+    for (i = 0; i < state->nrings; i++) {
+        lb_uuid_format(state->rings[i].uuid, uuid);
+        put(&t, "%s(ring = '%s' AND seq >= %" PRIu64 ")", or, uuid,
+            state->rings[i].acked_seq);
+        or = " OR ";
+    }
+
+    put(&t, "%s) GROUP BY ring) FORMAT TabSeparatedRaw",
+        state->nrings == 0 ? "0" : "");
+
+    return t.buf;
+}
+
+int
+lb_question_beyond_answer(const char *text, lb_answer_t *answer,
+                          lb_beyond_t *beyond, uint32_t max, uint32_t *n)
+{
+    int len;
+    char uuid[LB_UUID_TEXT];
+    const char *p;
+
+    memset(answer, 0, sizeof(*answer));
+    *n = 0;
+    len = 0;
+
+    if (sscanf(text, "%" SCNu64 "\t%" SCNu64 "\t%" SCNu64 "%n", &answer->found,
+               &answer->running, &answer->behind, &len) != 3) {
+        return -1;
+    }
+
+    for (p = text + len + strspn(text + len, "\t"); *p != '\0' && *p != '\n';
+         p += *p == ',') {
+
+        if (*n == max ||
+            sscanf(p, "%36s %" SCNu64 " %" SCNu64 " %" SCNu64 "%n", uuid,
+                   &beyond[*n].rows, &beyond[*n].first_seq,
+                   &beyond[*n].last_seq, &len) != 4 ||
+            lb_uuid_parse(uuid, beyond[*n].ring) != 0) {
+            return -1;
+        }
+
+        (*n)++;
+        p += len;
+    }
+
+    return *n == answer->found ? 0 : -1;
+}
+
+void
+lb_question_where(const uint8_t uuid[LB_UUID_LEN], char *sql, size_t size)
+{
+    char text[LB_UUID_TEXT];
+
+    lb_uuid_format(uuid, text);
+    (void)snprintf(sql, size,
+                   "SELECT concat(database, '.', name) FROM system.tables "
+                   "WHERE uuid = '%s' FORMAT TabSeparatedRaw",
+                   text);
+}

@@ -1,0 +1,69 @@
+/*
+ * What is asked about a batch in doubt: the SQL, and what an answer says.
+ * Pure: no requests are made here.
+ *
+ * One SELECT tells how many of the batch's rows are in the table; whether an
+ * INSERT of this spool still runs (then they may come yet); whether this
+ * replica has everything that others confirmed (else they may be elsewhere);
+ * and which table it was that answered to the name.
+ */
+
+#ifndef _LB_QUESTION_H_INCLUDED_
+#define _LB_QUESTION_H_INCLUDED_
+
+#include "spool/lb_ring.h"
+
+/* What the user may not look at is not asked. */
+#define LB_ASK_NO_PROCESSES 0x1u
+#define LB_ASK_NO_REPLICAS 0x2u
+
+/* "db.table" of the checkpoint as SQL. */
+void lb_question_table(const char *table, char *out, size_t size);
+
+/* What the query ids of all INSERTs of a spool begin with, and the token of
+ * the state's batch: spool, number of the batch, and a digest of its content,
+ * so that no other content can ever go under the same token. */
+#define LB_TOKEN_PREFIX 34
+void lb_question_prefix(const uint8_t spool[LB_UUID_LEN],
+                        char prefix[LB_TOKEN_PREFIX]);
+void lb_question_token(const uint8_t spool[LB_UUID_LEN],
+                       lb_ckpt_state_t *state);
+
+/* About the batch in flight; table is "db.table".  The caller frees it; NULL:
+ * no memory. */
+char *lb_question_batch(const lb_ckpt_state_t *state, const char *table,
+                        const char *prefix, unsigned flags);
+
+typedef struct {
+    uint64_t found;
+    uint64_t running;
+    uint64_t behind; /* 1: this replica does not have everything yet */
+    uint8_t table_uuid[LB_UUID_LEN];
+    uint64_t views; /* materialized views on the table */
+    int replicated; /* the table's engine keeps tokens together with parts */
+} lb_answer_t;
+
+/* 0, or -1: not such an answer. */
+int lb_question_batch_answer(const char *text, lb_answer_t *answer);
+
+/* What is in the table behind the acked positions, ring by ring: asked when it
+ * is not known which batch was sent last.  from_us, to_us: times of receipt it
+ * can have, 0: any. */
+char *lb_question_beyond(const lb_ckpt_state_t *state, const char *prefix,
+                         uint64_t from_us, uint64_t to_us, unsigned flags);
+
+typedef struct {
+    uint8_t ring[LB_UUID_LEN];
+    uint64_t rows;
+    uint64_t first_seq;
+    uint64_t last_seq;
+} lb_beyond_t;
+
+/* Fills at most max entries and *n; running and behind as above.  0, or -1. */
+int lb_question_beyond_answer(const char *text, lb_answer_t *answer,
+                              lb_beyond_t *beyond, uint32_t max, uint32_t *n);
+
+/* The present "db.table" of a table by its UUID: one line, or none. */
+void lb_question_where(const uint8_t uuid[LB_UUID_LEN], char *sql, size_t size);
+
+#endif /* _LB_QUESTION_H_INCLUDED_ */
