@@ -81,6 +81,39 @@ lb_ch_definite(int code)
     return 0;
 }
 
+int
+lb_ch_blames_view(const char *body)
+{
+    return strstr(body, "while pushing to view") != NULL;
+}
+
+int
+lb_ch_blames_size(long http, int code)
+{
+    size_t i;
+
+    static const int codes[] = {
+        158, /* TOO_MANY_ROWS */
+        159, /* TIMEOUT_EXCEEDED */
+        160, /* TOO_SLOW */
+        241, /* MEMORY_LIMIT_EXCEEDED */
+        307, /* TOO_MANY_BYTES */
+        396, /* TOO_MANY_ROWS_OR_BYTES */
+    };
+
+    if (code == 0) {
+        return http == 413;
+    }
+
+    for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (codes[i] == code) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
 lb_ch_outcome_t
 lb_ch_judge(long http, int code, const char *summary, const char *body,
             uint64_t rows, uint64_t reads, uint64_t *read_rows)
@@ -90,7 +123,8 @@ lb_ch_judge(long http, int code, const char *summary, const char *body,
     *read_rows = 0;
 
     if (code != 0) {
-        return lb_ch_definite(code) ? LB_CH_REFUSED : LB_CH_UNKNOWN;
+        return lb_ch_definite(code) && !lb_ch_blames_view(body) ? LB_CH_REFUSED
+                                                                : LB_CH_UNKNOWN;
     }
 
     /* An exception may follow the headers of a 200. */
@@ -434,6 +468,7 @@ perform(lb_ch_t *ch)
     }
 
     r->outcome = LB_CH_UNKNOWN;
+    r->timed_out = rc == CURLE_OPERATION_TIMEDOUT;
 
     switch (rc) {
     case CURLE_COULDNT_RESOLVE_HOST:

@@ -30,6 +30,7 @@ typedef struct {
     uint64_t read_rows; /* of an INSERT without an error; 0: not told */
     int relearn;  /* 1: a setting may not be changed and was left out from now
                     on: look at the server before anything else is sent */
+    int timed_out; /* within request_timeout_ms there was no answer */
     int complete; /* 0: the end of the request's body was surely not sent,
                            so that an INSERT can never be in, now or later */
     char answer[16384]; /* of a query, cut at the size */
@@ -75,5 +76,18 @@ lb_ch_outcome_t lb_ch_judge(long http, int code, const char *summary,
 
 /* 1 if an exception with this code is thrown before anything is inserted. */
 int lb_ch_definite(int code);
+
+/* 1 if an answer's text is about a materialized view behind the table, which
+ * then has the rows or not, whatever the code. */
+int lb_ch_blames_view(const char *body);
+
+/* 1 if an answer says that the request was too large: for a proxy, or for what
+ * the server may use for one query. */
+int lb_ch_blames_size(long http, int code);
+
+/* src/Common/ErrorCodes.cpp has the numbers. */
+#define LB_CH_UNKNOWN_TABLE 60
+#define LB_CH_UNKNOWN_DATABASE 81
+#define LB_CH_ACCESS_DENIED 497
 
 #endif /* _LB_CLICKHOUSE_H_INCLUDED_ */

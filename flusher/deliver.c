@@ -6,6 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* repeats of a batch for the sake of materialized views */
+#define LB_VIEW_TURNS 3
+
+/* batches that got in before a limit that the server set is raised again */
+#define LB_SIZE_SUCCESSES 8
+
+/* errors in answer to the same INSERT after which it may be its size */
+#define LB_SIZE_ANSWERS 4
+
 __attribute__((format(printf, 3, 4))) static void
 trouble(lb_deliver_t *d, int level, const char *fmt, ...)
 {
@@ -66,6 +75,58 @@ store_and_tell(lb_deliver_t *d)
     return 0;
 }
 
+/* The entry of a ring, made if there is none: what an older checkpoint does not
+ * know of may have been sent all the same.  NULL: no room. */
+static lb_ckpt_ring_t *
+entry(lb_ckpt_state_t *st, const lb_flusher_ring_t *r)
+{
+    lb_ckpt_ring_t *e = lb_ckpt_find(st, r->info.uuid);
+
+    if (e == NULL && st->nrings < LB_CKPT_RINGS_MAX) {
+        e = &st->rings[st->nrings++];
+        memset(e, 0, sizeof(*e));
+        memcpy(e->uuid, r->info.uuid, LB_UUID_LEN);
+        e->slot = r->info.slot;
+    }
+
+    return e;
+}
+
+/* The rings may have been told more acks than this checkpoint knows: then it
+ * is an older one that was put back. */
+static int
+is_old(lb_deliver_t *d)
+{
+    int old = 0;
+    uint32_t i;
+    lb_ckpt_ring_t *e;
+    lb_flusher_ring_t *r;
+    lb_ckpt_state_t *st = d->state;
+
+    for (i = 0; i < d->rings->n; i++) {
+        r = &d->rings->ring[i];
+        e = lb_ckpt_find(st, r->info.uuid);
+
+        if (r->broken || r->info.acked_seq <= (e != NULL ? e->acked_seq : 0) ||
+            (e = entry(st, r)) == NULL) {
+            continue;
+        }
+
+        st->delivered += r->info.acked_seq - e->acked_seq;
+        e->acked = r->info.acked;
+        e->acked_seq = r->info.acked_seq;
+
+        if (e->end_seq < e->acked_seq) {
+            e->end = e->acked;
+            e->end_seq = e->acked_seq;
+        }
+
+        old = 1;
+    }
+
+    return old;
+}
+
 int
 lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
 {
@@ -74,19 +135,25 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
     lb_ckpt_ring_t *e;
 
     d->at = LB_DELIVER_EMPTY;
+    memcpy(d->table_uuid, d->state->table_uuid, LB_UUID_LEN);
 
-    if (!(d->state->flags & LB_CKPT_IN_FLIGHT)) {
+    if (is_old(d)) {
+        d->state->flags |= LB_CKPT_DOUBT;
+        d->log(LB_LOG_WARN,
+               "the checkpoint is older than the acks in the rings: was it "
+               "restored from a backup?");
+    }
+
+    if (d->state->flags & LB_CKPT_DOUBT) {
+        d->at = LB_DELIVER_DOUBT;
+        d->log(LB_LOG_WARN,
+               "the checkpoint may not be the newest: before anything is "
+               "sent, ClickHouse is asked what it already holds");
         return 0;
     }
 
-    if (d->state->encoding != LB_ENCODING) {
-        err->code = LB_EFOREIGN;
-        (void)snprintf(err->text, sizeof(err->text),
-                       "the batch in flight (token %s) has encoding version "
-                       "%u, this flusher knows version %u: run the release "
-                       "that made it until it is delivered",
-                       d->state->token, d->state->encoding, LB_ENCODING);
-        return LB_EFOREIGN;
+    if (!(d->state->flags & LB_CKPT_IN_FLIGHT)) {
+        return 0;
     }
 
     for (i = 0; i < d->state->nrings; i++) {
@@ -105,6 +172,9 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
     }
 
     d->at = LB_DELIVER_UNKNOWN;
+    d->repeated = 1;
+    d->blame =
+        d->state->encoding != LB_ENCODING ? LB_BLAME_BYTES : LB_BLAME_NONE;
     d->log(LB_LOG_INFO,
            "a batch of %llu rows (token %s) was in flight: asking for it",
            (unsigned long long)d->state->rows, d->state->token);
@@ -138,35 +208,49 @@ lb_deliver_wanted(lb_deliver_t *d)
 static int
 fix_picked(lb_deliver_t *d)
 {
-    char uuid[LB_UUID_TEXT], plain[LB_UUID_TEXT], *to;
-    const char *from;
     lb_ckpt_state_t *st = d->state;
-
-    lb_uuid_format(lb_spool_uuid(d->spool), uuid);
-    for (from = uuid, to = plain; *from != '\0'; from++) {
-        if (*from != '-') {
-            *to++ = *from;
-        }
-    }
-    *to = '\0';
 
     st->batch_id++;
     st->encoding = LB_ENCODING;
     st->fixed_us = lb_now_us();
     st->flags |= LB_CKPT_IN_FLIGHT;
-    (void)snprintf(st->token, sizeof(st->token), "%s-%llu-%u", plain,
-                   (unsigned long long)st->batch_id, st->encoding);
     (void)snprintf(st->table, sizeof(st->table), "%s.%s", d->options->database,
                    d->options->table);
     (void)snprintf(st->broker, sizeof(st->broker), "%s", d->options->broker);
+    memcpy(st->table_uuid, d->table_uuid, LB_UUID_LEN);
+    lb_question_token(lb_spool_uuid(d->spool), st);
 
     d->at = LB_DELIVER_FIXED;
-    d->surgery.blamed = 0;
+    d->repeated = 0;
+    d->claimed = 0;
+    d->there = 0;
+    d->view_failed = 0;
+    d->views_done = 0;
+    d->view_turns = 0;
+    d->elsewhere = 0;
+    d->other[0] = '\0';
+    d->blame = LB_BLAME_NONE;
+    d->answered = 0;
+    d->read_rows = 0;
 
     /* On failure the batch stays fixed in memory and the store is repeated
      * before anything is sent. */
 
     return store(d);
+}
+
+/* The same for ranges that others than lb_batch_pick have chosen. */
+static int
+fix_ranges(lb_deliver_t *d)
+{
+    lb_error_t err;
+
+    if (lb_batch_measure(d->rings, d->state, &err) != 0) {
+        trouble(d, LB_LOG_ERROR, "%s", err.text);
+        return -1;
+    }
+
+    return fix_picked(d);
 }
 
 /* Chooses a batch and fixes it.  1: there is one, 0: nothing to do, -1. */
@@ -207,7 +291,7 @@ fix(lb_deliver_t *d)
             return -1;
         }
         if (rc > 0) {
-            return fix_picked(d) == 0 ? 1 : -1;
+            return fix_ranges(d) == 0 ? 1 : -1;
         }
     }
 
@@ -215,13 +299,34 @@ fix(lb_deliver_t *d)
     if (d->surgery.limit > 0 && d->surgery.limit < limits.max_rows) {
         limits.max_rows = d->surgery.limit;
     }
+    if (d->size_limit > 0 && d->size_limit < limits.max_rows) {
+        limits.max_rows = d->size_limit;
+    }
     limits.max_bytes = d->options->max_bytes;
+
+    /* Events of today do not wait until a backlog of days ago is in. */
+    limits.newest = d->turns++ & 1;
 
     if (!lb_batch_pick(d->rings, st, &limits)) {
         return 0;
     }
 
     return fix_picked(d) == 0 ? 1 : -1;
+}
+
+static void
+grow_size(lb_deliver_t *d)
+{
+    if (d->size_limit == 0 || ++d->size_successes < LB_SIZE_SUCCESSES) {
+        return;
+    }
+
+    d->size_successes = 0;
+    d->size_limit *= 2;
+
+    if (d->size_limit >= d->options->max_rows) {
+        d->size_limit = 0;
+    }
 }
 
 static int
@@ -236,13 +341,14 @@ ack(lb_deliver_t *d)
     }
 
     st->delivered += st->rows;
-    st->rows = 0;
+    lb_batch_clear(st);
     st->flags &= ~LB_CKPT_IN_FLIGHT;
 
     d->at = LB_DELIVER_EMPTY;
     d->failures = 0;
     d->counters.batches++;
     lb_surgery_success(&d->surgery, d->options->max_rows);
+    grow_size(d);
     d->last_success_us = lb_now_us();
 
     /* The checkpoint first: if the writers knew earlier and the power went,
@@ -255,28 +361,54 @@ ack(lb_deliver_t *d)
 static void
 forget(lb_deliver_t *d)
 {
-    uint32_t i;
-    lb_ckpt_state_t *st = d->state;
-
-    for (i = 0; i < st->nrings; i++) {
-        st->rings[i].end = st->rings[i].acked;
-        st->rings[i].end_seq = st->rings[i].acked_seq;
-    }
-
-    st->rows = 0;
-    st->flags &= ~LB_CKPT_IN_FLIGHT;
+    lb_batch_clear(d->state);
+    d->state->flags &= ~LB_CKPT_IN_FLIGHT;
     d->at = LB_DELIVER_EMPTY;
 }
 
-/* "db.table" of the checkpoint as SQL. */
-static void
-quoted(const char *table, char *out, size_t size)
+/* The rows are in the table, but a materialized view threw, or it is not known
+ * whether the INSERT came as far as the views: the same token again, which the
+ * table deduplicates and the views take if they have not.  Not for ever: a view
+ * that always throws must not stop the table. */
+static int
+repeat_for_views(lb_deliver_t *d)
 {
-    const char *dot = strchr(table, '.');
+    d->there = 1;
 
-    (void)snprintf(out, size, "`%.*s`.`%s`",
-                   dot != NULL ? (int)(dot - table) : 0, table,
-                   dot != NULL ? dot + 1 : table);
+    if (!d->view_failed || d->view_turns++ < LB_VIEW_TURNS) {
+        d->at = LB_DELIVER_FIXED;
+        return !d->view_failed;
+    }
+
+    d->counters.view_misses++;
+    trouble(d, LB_LOG_ERROR,
+            "a batch of %llu rows is in %s, but a materialized view did not "
+            "take it %d times; going on without it (token %s): %s",
+            (unsigned long long)d->state->rows, d->state->table, LB_VIEW_TURNS,
+            d->state->token, d->surgery.reason);
+
+    return ack(d) == 0;
+}
+
+static lb_blame_t
+blame(const lb_ch_result_t *r, const lb_batch_source_t *source,
+      uint32_t answered)
+{
+    if (lb_batch_source_damaged(source)) {
+        return LB_BLAME_BYTES;
+    }
+
+    if (lb_surgery_blames_data(r->code)) {
+        return LB_BLAME_DATA;
+    }
+
+    /* What was not sent to its end within the time never gets in, nor does what
+     * something before the server refuses again and again. */
+    return lb_ch_blames_size(r->http, r->code) ||
+                   (r->timed_out && !r->complete) ||
+                   (r->http != 0 && answered >= LB_SIZE_ANSWERS)
+               ? LB_BLAME_SIZE
+               : LB_BLAME_NONE;
 }
 
 static int
@@ -293,7 +425,7 @@ send_batch(lb_deliver_t *d)
         return 0;
     }
 
-    quoted(d->state->table, table, sizeof(table));
+    lb_question_table(d->state->table, table, sizeof(table));
     insert.table = table;
     insert.columns = lb_native_columns;
     insert.token = d->state->token;
@@ -302,13 +434,21 @@ send_batch(lb_deliver_t *d)
     insert.read = lb_batch_source_read;
     insert.arg = source;
 
+    d->moved = 0;
     d->counters.requests++;
     d->transport->insert(d->transport->ctx, &insert, r);
 
     switch (r->outcome) {
     case LB_CH_DONE:
         lb_batch_source_free(source);
-        return ack(d) == 0;
+        if (!d->repeated || d->there) {
+            return ack(d) == 0;
+        }
+        /* the token is known; are the rows? */
+        d->claimed = 1;
+        d->view_failed = 0;
+        d->at = LB_DELIVER_UNKNOWN;
+        return 1;
     case LB_CH_NOT_SENT:
         d->counters.not_sent++;
         trouble(d, LB_LOG_WARN,
@@ -326,14 +466,31 @@ send_batch(lb_deliver_t *d)
         break;
     default:
         d->counters.unknown++;
-        d->at = LB_DELIVER_UNKNOWN;
+        d->repeated = 1;
+        d->claimed = 0;
         d->read_rows = r->read_rows;
-        d->surgery.blamed = lb_surgery_blames_data(r->code);
+        d->answered += r->http != 0;
+        d->blame = blame(r, source, d->answered);
+        d->view_failed = lb_ch_blames_view(r->answer);
+        d->views_done =
+            r->http == 200 && r->code == 0 && r->read_rows >= d->state->rows;
         (void)snprintf(d->surgery.reason, sizeof(d->surgery.reason), "%s",
                        r->text);
+
+        if (d->there) {
+            lb_batch_source_free(source);
+            trouble(d, LB_LOG_WARN,
+                    "a batch of %llu rows is in, its materialized views may "
+                    "not have it yet: %s",
+                    (unsigned long long)insert.rows, r->text);
+            /* reads are counted otherwise where all is deduplicated */
+            return d->views_done ? ack(d) == 0 : repeat_for_views(d) && 0;
+        }
+
+        d->at = LB_DELIVER_UNKNOWN;
         trouble(d, LB_LOG_WARN,
-                "it is not known whether a batch of %llu rows got in, asking "
-                "next: %s%s%s",
+                "outcome of a batch of %llu rows unknown, will ask for its "
+                "rows: %s%s%s",
                 (unsigned long long)insert.rows, r->text,
                 lb_batch_source_error(source)[0] != '\0' ? ": " : "",
                 lb_batch_source_error(source));
@@ -342,54 +499,6 @@ send_batch(lb_deliver_t *d)
     lb_batch_source_free(source);
 
     return 0;
-}
-
-/* SQL that counts the batch's rows and says whether its INSERT still runs; the
- * caller frees it. */
-static char *
-question(lb_deliver_t *d)
-{
-    char *sql, *p, *end, uuid[LB_UUID_TEXT], table[LB_TABLE_MAX + 8];
-    const char * or = "";
-    size_t size;
-    uint32_t i;
-    lb_ckpt_ring_t *e;
-
-    size = 1024 + d->state->nrings * 128;
-    sql = malloc(size);
-    if (sql == NULL) {
-        return NULL;
-    }
-
-    p = sql;
-    end = sql + size;
-    quoted(d->state->table, table, sizeof(table));
-
-    p += snprintf(p, (size_t)(end - p),
-                  "SELECT count(), %s%s%s FROM %s WHERE "
-                  "toDate(received_at) = toDate(%u) AND (",
-                  d->no_processes ? "0"
-                                  : "(SELECT count() FROM system.processes "
-                                    "WHERE query_id = '",
-                  d->no_processes ? "" : d->state->token,
-                  d->no_processes ? "" : "')", table, d->state->day);
-
-    for (i = 0; i < d->state->nrings; i++) {
-        e = &d->state->rings[i];
-        if (e->end_seq == e->acked_seq) {
-            continue;
-        }
-        lb_uuid_format(e->uuid, uuid);
-        p += snprintf(p, (size_t)(end - p),
-                      "%s(ring = '%s' AND seq BETWEEN %llu AND %llu)", or, uuid,
-                      (unsigned long long)e->acked_seq,
-                      (unsigned long long)e->end_seq - 1);
-        or = " OR ";
-    }
-
-    (void)snprintf(p, (size_t)(end - p), ") FORMAT TabSeparated");
-
-    return sql;
 }
 
 static int
@@ -415,7 +524,7 @@ operate(lb_deliver_t *d)
             trouble(d, LB_LOG_ERROR, "%s", err.text);
             return 0;
         }
-        return fix_picked(d) == 0;
+        return fix_ranges(d) == 0;
     }
 
     if (lb_surgery_set_aside(&d->surgery, d->rings, st, d->dead, &err) != 0) {
@@ -455,86 +564,178 @@ learn_reads(lb_deliver_t *d)
     d->read_rows = 0;
 }
 
-static int
-ask(lb_deliver_t *d)
+/* The question goes on to the next server. */
+static void
+move_on(lb_deliver_t *d)
 {
-    char *sql;
-    unsigned long long found, running;
-    lb_ch_result_t *r = &d->result;
+    d->moved = 1;
+    d->transport->next_url(d->transport->ctx);
+}
 
-    sql = question(d);
-    if (sql == NULL) {
-        trouble(d, LB_LOG_ERROR, "no memory");
+/* Nothing of the batch is in and nothing of ours runs: what next? */
+static int
+not_in(lb_deliver_t *d)
+{
+    lb_ckpt_state_t *st = d->state;
+    uint64_t rows = st->rows;
+
+    if (d->claimed) {
+        /* The server keeps the token and not the rows: it died, or failed,
+         * between the two.  No late INSERT can come under that token any
+         * more; the same rows go under a new one. */
+        d->counters.renamed++;
+        trouble(d, LB_LOG_WARN,
+                "ClickHouse answers success to token %s and does not have its "
+                "%llu rows: they are sent under a new token",
+                st->token, (unsigned long long)rows);
+        return fix_picked(d) == 0;
+    }
+
+    switch (d->blame) {
+    case LB_BLAME_DATA:
+        return operate(d);
+    case LB_BLAME_SIZE:
+        if (rows < 2) {
+            break;
+        }
+        d->size_limit = rows / 2;
+        d->size_successes = 0;
+        d->failures = 0;
+        d->log(LB_LOG_WARN,
+               "a batch of %llu rows was too large for the server or what is "
+               "before it: going on with %llu rows at most for now",
+               (unsigned long long)rows, (unsigned long long)d->size_limit);
+        forget(d);
+        return store(d) == 0;
+    case LB_BLAME_BYTES:
+        d->log(LB_LOG_WARN,
+               "a batch of %llu rows is not in the table and cannot be made "
+               "again as it was (its ring is damaged, or another release fixed "
+               "it): it is chosen anew",
+               (unsigned long long)rows);
+        forget(d);
+        return store(d) == 0;
+    default:
+        break;
+    }
+
+    d->log(LB_LOG_INFO,
+           "the batch of %llu rows had not got in, sending it again",
+           (unsigned long long)rows);
+    d->at = LB_DELIVER_FIXED;
+    d->elsewhere = 0;
+    d->other[0] = '\0';
+    memcpy(st->table_uuid, d->table_uuid, LB_UUID_LEN);
+
+    /* The server that failed may fail again; one that had to be asked in its
+     * place is another already. */
+    if (!d->moved) {
+        d->transport->next_url(d->transport->ctx);
+    }
+
+    return 1;
+}
+
+static int
+judge(lb_deliver_t *d, const lb_answer_t *a)
+{
+    static const uint8_t none[LB_UUID_LEN];
+    lb_ckpt_state_t *st = d->state;
+
+    if (a->found >= st->rows) {
+        if (a->found > st->rows) {
+            trouble(d, LB_LOG_ERROR,
+                    "ClickHouse holds %llu rows of a batch of %llu: "
+                    "duplicates, see logbroker_audit",
+                    (unsigned long long)a->found, (unsigned long long)st->rows);
+        } else {
+            d->log(LB_LOG_INFO, "the batch of %llu rows had got in",
+                   (unsigned long long)a->found);
+            learn_reads(d);
+        }
+        return d->view_failed || (a->views > 0 && !d->claimed && !d->views_done)
+                   ? repeat_for_views(d)
+                   : ack(d) == 0;
+    }
+
+    if (a->running > 0) {
+        trouble(d, LB_LOG_WARN, "the INSERT of %llu rows still runs",
+                (unsigned long long)st->rows);
         return 0;
     }
 
-    d->counters.requests++;
-    d->counters.checks++;
-    d->transport->query(d->transport->ctx, sql, r);
-    free(sql);
+    if (a->behind > 0) {
+        trouble(d, LB_LOG_WARN,
+                "this replica is behind the others and cannot tell whether a "
+                "batch of %llu rows is in: asking again",
+                (unsigned long long)st->rows);
+        move_on(d);
+        return 0;
+    }
 
-    if (r->outcome == LB_CH_DONE &&
-        sscanf(r->answer, "%llu %llu", &found, &running) == 2) {
+    if (a->found > 0) {
+        /* Not from an INSERT of ours, which is atomic in one partition; the
+         * server fills up what is missing by the token. */
+        trouble(d, LB_LOG_ERROR,
+                "only part of the batch is in (%llu of %llu); check PARTITION "
+                "BY, it must be toDate(received_at).%s",
+                (unsigned long long)a->found, (unsigned long long)st->rows,
+                d->claimed ? "" : " Sending it again");
+        d->at = d->claimed ? LB_DELIVER_UNKNOWN : LB_DELIVER_FIXED;
+        return 0;
+    }
 
-        if (found >= d->state->rows) {
-            if (found > d->state->rows) {
-                trouble(d, LB_LOG_ERROR,
-                        "ClickHouse holds %llu rows of a batch of %llu: "
-                        "duplicates, see logbroker_audit",
-                        found, (unsigned long long)d->state->rows);
-            } else {
-                d->log(LB_LOG_INFO, "the batch of %llu rows had got in", found);
-                learn_reads(d);
-            }
-            return ack(d) == 0;
-        }
-
-        if (running > 0) {
-            trouble(d, LB_LOG_WARN, "the INSERT of %llu rows still runs",
-                    (unsigned long long)d->state->rows);
-            return 0;
-        }
-
-        if (found == 0 && d->surgery.blamed) {
-            return operate(d);
-        }
-
-        if (found > 0) {
-            /* Not from an INSERT of ours, which is atomic; the server fills
-             * up what is missing by the token. */
-            trouble(d, LB_LOG_ERROR,
-                    "ClickHouse holds %llu rows of a batch of %llu: is the "
-                    "table partitioned by anything but "
-                    "toDate(received_at)? Sending it again",
-                    found, (unsigned long long)d->state->rows);
-        } else {
-            d->log(LB_LOG_INFO,
-                   "the batch of %llu rows had not got in, sending it again",
-                   (unsigned long long)d->state->rows);
-        }
-
-        d->at = LB_DELIVER_FIXED;
+    if (!d->elsewhere && memcmp(st->table_uuid, none, LB_UUID_LEN) != 0 &&
+        memcmp(a->table_uuid, none, LB_UUID_LEN) != 0 &&
+        memcmp(a->table_uuid, st->table_uuid, LB_UUID_LEN) != 0) {
+        memcpy(d->table_uuid, a->table_uuid, LB_UUID_LEN);
+        d->elsewhere = 1;
+        d->log(LB_LOG_WARN,
+               "another table has taken the name %s while the outcome of a "
+               "batch of %llu rows was unknown: asking in the one it was sent "
+               "to",
+               st->table, (unsigned long long)st->rows);
         return 1;
     }
 
-    if (r->code == 497 && strstr(r->text, "processes") != NULL &&
-        !d->no_processes) {
-        d->no_processes = 1;
-        d->log(LB_LOG_WARN,
-               "the user may not read system.processes: only the "
-               "deduplication token protects against an INSERT that is "
-               "still running; grant SELECT ON system.processes");
-        return 1;
+    if (d->claimed && a->replicated && (d->ask_flags & LB_ASK_NO_REPLICAS)) {
+        trouble(d, LB_LOG_ERROR,
+                "ClickHouse answers success to token %s and does not show its "
+                "%llu rows; whether this replica is only behind cannot be "
+                "seen: grant SELECT ON system.replicas. Asking again",
+                st->token, (unsigned long long)st->rows);
+        return 0;
     }
 
-    if ((r->code == 60 || r->code == 81) && other_table(d)) {
-        d->log(LB_LOG_WARN,
-               "there is no table %s, so the batch of %llu rows is not in it "
-               "and goes to %s.%s instead",
-               d->state->table, (unsigned long long)d->state->rows,
-               d->options->database, d->options->table);
-        forget(d);
-        return store(d) == 0;
+    return not_in(d);
+}
+
+/* An answer to a question that is an error: 1 if it is dealt with. */
+static int
+cannot_ask(lb_deliver_t *d, int *rc)
+{
+    lb_ch_result_t *r = &d->result;
+    unsigned flag = 0;
+    const char *what = "";
+
+    if (r->code == LB_CH_ACCESS_DENIED) {
+        if (strstr(r->text, "processes") != NULL) {
+            flag = LB_ASK_NO_PROCESSES;
+            what = "system.processes: only the deduplication token protects "
+                   "against an INSERT that is still running; grant "
+                   "SELECT(query_id) ON system.processes";
+        } else if (strstr(r->text, "replicas") != NULL) {
+            flag = LB_ASK_NO_REPLICAS;
+            what = "system.replicas: it cannot be seen whether a replica is "
+                   "behind the others; grant SELECT ON system.replicas";
+        }
+    }
+
+    if (flag != 0 && !(d->ask_flags & flag)) {
+        d->ask_flags |= flag;
+        d->log(LB_LOG_WARN, "the user may not read %s", what);
+        *rc = 1;
+        return 1;
     }
 
     if (r->outcome == LB_CH_NOT_SENT) {
@@ -543,12 +744,287 @@ ask(lb_deliver_t *d)
         d->counters.refused++;
     }
 
+    return 0;
+}
+
+/* Makes a request; frees the SQL. */
+static void
+query(lb_deliver_t *d, char *sql)
+{
+    if (sql == NULL) {
+        memset(&d->result, 0, offsetof(lb_ch_result_t, answer) + 1);
+        d->result.outcome = LB_CH_UNKNOWN;
+        (void)snprintf(d->result.text, sizeof(d->result.text),
+                       "no memory for the question");
+        return;
+    }
+
+    d->counters.requests++;
+    d->counters.checks++;
+    d->transport->query(d->transport->ctx, sql, &d->result);
+    free(sql);
+}
+
+/* The table that the batch was fixed for has lost its name. */
+static int
+look_elsewhere(lb_deliver_t *d)
+{
+    char *sql = malloc(256);
+    lb_ch_result_t *r = &d->result;
+    size_t len;
+
+    if (sql != NULL) {
+        lb_question_where(d->state->table_uuid, sql, 256);
+    }
+
+    query(d, sql);
+
+    if (r->outcome != LB_CH_DONE) {
+        int rc = 0;
+
+        if (!cannot_ask(d, &rc)) {
+            trouble(d, LB_LOG_WARN, "cannot ask where table %s went: %s",
+                    d->state->table, r->text);
+            move_on(d);
+        }
+        return rc;
+    }
+
+    len = strcspn(r->answer, "\n");
+
+    if (len > 0 && len <= LB_TABLE_MAX && strchr(r->answer, '.') != NULL) {
+        (void)snprintf(d->other, sizeof(d->other), "%.*s", (int)len, r->answer);
+        return 1;
+    }
+
+    d->log(LB_LOG_WARN,
+           "the table that a batch of %llu rows was sent to is gone (or this "
+           "user may not see it): the batch goes to %s as it is now",
+           (unsigned long long)d->state->rows, d->state->table);
+
+    return not_in(d);
+}
+
+static int
+ask(lb_deliver_t *d)
+{
+    int rc;
+    char prefix[LB_TOKEN_PREFIX];
+    lb_answer_t answer;
+    lb_ch_result_t *r = &d->result;
+    const char *table = d->state->table;
+
+    static const uint8_t none[LB_UUID_LEN];
+
+    if (d->elsewhere) {
+        if (d->other[0] == '\0') {
+            return look_elsewhere(d);
+        }
+        table = d->other;
+    }
+
+    lb_question_prefix(lb_spool_uuid(d->spool), prefix);
+    query(d, lb_question_batch(d->state, table, prefix, d->ask_flags));
+
+    if (r->outcome == LB_CH_DONE &&
+        lb_question_batch_answer(r->answer, &answer) == 0) {
+        return judge(d, &answer);
+    }
+
+    if (cannot_ask(d, &rc)) {
+        return rc;
+    }
+
+    if (r->code == LB_CH_ACCESS_DENIED && d->elsewhere) {
+        trouble(d, LB_LOG_ERROR,
+                "a batch of %llu rows was sent to the table that is now %s, "
+                "and this user may not see whether it is there: GRANT "
+                "SELECT(received_at, ring, seq) ON %s, or give the table its "
+                "name back. Nothing is sent until then",
+                (unsigned long long)d->state->rows, table, table);
+        d->other[0] = '\0';
+        return 0;
+    }
+
+    if (r->code == LB_CH_UNKNOWN_TABLE || r->code == LB_CH_UNKNOWN_DATABASE) {
+
+        if (!d->elsewhere &&
+            memcmp(d->state->table_uuid, none, LB_UUID_LEN) != 0) {
+            d->elsewhere = 1;
+            return 1;
+        }
+
+        if (other_table(d)) {
+            d->log(LB_LOG_WARN,
+                   "there is no table %s, so the batch of %llu rows is not in "
+                   "it and goes to %s.%s instead",
+                   d->state->table, (unsigned long long)d->state->rows,
+                   d->options->database, d->options->table);
+            forget(d);
+            return store(d) == 0;
+        }
+    }
+
     trouble(d, LB_LOG_WARN, "cannot ask about the batch of %llu rows: %s",
             (unsigned long long)d->state->rows,
             r->text[0] != '\0' ? r->text : r->answer);
-    d->transport->next_url(d->transport->ctx);
+    move_on(d);
 
     return 0;
+}
+
+/*
+ * Doubt
+ */
+
+/* Acks what is in the table behind the acked positions.  0, or -1: it does not
+ * look like batches of ours. */
+static int
+take_over(lb_deliver_t *d, const lb_beyond_t *beyond, uint32_t n)
+{
+    int rc;
+    char uuid[LB_UUID_TEXT];
+    uint32_t i;
+    uint64_t position, rows = 0;
+    lb_ckpt_ring_t *e;
+    lb_flusher_ring_t *r;
+
+    for (i = 0; i < n; i++) {
+        e = lb_ckpt_find(d->state, beyond[i].ring);
+        r = e != NULL ? lb_rings_find(d->rings, e->uuid) : NULL;
+        lb_uuid_format(beyond[i].ring, uuid);
+
+        if (r == NULL) {
+            trouble(d, LB_LOG_ERROR,
+                    "ClickHouse holds rows of ring %s, which is gone: put its "
+                    "file back",
+                    uuid);
+            return -1;
+        }
+
+        if (beyond[i].first_seq < e->acked_seq ||
+            beyond[i].last_seq - beyond[i].first_seq + 1 != beyond[i].rows) {
+            trouble(d, LB_LOG_ERROR,
+                    "ClickHouse holds %llu rows of ring %s from seq %llu to "
+                    "%llu, behind the acked seq %llu: not one batch. Does "
+                    "another flusher deliver the same ring? Nothing is sent",
+                    (unsigned long long)beyond[i].rows, uuid,
+                    (unsigned long long)beyond[i].first_seq,
+                    (unsigned long long)beyond[i].last_seq,
+                    (unsigned long long)e->acked_seq);
+            return -1;
+        }
+
+        rc = lb_batch_locate(r, e, beyond[i].last_seq + 1, &position);
+        if (rc != 0) {
+            trouble(d, LB_LOG_ERROR,
+                    "ClickHouse holds rows of ring %s up to seq %llu, which "
+                    "are not in its file: put the right file back. Nothing is "
+                    "sent",
+                    uuid, (unsigned long long)beyond[i].last_seq);
+            return -1;
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+        e = lb_ckpt_find(d->state, beyond[i].ring);
+        r = lb_rings_find(d->rings, e->uuid);
+        (void)lb_batch_locate(r, e, beyond[i].last_seq + 1, &position);
+
+        /* what lies between was set aside before that batch */
+        d->state->dead += beyond[i].first_seq - e->acked_seq;
+        d->state->delivered += beyond[i].rows;
+        rows += beyond[i].rows;
+        e->acked = position;
+        e->acked_seq = beyond[i].last_seq + 1;
+    }
+
+    d->log(LB_LOG_WARN,
+           "%llu rows behind the checkpoint were in ClickHouse already; going "
+           "on behind them",
+           (unsigned long long)rows);
+
+    return 0;
+}
+
+static int
+settle_doubt(lb_deliver_t *d)
+{
+    int rc;
+    char prefix[LB_TOKEN_PREFIX];
+    uint32_t i, n;
+    uint64_t from_us, to_us;
+    lb_answer_t answer;
+    lb_ch_result_t *r = &d->result;
+
+    static lb_beyond_t beyond[LB_SLOTS_MAX];
+
+    for (i = 0; i < d->rings->n; i++) {
+        if (!d->rings->ring[i].broken) {
+            (void)entry(d->state, &d->rings->ring[i]);
+        }
+    }
+
+    if (d->rings->trouble.code != 0) {
+        trouble(d, LB_LOG_ERROR,
+                "nothing is sent until every ring can be read, for it is not "
+                "known what of them is in ClickHouse: %s",
+                d->rings->trouble.text);
+        return 0;
+    }
+
+    if (d->state->table[0] == '\0') {
+        (void)snprintf(d->state->table, sizeof(d->state->table), "%s.%s",
+                       d->options->database, d->options->table);
+    }
+
+    lb_batch_span(d->rings, d->state, &from_us, &to_us);
+    lb_question_prefix(lb_spool_uuid(d->spool), prefix);
+    query(d,
+          lb_question_beyond(d->state, prefix, from_us, to_us, d->ask_flags));
+
+    if (r->outcome != LB_CH_DONE ||
+        lb_question_beyond_answer(r->answer, &answer, beyond, LB_SLOTS_MAX,
+                                  &n) != 0) {
+
+        if (cannot_ask(d, &rc)) {
+            return rc;
+        }
+
+        if ((r->code == LB_CH_UNKNOWN_TABLE ||
+             r->code == LB_CH_UNKNOWN_DATABASE) &&
+            other_table(d)) {
+            n = 0;
+            memset(&answer, 0, sizeof(answer));
+        } else {
+            trouble(d, LB_LOG_WARN,
+                    "cannot ask what ClickHouse holds behind the checkpoint: "
+                    "%s",
+                    r->text[0] != '\0' ? r->text : r->answer);
+            d->transport->next_url(d->transport->ctx);
+            return 0;
+        }
+    }
+
+    if (answer.running > 0 || answer.behind > 0) {
+        trouble(d, LB_LOG_WARN,
+                answer.running > 0
+                    ? "an INSERT of this spool still runs: waiting for it"
+                    : "this replica is behind the others: waiting for it");
+        return 0;
+    }
+
+    if (n > 0 && take_over(d, beyond, n) != 0) {
+        return 0;
+    }
+
+    /* The lost state may have used the next number. */
+    d->state->batch_id++;
+    d->state->flags &= ~LB_CKPT_DOUBT;
+    d->failures = 0;
+    forget(d);
+
+    return store_and_tell(d) == 0;
 }
 
 int
@@ -571,9 +1047,19 @@ lb_deliver_step(lb_deliver_t *d)
         }
     }
 
-    rc = d->at == LB_DELIVER_UNKNOWN ? ask(d) : send_batch(d);
+    switch (d->at) {
+    case LB_DELIVER_DOUBT:
+        rc = settle_doubt(d);
+        break;
+    case LB_DELIVER_UNKNOWN:
+        rc = ask(d);
+        break;
+    default:
+        rc = send_batch(d);
+        break;
+    }
 
-    d->failures = rc ? 0 : d->failures + 1;
+    d->failures += !rc;
 
     return rc;
 }

@@ -2,19 +2,33 @@
  * Delivery: one batch after another, each fixed in the checkpoint, sent,
  * judged and acked.
  *
- *            pick, fix                 done
- *   EMPTY ─────────────▶ FIXED ─────────────────▶ ack ─▶ EMPTY
+ *            pick, fix              done, first time
+ *   EMPTY ─────────────▶ FIXED ─────────────────────▶ ack ─▶ EMPTY
  *                        │  ▲
- *    unknown, or the     ▼  │ not there: send the same
- *    process started  UNKNOWN bytes and token again
- *    with a batch        │
- *                        └── all there ──────────▶ ack ─▶ EMPTY
+ *    unknown; done, but  ▼  │ not there: the same bytes and token again
+ *    sent before; or    UNKNOWN
+ *    the process         │  │
+ *    started with it     │  └── there ──────────────▶ ack ─▶ EMPTY
+ *                        │
+ *                        └── not there, and the server has said: done
+ *                            (it knows the token and not the rows)
+ *                            ▶ the same range under a new token ─▶ FIXED
  *
- * A batch is never changed and never given up once it is fixed, with two
- * exceptions, both after the server has said that nothing of it is in: a batch
- * for another table than the configured one that does not exist, and a batch
- * refused because of its data, which gives way to its own first half
- * (surgery.h).
+ *   DOUBT: a batch that this state does not know may be in (the checkpoint is
+ *   damaged or older than the acks in the rings). What the table holds behind
+ *   the acked positions is asked for and acked ─▶ EMPTY
+ *
+ * A server writes the token before the rows are there to see: a 200 to an
+ * INSERT whose token was sent before means that the token is known and nothing
+ * more.  Only the rows count then.
+ *
+ * A batch is never changed and never given up once it is fixed, with these
+ * exceptions, all after the server has said that nothing of it is in and
+ * nothing of ours runs: a batch for another table than the configured one that
+ * does not exist; a batch refused because of its data, which gives way to its
+ * own first half (surgery.h); a batch refused for its size, or whose bytes
+ * cannot be made again (damage in the ring; fixed by another release), which
+ * is chosen anew.
  */
 
 #ifndef _LB_DELIVER_H_INCLUDED_
@@ -22,13 +36,23 @@
 
 #include "flusher/batch.h"
 #include "flusher/clickhouse.h"
+#include "flusher/question.h"
 #include "flusher/surgery.h"
 
 typedef enum {
     LB_DELIVER_EMPTY,
     LB_DELIVER_FIXED,
     LB_DELIVER_UNKNOWN,
+    LB_DELIVER_DOUBT,
 } lb_deliver_state_t;
+
+/* Why the INSERT in doubt may have failed, beyond the network and the day. */
+typedef enum {
+    LB_BLAME_NONE,
+    LB_BLAME_DATA,  /* a value that the table cannot take */
+    LB_BLAME_SIZE,  /* too large for the server, a proxy or the timeout */
+    LB_BLAME_BYTES, /* ours: they cannot be made again as they were fixed */
+} lb_blame_t;
 
 /* How requests are made: lb_ch_* outside of tests. */
 typedef struct {
@@ -46,8 +70,10 @@ typedef struct {
     uint64_t not_sent;
     uint64_t refused;
     uint64_t unknown;
-    uint64_t set_aside; /* damaged places */
-    uint64_t poison;    /* rows ClickHouse cannot take, set aside */
+    uint64_t set_aside;   /* damaged places */
+    uint64_t poison;      /* rows ClickHouse cannot take, set aside */
+    uint64_t renamed;     /* batches that went on under a new token */
+    uint64_t view_misses; /* batches a materialized view did not take */
 } lb_deliver_counters_t;
 
 typedef struct {
@@ -62,11 +88,29 @@ typedef struct {
         __attribute__((format(printf, 2, 3)));
 
     lb_deliver_state_t at;
-    int store_pending;  /* the state in memory is not stored yet */
-    int no_processes;   /* system.processes is not ours to read */
-    uint64_t reads;     /* how often ClickHouse reads a row; 0: once */
+    int store_pending;       /* the state in memory is not stored yet */
+    uint32_t failures;       /* since the last ack */
+    unsigned ask_flags;      /* LB_ASK_*: what is not ours to read */
+    uint64_t reads;          /* how often ClickHouse reads a row; 0: once */
+    uint64_t size_limit;     /* rows the server was able to take, 0: any */
+    uint32_t size_successes; /* since that limit was set or raised */
+    uint32_t turns;          /* batches picked */
+    uint8_t table_uuid[LB_UUID_LEN]; /* when last looked at; 0: not known */
+
+    /* of the batch */
+    int repeated;        /* its token was sent before */
+    int claimed;         /* a repeat was answered with success */
+    int there;           /* its rows are known to be in, views may miss it */
+    int view_failed;     /* an answer blamed a materialized view */
+    int views_done;      /* an answer without an error: views have it too */
+    uint32_t view_turns; /* failures of a view in repeats for its sake */
+    int moved;           /* asked another server than it was sent to */
+    int elsewhere;       /* ask in the table it was fixed for, by UUID */
+    char other[LB_TABLE_MAX + 1]; /* that table's present name, or empty */
+    lb_blame_t blame;
+    uint32_t answered;  /* INSERTs that were answered, and it was not in */
     uint64_t read_rows; /* by the INSERT in doubt, 0: not told */
-    uint32_t failures;  /* in a row */
+
     lb_surgery_t surgery;
     lb_deliver_counters_t counters;
     lb_ch_result_t result;
@@ -81,7 +125,8 @@ enum {
     LB_LOG_ERROR
 };
 
-/* Takes over what the checkpoint holds: a batch in flight is UNKNOWN.
+/* Takes over what the checkpoint holds: a batch in flight is UNKNOWN, and a
+ * checkpoint that is damaged or older than the acks in the rings is DOUBT.
  * 0, or an error that the flusher must not go on with. */
 int lb_deliver_init(lb_deliver_t *d, lb_error_t *err);
 
@@ -89,8 +134,8 @@ int lb_deliver_init(lb_deliver_t *d, lb_error_t *err);
 int lb_deliver_wanted(lb_deliver_t *d);
 
 /* Makes at most one request and does what follows from it.  Returns 1 after
- * progress, 0 after a failure that calls for backoff; errors of the spool are
- * logged and are failures too. */
+ * progress, 0 after a failure that calls for backoff, which grows until a batch
+ * is acked; errors of the spool are logged and are failures too. */
 int lb_deliver_step(lb_deliver_t *d);
 
 /* Milliseconds to wait after this many failures in a row. */

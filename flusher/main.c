@@ -275,7 +275,7 @@ reload(flusher_t *f)
     f->deliver.options = o;
     f->pace.index = o->node_index;
     f->pace.count = o->node_count;
-    f->deliver.no_processes = 0;
+    f->deliver.ask_flags = 0;
     lb_look_init(&f->look, mono_ms());
     f->retry_at = 0;
 
@@ -316,6 +316,9 @@ preflight(flusher_t *f)
     }
 
     lb_preflight_judge(f->options, r, p);
+    if (p->replicated >= 0) {
+        memcpy(f->deliver.table_uuid, p->table_uuid, LB_UUID_LEN);
+    }
     lb_look_made(&f->look, mono_ms(), f->options->node_count, p, 0);
     f->metrics.looked_us = lb_now_us();
 
@@ -453,7 +456,11 @@ turn(flusher_t *f)
     }
 
     wanted = lb_deliver_wanted(&f->deliver) && !f->metrics.preflight.hold;
-    look = lb_look_due(&f->look, now, wanted && f->retry_at <= now);
+
+    /* The first events need not wait for the look, but for those of a spool
+     * that has never sent any: a batch in doubt is tied to the table's UUID. */
+    look = (wanted && f->state.batch_id == 0 && f->metrics.looked_us == 0) ||
+           lb_look_due(&f->look, now, wanted && f->retry_at <= now);
 
     if (wanted || look) {
 

@@ -102,7 +102,7 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
     uint64_t now = lb_now_us();
     const lb_deliver_counters_t *c = &d->counters;
 
-    static const char *const states[] = {"empty", "fixed", "unknown"};
+    static const char *const states[] = {"empty", "fixed", "unknown", "doubt"};
 
     if (d->state->flags & LB_CKPT_IN_FLIGHT) {
         in_flight =
@@ -120,7 +120,7 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
 
     root = json_pack(
         "{s:s, s:i, s:o, s:s, s:{s:I, s:I}, "
-        "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
         "s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:f, s:{s:s, s:s, s:o}}",
         "version", LB_VERSION, "pid", (int)getpid(), "started",
         seconds(m->started_us), "broker", d->options->broker, "node", "index",
@@ -134,7 +134,8 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
         "dead_letters", (json_int_t)lb_dead_count_open(d->dead), "requests",
         (json_int_t)c->requests, "checks", (json_int_t)c->checks, "not_sent",
         (json_int_t)c->not_sent, "refused", (json_int_t)c->refused, "unknown",
-        (json_int_t)c->unknown,
+        (json_int_t)c->unknown, "new_tokens", (json_int_t)c->renamed,
+        "view_misses", (json_int_t)c->view_misses,
         /* now */
         "in_flight", in_flight, "last_error", error, "last_success",
         seconds(d->last_success_us), "backlog_events",

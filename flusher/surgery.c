@@ -277,8 +277,6 @@ lb_surgery_set_aside(lb_surgery_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
 void
 lb_surgery_success(lb_surgery_t *s, uint64_t max_rows)
 {
-    s->blamed = 0;
-
     if (s->nsuspects == 0 && s->limit > 0) {
         s->limit = s->limit * 4 < max_rows ? s->limit * 4 : 0;
     }

@@ -18,7 +18,6 @@
 #include "flusher/batch.h"
 
 typedef struct {
-    int blamed;         /* the last refusal of the batch blamed its data */
     char reason[512];   /* the server's words */
     uint64_t limit;     /* rows of the next batch, 0: as configured */
     uint32_t nsuspects; /* the culprit is in what is left of these ranges */

@@ -66,6 +66,7 @@ typedef struct {
     uint32_t crc;
     uint64_t first[RINGS], end[RINGS]; /* seqs, per ring */
     int committed;
+    int known; /* its token is */
 } request_t;
 
 typedef struct {
@@ -215,7 +216,15 @@ serve_insert(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *result)
                r->token);
     }
 
-    if (!r->committed) {
+    /* The server dies between the token and the rows: a repeat is answered
+     * with success, and nothing is in. */
+    if (!r->committed && !r->known && server.chaos && roll(6) == 0) {
+        r->known = 1;
+        result->outcome = LB_CH_UNKNOWN;
+        return;
+    }
+
+    if (!r->committed && !r->known) {
         for (ring = 0; ring < RINGS; ring++) {
             for (seq = r->first[ring]; seq < r->end[ring]; seq++) {
                 if (stored(ring, seq)) {
@@ -225,30 +234,78 @@ serve_insert(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *result)
             }
         }
         r->committed = 1;
+        r->known = 1;
     }
 
     result->outcome = dice < 5 ? LB_CH_UNKNOWN : LB_CH_DONE;
 
-    if (server.mark && result->outcome == LB_CH_DONE) {
+    if (server.mark && result->outcome == LB_CH_DONE && r->committed) {
         dm_mark(ANSWERED, i);
     }
+}
+
+/* What is in the table behind the acked positions. */
+static void
+serve_beyond(lb_ch_result_t *result)
+{
+    int ring, some = 0;
+    char uuid[LB_UUID_TEXT], list[RINGS * 128] = "";
+    uint32_t k;
+    size_t i, len = 0;
+    uint64_t rows, first, last, seq;
+    const lb_ckpt_ring_t *e;
+
+    for (k = 0; k < server.state->nrings; k++) {
+        e = &server.state->rings[k];
+        ring = ring_index(e->uuid);
+        rows = first = last = 0;
+
+        for (i = 0; i < server.n; i++) {
+            for (seq = server.request[i].first[ring];
+                 server.request[i].committed &&
+                 seq < server.request[i].end[ring];
+                 seq++) {
+                if (seq >= e->acked_seq) {
+                    first = rows == 0 || seq < first ? seq : first;
+                    last = rows == 0 || seq > last ? seq : last;
+                    rows++;
+                }
+            }
+        }
+
+        if (rows > 0) {
+            lb_uuid_format(e->uuid, uuid);
+            len += (size_t)snprintf(
+                list + len, sizeof(list) - len, "%s%s %llu %llu %llu",
+                some++ ? "," : "", uuid, (unsigned long long)rows,
+                (unsigned long long)first, (unsigned long long)last);
+        }
+    }
+
+    (void)snprintf(result->answer, sizeof(result->answer), "%d\t0\t0\t%s\n",
+                   some, list);
 }
 
 static void
 serve_query(void *ctx, const char *sql, lb_ch_result_t *result)
 {
-    int ring;
+    int ring, behind = 0;
     uint32_t k;
     uint64_t n = 0, seq;
     const lb_ckpt_ring_t *e;
 
     (void)ctx;
-    (void)sql;
 
     memset(result, 0, offsetof(lb_ch_result_t, answer) + 1);
 
     if (server.chaos && roll(5) == 0) {
         result->outcome = LB_CH_UNKNOWN;
+        return;
+    }
+
+    if (strstr(sql, "GROUP BY ring") != NULL) {
+        serve_beyond(result);
+        result->outcome = LB_CH_DONE;
         return;
     }
 
@@ -265,11 +322,12 @@ serve_query(void *ctx, const char *sql, lb_ch_result_t *result)
 
     if (server.lags > 0) {
         server.lags--;
+        behind = 1;
         n = 0;
     }
 
-    (void)snprintf(result->answer, sizeof(result->answer), "%llu\t0\n",
-                   (unsigned long long)n);
+    (void)snprintf(result->answer, sizeof(result->answer), "%llu\t0\t%d\n",
+                   (unsigned long long)n, behind);
     result->outcome = LB_CH_DONE;
 
     if (server.mark && n > 0) {

@@ -1,4 +1,4 @@
-foreach(name test_pace test_options test_judge test_preflight test_rings)
+foreach(name test_pace test_options test_judge test_preflight test_rings test_deliver)
     lb_unit_test(${name} SOURCES ${name}.c LIBS lb_flusher)
 endforeach()
 

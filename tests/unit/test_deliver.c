@@ -1,0 +1,738 @@
+/*
+ * Delivery against a server that betrays it: tokens without rows, views that
+ * throw, tables that change their name, servers that are sick.
+ */
+
+#include "spool_env.h"
+
+#include <fcntl.h>
+
+#include "flusher/deliver.h"
+
+#define ROWS_MAX 4096
+#define DAY_US 86400000000ull
+
+/* What the next INSERTs meet, one character each; behind the end: 'o'.
+ *
+ *   o  done              l  lost: nothing in, no answer
+ *   d  done, no answer   t  token known, rows not, no answer
+ *   v  rows in, a materialized view threw
+ *   m  no memory         p  a proxy's 413
+ */
+typedef struct {
+    const char *script;
+    int url, nurls, sick; /* sick: that URL answers 'm' whatever the script */
+    uint64_t max_rows;    /* more: 'p' */
+    int rows[ROWS_MAX];   /* by seq; there is one ring */
+    char tokens[512][LB_TOKEN_MAX + 1]; /* known */
+    int ntokens;
+    char sent[512][LB_TOKEN_MAX + 1];
+    uint64_t sent_rows[512];
+    int sent_url[512];
+    int nsent, nasked;
+    int views;
+    const char *uuid; /* of the table that has the name */
+    int moved;        /* the rows are in the table of the state's UUID */
+    int behind;
+    lb_ckpt_state_t *state;
+} server_t;
+
+typedef struct {
+    env_t env;
+    lb_writer_t *w;
+    lb_ckpt_t *ckpt;
+    lb_ckpt_state_t state;
+    lb_rings_t rings;
+    lb_dead_t *dead;
+    lb_options_t options;
+    lb_transport_t transport;
+    lb_deliver_t d;
+    server_t server;
+    uint64_t appended;
+} node_t;
+
+static void
+serve_insert(void *ctx, const lb_ch_insert_t *in, lb_ch_result_t *r)
+{
+    int i, known = 0;
+    long n;
+    char how, buf[4096];
+    uint64_t seq;
+    server_t *s = ctx;
+    lb_ckpt_ring_t *e = &s->state->rings[0];
+
+    memset(r, 0, sizeof(*r));
+    r->outcome = LB_CH_UNKNOWN;
+    (void)snprintf(s->sent[s->nsent], sizeof(s->sent[0]), "%s", in->token);
+    s->sent_rows[s->nsent] = in->rows;
+    s->sent_url[s->nsent++] = s->url;
+
+    while ((n = in->read(in->arg, buf, sizeof(buf))) > 0) {
+        /* void */
+    }
+
+    if (n < 0) {
+        return;
+    }
+
+    r->complete = 1;
+    how = *s->script != '\0' ? *s->script++ : 'o';
+
+    if (s->sick == s->url) {
+        how = 'm';
+    } else if (s->max_rows != 0 && in->rows > s->max_rows) {
+        how = 'p';
+    }
+
+    for (i = 0; i < s->ntokens; i++) {
+        known |= strcmp(s->tokens[i], in->token) == 0;
+    }
+
+    if (strchr("odvt", how) != NULL && !known) {
+        strcpy(s->tokens[s->ntokens++], in->token);
+        for (seq = e->acked_seq; how != 't' && seq < e->end_seq; seq++) {
+            s->rows[seq]++;
+        }
+    }
+
+    switch (how) {
+    case 'o':
+        r->outcome = LB_CH_DONE;
+        r->http = 200;
+        r->read_rows = in->rows;
+        break;
+    case 'v':
+        r->http = 500;
+        r->code = 395;
+        (void)snprintf(r->answer, sizeof(r->answer),
+                       "Code: 395. DB::Exception: no: while pushing to view "
+                       "logbroker.v");
+        break;
+    case 'm':
+        r->http = 500;
+        r->code = 241;
+        break;
+    case 'p':
+        r->http = 413;
+        break;
+    default:
+        break;
+    }
+}
+
+static void
+serve_query(void *ctx, const char *sql, lb_ch_result_t *r)
+{
+    char uuid[LB_UUID_TEXT];
+    uint64_t seq, n = 0, first = 0, last = 0;
+    server_t *s = ctx;
+    lb_ckpt_ring_t *e = &s->state->rings[0];
+
+    memset(r, 0, sizeof(*r));
+    r->outcome = LB_CH_DONE;
+    s->nasked++;
+
+    if (strstr(sql, "WHERE uuid = ") != NULL) {
+        lb_uuid_format(s->state->table_uuid, uuid);
+        assert_non_null(strstr(sql, uuid));
+        (void)snprintf(r->answer, sizeof(r->answer), "%s",
+                       s->moved ? "logbroker.moved\n" : "");
+        return;
+    }
+
+    for (seq = e->acked_seq; seq < ROWS_MAX; seq++) {
+        if (s->rows[seq] > 0 &&
+            (seq < e->end_seq || strstr(sql, "GROUP BY ring") != NULL)) {
+            first = n == 0 ? seq : first;
+            last = seq;
+            n += (uint64_t)s->rows[seq];
+        }
+    }
+
+    if (strstr(sql, "GROUP BY ring") != NULL) {
+        lb_uuid_format(e->uuid, uuid);
+        if (n > 0) {
+            (void)snprintf(r->answer, sizeof(r->answer),
+                           "1\t0\t%d\t%s %llu %llu %llu\n", s->behind, uuid,
+                           (unsigned long long)n, (unsigned long long)first,
+                           (unsigned long long)last);
+        } else {
+            (void)snprintf(r->answer, sizeof(r->answer), "0\t0\t%d\t\n",
+                           s->behind);
+        }
+        return;
+    }
+
+    if (s->moved && strstr(sql, "`moved`") == NULL) {
+        n = 0;
+    }
+
+    (void)snprintf(r->answer, sizeof(r->answer),
+                   "%llu\t0\t%d\t%s\t%d\tMergeTree\n", (unsigned long long)n,
+                   s->behind, s->uuid, s->views);
+}
+
+static void
+serve_next(void *ctx)
+{
+    server_t *s = ctx;
+
+    s->url = (s->url + 1) % s->nurls;
+}
+
+static void
+quiet(int level, const char *fmt, ...)
+{
+    (void)level;
+    (void)fmt;
+}
+
+#define TABLE "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+#define ANOTHER "6ba7b811-9dad-11d1-80b4-00c04fd430c8"
+
+static void
+node_open(node_t *n)
+{
+    lb_error_t err;
+
+    assert_int_equal(lb_ckpt_open(n->env.spool, &n->ckpt, &n->state, &err), 0);
+    lb_rings_init(&n->rings, n->env.spool);
+    assert_int_equal(lb_rings_look(&n->rings, 0, &err), 0);
+    assert_int_equal(lb_dead_open(n->env.spool, 1 << 20, &n->dead, &err), 0);
+
+    memset(&n->d, 0, sizeof(n->d));
+    n->d.spool = n->env.spool;
+    n->d.ckpt = n->ckpt;
+    n->d.state = &n->state;
+    n->d.rings = &n->rings;
+    n->d.dead = n->dead;
+    n->d.options = &n->options;
+    n->d.transport = &n->transport;
+    n->d.log = quiet;
+    n->server.state = &n->state;
+
+    if (lb_deliver_init(&n->d, &err) != 0) {
+        fail_msg("%s", err.text);
+    }
+    assert_int_equal(lb_uuid_parse(TABLE, n->d.table_uuid), 0);
+}
+
+static void
+node_close(node_t *n)
+{
+    lb_dead_close(n->dead);
+    lb_rings_close(&n->rings);
+    lb_ckpt_close(n->ckpt);
+}
+
+static int
+setup(void **state)
+{
+    void *env;
+    node_t *n = calloc(1, sizeof(*n));
+
+    assert_non_null(n);
+    assert_int_equal(env_setup(&env), 0);
+    n->env = *(env_t *)env;
+    free(env);
+
+    n->w = env_writer(&n->env, 1 << 20);
+    n->options.database = (char *)"logbroker";
+    n->options.table = (char *)"logs";
+    n->options.broker = (char *)"b";
+    n->options.max_rows = 1000;
+    n->options.max_bytes = 1 << 20;
+    n->options.backoff_min_ms = 1000;
+    n->options.backoff_max_ms = 30000;
+    n->server.script = "";
+    n->server.nurls = 1;
+    n->server.sick = -1;
+    n->server.uuid = TABLE;
+    n->transport.ctx = &n->server;
+    n->transport.insert = serve_insert;
+    n->transport.query = serve_query;
+    n->transport.next_url = serve_next;
+    node_open(n);
+    *state = n;
+
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    node_t *n = *state;
+
+    node_close(n);
+    lb_writer_close(n->w);
+    lb_spool_close(n->env.spool);
+    env_remove(n->env.dir);
+    free(n);
+
+    return 0;
+}
+
+static void
+append(node_t *n, lb_writer_t *w, uint32_t events, uint64_t received_us)
+{
+    uint8_t *p;
+    uint32_t i;
+    size_t len = 0;
+    lb_meta_t meta = {.received_us = received_us,
+                      .stream = (const uint8_t *)"s",
+                      .stream_len = 1};
+
+    p = lb_writer_stage(w, &meta, events * 32);
+    assert_non_null(p);
+    for (i = 0; i < events; i++) {
+        len += (size_t)sprintf((char *)p + len, "{\"n\":%llu}\n",
+                               (unsigned long long)n->appended++);
+    }
+    assert_int_equal(lb_writer_append(w, &meta, len, events), 0);
+    assert_int_equal(env_commit(w, 1), 0);
+}
+
+/* Steps until nothing is wanted; the number of requests. */
+static int
+deliver(node_t *n)
+{
+    int turns;
+    lb_error_t err;
+
+    for (turns = 0; turns < 400; turns++) {
+        assert_int_equal(lb_rings_look(&n->rings, turns * 2000, &err), 0);
+        if (!lb_deliver_wanted(&n->d)) {
+            return turns;
+        }
+        (void)lb_deliver_step(&n->d);
+    }
+
+    fail_msg("no end: %s", n->d.last_error);
+    return 0;
+}
+
+/* Until the next step would ask, or nothing is wanted. */
+static void
+one_insert(node_t *n)
+{
+    int before = n->server.nsent;
+    lb_error_t err;
+
+    assert_int_equal(lb_rings_look(&n->rings, 1, &err), 0);
+    while (n->server.nsent == before) {
+        (void)lb_deliver_step(&n->d);
+    }
+}
+
+static void
+once(node_t *n, uint64_t first, uint64_t end)
+{
+    uint64_t seq;
+
+    for (seq = first; seq < end; seq++) {
+        if (n->server.rows[seq] != 1) {
+            fail_msg("seq %llu is there %d times", (unsigned long long)seq,
+                     n->server.rows[seq]);
+        }
+    }
+}
+
+static void
+token_without_rows(void **state)
+{
+    node_t *n = *state;
+
+    n->server.script = "t";
+    append(n, n->w, 50, 1700000000000000u);
+    (void)deliver(n);
+    once(n, 0, 50);
+
+    /* the identical batch first, then the same rows under another token */
+    assert_int_equal(n->server.nsent, 3);
+    assert_string_equal(n->server.sent[0], n->server.sent[1]);
+    assert_string_not_equal(n->server.sent[1], n->server.sent[2]);
+    assert_int_equal(n->d.counters.renamed, 1);
+    assert_int_equal(n->state.delivered, 50);
+}
+
+static void
+token_without_rows_and_a_crash(void **state)
+{
+    node_t *n = *state;
+
+    n->server.script = "tlt";
+    append(n, n->w, 5, 1700000000000000u);
+    one_insert(n);
+    node_close(n);
+    node_open(n);
+    assert_int_equal(n->d.at, LB_DELIVER_UNKNOWN);
+    (void)deliver(n);
+    once(n, 0, 5);
+}
+
+static void
+a_repeat_that_is_in_is_sent_once_more_at_most(void **state)
+{
+    node_t *n = *state;
+
+    n->server.script = "d";
+    append(n, n->w, 5, 1700000000000000u);
+    assert_int_equal(deliver(n), 2);
+    assert_int_equal(n->server.nsent, 1);
+    once(n, 0, 5);
+}
+
+static void
+flip(node_t *n, uint64_t generation)
+{
+    int fd;
+    char path[300], c;
+    off_t at = (generation & 1 ? LB_CKPT_COPY : 0) + 100;
+
+    (void)snprintf(path, sizeof(path), "%s/checkpoint", n->env.dir);
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &c, 1, at), 1);
+    c ^= 4;
+    assert_int_equal(pwrite(fd, &c, 1, at), 1);
+    close(fd);
+}
+
+/* The newest copy is damaged at any moment of a batch's life: in flight and
+ * in, in flight and not in, acked. */
+static void
+newest_copy_damaged(void **state)
+{
+    node_t *n = *state;
+    uint64_t rows = 0;
+    const char *how;
+
+    for (how = "dlo"; *how != '\0'; how++) {
+        n->server.script = how;
+        append(n, n->w, 10, 1700000000000000u);
+        one_insert(n);
+        rows += 10;
+        node_close(n);
+        flip(n, n->state.generation);
+        /* more has come when the flusher is back: another batch */
+        append(n, n->w, 50, 1700000001000000u);
+        rows += 50;
+        n->server.script = "";
+        node_open(n);
+        assert_int_equal(n->d.at, LB_DELIVER_DOUBT);
+        (void)deliver(n);
+        once(n, 0, rows);
+        assert_int_equal(n->state.delivered, rows);
+        assert_int_equal(n->state.rings[0].acked_seq, rows);
+        assert_false(n->state.flags & LB_CKPT_DOUBT);
+    }
+}
+
+/* After halving, the older copy names a batch of which only a part is in. */
+static void
+damage_after_a_smaller_batch(void **state)
+{
+    node_t *n = *state;
+
+    n->server.script = "p";
+    append(n, n->w, 100, 1700000000000000u);
+    one_insert(n);
+    (void)lb_deliver_step(&n->d); /* asks: not in, smaller */
+    n->server.script = "d";
+    one_insert(n);
+    assert_int_equal(n->server.sent_rows[1], 50);
+    node_close(n);
+    flip(n, n->state.generation);
+    node_open(n);
+    (void)deliver(n);
+    once(n, 0, 100);
+}
+
+static void
+an_older_checkpoint_is_put_back(void **state)
+{
+    int fd;
+    char path[300];
+    node_t *n = *state;
+    static char old[LB_CKPT_SIZE];
+
+    append(n, n->w, 10, 1700000000000000u);
+    (void)deliver(n);
+    (void)snprintf(path, sizeof(path), "%s/checkpoint", n->env.dir);
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, old, sizeof(old), 0), sizeof(old));
+    append(n, n->w, 20, 1700000000000000u);
+    (void)deliver(n);
+    append(n, n->w, 30, 1700000000000000u);
+    n->server.script = "d";
+    one_insert(n);
+    node_close(n);
+    assert_int_equal(pwrite(fd, old, sizeof(old), 0), sizeof(old));
+    close(fd);
+    append(n, n->w, 40, 1700000000000000u);
+    node_open(n);
+    assert_int_equal(n->d.at, LB_DELIVER_DOUBT);
+    (void)deliver(n);
+    once(n, 0, 100);
+    assert_int_equal(n->state.delivered, 100);
+}
+
+static void
+doubt_waits_for_a_replica_that_is_behind(void **state)
+{
+    int i;
+    node_t *n = *state;
+
+    n->server.script = "d";
+    append(n, n->w, 10, 1700000000000000u);
+    one_insert(n);
+    n->server.behind = 1;
+    n->server.rows[3] = 0; /* not here yet */
+    for (i = 0; i < 5; i++) {
+        assert_int_equal(lb_deliver_step(&n->d), 0);
+    }
+    assert_int_equal(n->server.nsent, 1);
+    n->server.behind = 0;
+    n->server.rows[3] = 1;
+    (void)deliver(n);
+    once(n, 0, 10);
+    assert_int_equal(n->server.nsent, 1);
+}
+
+static void
+tokens_name_the_content(void **state)
+{
+    node_t *n = *state;
+    char token[LB_TOKEN_MAX + 1];
+    lb_error_t err;
+    lb_ckpt_ring_t *e;
+
+    n->server.script = "l";
+    append(n, n->w, 3, 1700000000000000u);
+    one_insert(n);
+    strcpy(token, n->state.token);
+    e = &n->state.rings[0];
+
+    /* what the state says of it is what the ring holds */
+    assert_true(e->digest != 0);
+    assert_int_equal(n->state.from_us, 1700000000000000u);
+    assert_int_equal(lb_batch_measure(&n->rings, &n->state, &err), 0);
+    lb_question_token(lb_spool_uuid(n->env.spool), &n->state);
+    assert_string_equal(token, n->state.token);
+
+    e->digest ^= 1;
+    lb_question_token(lb_spool_uuid(n->env.spool), &n->state);
+    assert_string_not_equal(token, n->state.token);
+    e->digest ^= 1;
+    e->end_seq--;
+    lb_question_token(lb_spool_uuid(n->env.spool), &n->state);
+    assert_string_not_equal(token, n->state.token);
+    e->end_seq++;
+}
+
+/* A ring that no longer holds what the batch was fixed on is not sent. */
+static void
+a_changed_ring_is_not_sent(void **state)
+{
+    node_t *n = *state;
+
+    n->server.script = "l";
+    append(n, n->w, 3, 1700000000000000u);
+    one_insert(n);
+    n->state.rings[0].digest ^= 1;
+    (void)deliver(n);
+    once(n, 0, 3);
+    assert_string_not_equal(n->server.sent[1], n->server.sent[2]);
+}
+
+static void
+another_release_fixed_it(void **state)
+{
+    node_t *n = *state;
+    lb_error_t err;
+
+    n->server.script = "l";
+    append(n, n->w, 3, 1700000000000000u);
+    one_insert(n);
+    n->state.encoding = LB_ENCODING + 1;
+    assert_int_equal(lb_ckpt_store(n->ckpt, &n->state, &err), 0);
+    node_close(n);
+    node_open(n);
+    (void)deliver(n);
+    once(n, 0, 3);
+    assert_string_not_equal(n->server.sent[0], n->server.sent[1]);
+}
+
+static void
+too_large_is_cut_and_grows_back(void **state)
+{
+    int i;
+    node_t *n = *state;
+
+    n->server.max_rows = 100;
+    append(n, n->w, 1000, 1700000000000000u);
+    (void)deliver(n);
+    once(n, 0, 1000);
+    for (i = 0; i < n->server.nsent; i++) {
+        assert_true(i == 0 ||
+                    n->server.sent_rows[i] <= 2 * n->server.sent_rows[i - 1]);
+    }
+
+    n->server.max_rows = 0;
+    for (i = 0; i < 60; i++) {
+        append(n, n->w, 20, 1700000000000000u);
+        (void)deliver(n);
+    }
+    assert_int_equal(n->d.size_limit, 0);
+    once(n, 0, n->appended);
+}
+
+static void
+a_sick_server_is_passed_over(void **state)
+{
+    node_t *n = *state;
+
+    n->server.nurls = 2;
+    n->server.sick = 0;
+    append(n, n->w, 1, 1700000000000000u);
+    assert_true(deliver(n) <= 4);
+    append(n, n->w, 1, 1700000000000000u);
+    (void)deliver(n);
+    once(n, 0, 2);
+    assert_int_equal(n->server.nsent, 3);
+    assert_int_equal(n->server.sent_url[0], 0);
+    assert_int_equal(n->server.sent_url[1], 1);
+    assert_int_equal(n->server.sent_url[2], 1);
+}
+
+/* Question or not: without an ack the pauses grow. */
+static void
+pauses_grow_until_an_ack(void **state)
+{
+    int i;
+    node_t *n = *state;
+    lb_error_t err;
+
+    n->server.script = "llllllllllll";
+    append(n, n->w, 1, 1700000000000000u);
+    assert_int_equal(lb_rings_look(&n->rings, 1, &err), 0);
+    for (i = 0; i < 12; i++) {
+        (void)lb_deliver_step(&n->d);
+    }
+    assert_true(n->d.failures >= 5);
+    (void)deliver(n);
+    assert_int_equal(n->d.failures, 0);
+    once(n, 0, 1);
+}
+
+static void
+views_get_repeats(void **state)
+{
+    node_t *n = *state;
+
+    n->server.views = 1;
+    n->server.script = "vv";
+    append(n, n->w, 4, 1700000000000000u);
+    (void)deliver(n);
+    once(n, 0, 4);
+    assert_int_equal(n->server.nsent, 3);
+    assert_string_equal(n->server.sent[0], n->server.sent[2]);
+    assert_int_equal(n->d.counters.view_misses, 0);
+
+    /* an answer was lost: did the view get it? */
+    n->server.nsent = 0;
+    n->server.script = "d";
+    append(n, n->w, 4, 1700000000000000u);
+    (void)deliver(n);
+    once(n, 0, 8);
+    assert_int_equal(n->server.nsent, 2);
+
+    /* one that always throws does not stop the table */
+    n->server.nsent = 0;
+    n->server.script = "vvvvvvvvvvvv";
+    append(n, n->w, 4, 1700000000000000u);
+    (void)deliver(n);
+    once(n, 0, 12);
+    assert_int_equal(n->server.nsent, 4);
+    assert_int_equal(n->d.counters.view_misses, 1);
+}
+
+static void
+table_exchanged_in_doubt(void **state)
+{
+    node_t *n = *state;
+
+    /* the rows are in the old table: nothing goes into the new one */
+    n->server.script = "d";
+    append(n, n->w, 4, 1700000000000000u);
+    one_insert(n);
+    n->server.uuid = ANOTHER;
+    n->server.moved = 1;
+    (void)deliver(n);
+    once(n, 0, 4);
+    assert_int_equal(n->server.nsent, 1);
+
+    /* they are in neither */
+    n->server.moved = 0;
+    n->server.script = "l";
+    append(n, n->w, 4, 1700000000000000u);
+    one_insert(n);
+    n->server.uuid = TABLE;
+    (void)deliver(n);
+    once(n, 0, 8);
+    assert_int_equal(n->server.nsent, 3);
+}
+
+/* A backlog of days ago shares the requests with what comes now. */
+static void
+newest_day_has_its_turns(void **state)
+{
+    int i;
+    node_t *n = *state;
+    lb_error_t err;
+    lb_writer_t *w;
+
+    for (i = 0; i < 100; i++) {
+        append(n, n->w, 10, 1700000000000000u);
+    }
+
+    assert_true(lb_ring_create(n->env.spool, 1 << 20, 2, &err) >= 0);
+    w = env_writer(&n->env, 1 << 20);
+    append(n, w, 1, 1700000000000000u + 2 * DAY_US);
+    n->options.max_rows = 10;
+    assert_int_equal(lb_rings_look(&n->rings, 5000, &err), 0);
+
+    for (i = 0; i < 2; i++) {
+        (void)lb_deliver_step(&n->d);
+    }
+
+    assert_int_equal(n->state.delivered, 11);
+    lb_writer_close(w);
+}
+
+int
+main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(token_without_rows),
+        T(token_without_rows_and_a_crash),
+        T(a_repeat_that_is_in_is_sent_once_more_at_most),
+        T(newest_copy_damaged),
+        T(damage_after_a_smaller_batch),
+        T(an_older_checkpoint_is_put_back),
+        T(doubt_waits_for_a_replica_that_is_behind),
+        T(tokens_name_the_content),
+        T(a_changed_ring_is_not_sent),
+        T(another_release_fixed_it),
+        T(too_large_is_cut_and_grows_back),
+        T(a_sick_server_is_passed_over),
+        T(pauses_grow_until_an_ack),
+        T(views_get_repeats),
+        T(table_exchanged_in_doubt),
+        T(newest_day_has_its_turns),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
