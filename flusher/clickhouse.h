@@ -28,10 +28,10 @@ typedef struct {
     int64_t dated_ms;   /* and when the answer's Date came, */
     int64_t date;       /* seconds since 1970, 0: there was none */
     uint64_t read_rows; /* of an INSERT without an error; 0: not told */
-    int relearn;  /* 1: a setting may not be changed and was left out from now
+    int relearn;   /* 1: a setting may not be changed and was left out from now
                     on: look at the server before anything else is sent */
     int timed_out; /* within request_timeout_ms there was no answer */
-    int complete; /* 0: the end of the request's body was surely not sent,
+    int complete;  /* 0: the end of the request's body was surely not sent,
                            so that an INSERT can never be in, now or later */
     char answer[16384]; /* of a query, cut at the size */
 } lb_ch_result_t;

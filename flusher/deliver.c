@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* repeats of a batch for the sake of materialized views */
 #define LB_VIEW_TURNS 3
@@ -135,6 +136,7 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
     lb_ckpt_ring_t *e;
 
     d->at = LB_DELIVER_EMPTY;
+    d->late_ms = LB_LATE_MS;
     memcpy(d->table_uuid, d->state->table_uuid, LB_UUID_LEN);
 
     if (is_old(d)) {
@@ -146,6 +148,7 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
 
     if (d->state->flags & LB_CKPT_DOUBT) {
         d->at = LB_DELIVER_DOUBT;
+        d->loose = 1;
         d->log(LB_LOG_WARN,
                "the checkpoint may not be the newest: before anything is "
                "sent, ClickHouse is asked what it already holds");
@@ -173,6 +176,7 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
 
     d->at = LB_DELIVER_UNKNOWN;
     d->repeated = 1;
+    d->loose = 1;
     d->blame =
         d->state->encoding != LB_ENCODING ? LB_BLAME_BYTES : LB_BLAME_NONE;
     d->log(LB_LOG_INFO,
@@ -222,6 +226,8 @@ fix_picked(lb_deliver_t *d)
 
     d->at = LB_DELIVER_FIXED;
     d->repeated = 0;
+    d->loose = 0;
+    d->quiet_ms = 0;
     d->claimed = 0;
     d->there = 0;
     d->view_failed = 0;
@@ -467,6 +473,8 @@ send_batch(lb_deliver_t *d)
     default:
         d->counters.unknown++;
         d->repeated = 1;
+        d->loose |= r->http == 0 && r->complete;
+        d->quiet_ms = 0;
         d->claimed = 0;
         d->read_rows = r->read_rows;
         d->answered += r->http != 0;
@@ -569,7 +577,38 @@ static void
 move_on(lb_deliver_t *d)
 {
     d->moved = 1;
+    d->quiet_ms = 0;
     d->transport->next_url(d->transport->ctx);
+}
+
+/* 1 if an attempt that was not answered may still come in: asks on. */
+static int
+may_come_late(lb_deliver_t *d)
+{
+    int64_t now;
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+
+    if (!d->loose) {
+        return 0;
+    }
+
+    if (d->quiet_ms == 0) {
+        d->quiet_ms = now;
+    }
+
+    if (now - d->quiet_ms >= d->late_ms) {
+        return 0;
+    }
+
+    trouble(d, LB_LOG_WARN,
+            "an INSERT without an answer may still come in: asking for %lld s "
+            "more",
+            (long long)(d->late_ms - (now - d->quiet_ms) + 999) / 1000);
+
+    return 1;
 }
 
 /* Nothing of the batch is in and nothing of ours runs: what next? */
@@ -598,6 +637,9 @@ not_in(lb_deliver_t *d)
         if (rows < 2) {
             break;
         }
+        if (may_come_late(d)) {
+            return 0;
+        }
         d->size_limit = rows / 2;
         d->size_successes = 0;
         d->failures = 0;
@@ -608,6 +650,9 @@ not_in(lb_deliver_t *d)
         forget(d);
         return store(d) == 0;
     case LB_BLAME_BYTES:
+        if (may_come_late(d)) {
+            return 0;
+        }
         d->log(LB_LOG_WARN,
                "a batch of %llu rows is not in the table and cannot be made "
                "again as it was (its ring is damaged, or another release fixed "
@@ -659,6 +704,7 @@ judge(lb_deliver_t *d, const lb_answer_t *a)
     }
 
     if (a->running > 0) {
+        d->quiet_ms = 0;
         trouble(d, LB_LOG_WARN, "the INSERT of %llu rows still runs",
                 (unsigned long long)st->rows);
         return 0;
@@ -1001,16 +1047,21 @@ settle_doubt(lb_deliver_t *d)
                     "cannot ask what ClickHouse holds behind the checkpoint: "
                     "%s",
                     r->text[0] != '\0' ? r->text : r->answer);
-            d->transport->next_url(d->transport->ctx);
+            move_on(d);
             return 0;
         }
     }
 
     if (answer.running > 0 || answer.behind > 0) {
+        d->quiet_ms = 0;
         trouble(d, LB_LOG_WARN,
                 answer.running > 0
                     ? "an INSERT of this spool still runs: waiting for it"
                     : "this replica is behind the others: waiting for it");
+        return 0;
+    }
+
+    if (n == 0 && may_come_late(d)) {
         return 0;
     }
 

@@ -24,7 +24,8 @@
  *
  * A batch is never changed and never given up once it is fixed, with these
  * exceptions, all after the server has said that nothing of it is in and
- * nothing of ours runs: a batch for another table than the configured one that
+ * nothing of ours runs (and kept saying so, where an attempt has no answer: see
+ * LB_LATE_MS): a batch for another table than the configured one that
  * does not exist; a batch refused because of its data, which gives way to its
  * own first half (surgery.h); a batch refused for its size, or whose bytes
  * cannot be made again (damage in the ring; fixed by another release), which
@@ -84,6 +85,7 @@ typedef struct {
     lb_dead_t *dead;
     const lb_options_t *options;
     const lb_transport_t *transport;
+    int64_t late_ms; /* how late an INSERT may come, see LB_LATE_MS */
     void (*log)(int level, const char *fmt, ...)
         __attribute__((format(printf, 2, 3)));
 
@@ -107,6 +109,8 @@ typedef struct {
     int moved;           /* asked another server than it was sent to */
     int elsewhere;       /* ask in the table it was fixed for, by UUID */
     char other[LB_TABLE_MAX + 1]; /* that table's present name, or empty */
+    int loose;        /* an attempt without an answer may yet come in */
+    int64_t quiet_ms; /* monotonic: since then the server has it not; 0 */
     lb_blame_t blame;
     uint32_t answered;  /* INSERTs that were answered, and it was not in */
     uint64_t read_rows; /* by the INSERT in doubt, 0: not told */
@@ -124,6 +128,12 @@ enum {
     LB_LOG_WARN,
     LB_LOG_ERROR
 };
+
+/* An INSERT that was sent and not answered may be held back on its way, seen by
+ * no question.  The same token protects against it; before the same rows may go
+ * under another one, the server must have said for this long, without a break,
+ * that they are not there and nothing of ours runs. */
+#define LB_LATE_MS 60000
 
 /* Takes over what the checkpoint holds: a batch in flight is UNKNOWN, and a
  * checkpoint that is damaged or older than the acks in the rings is DOUBT.

@@ -416,6 +416,8 @@ node_start(node_t *n, const char *dir)
     if (lb_deliver_init(&n->deliver, &err) != 0) {
         broken("%s", err.text);
     }
+    /* nothing is held back between this flusher and this server */
+    n->deliver.late_ms = 0;
     lb_rings_ack(&n->rings, n->state);
     sound(n);
 }
