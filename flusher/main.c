@@ -165,6 +165,7 @@ typedef struct {
 static int
 start(flusher_t *f)
 {
+    char state[4200];
     int64_t now = mono_ms();
     lb_error_t err;
 
@@ -219,6 +220,9 @@ start(flusher_t *f)
     f->metrics.started_us = lb_now_us();
     f->metrics.preflight.verdict = "unknown";
     lb_look_init(&f->look, now);
+
+    (void)snprintf(state, sizeof(state), "%s/flusher.json", f->options->spool);
+    lb_notify_file(state);
 
     log_line(LB_LOG_INFO,
              "serving spool \"%s\" as broker \"%s\", node %u of %u",

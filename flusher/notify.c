@@ -1,17 +1,24 @@
 #include "flusher/notify.h"
 
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 static struct sockaddr_un address;
 static socklen_t address_len;
-static int64_t watchdog_ms, alive_ms;
+static int64_t watchdog_ms, alive_ms, touched_ms;
+static char file[4200];
+
+/* a fraction of the time after which the status calls us frozen */
+#define TOUCH_MS 5000
 
 void
 lb_notify_init(void)
@@ -71,6 +78,12 @@ lb_notify(const char *state)
 }
 
 void
+lb_notify_file(const char *path)
+{
+    (void)snprintf(file, sizeof(file), "%s", path);
+}
+
+void
 lb_notify_alive(void)
 {
     int64_t now_ms;
@@ -78,6 +91,11 @@ lb_notify_alive(void)
 
     (void)clock_gettime(CLOCK_MONOTONIC, &ts);
     now_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+
+    if (file[0] != '\0' && now_ms - touched_ms >= TOUCH_MS) {
+        touched_ms = now_ms;
+        (void)utimensat(AT_FDCWD, file, NULL, 0);
+    }
 
     if (watchdog_ms == 0 ||
         (alive_ms != 0 && now_ms - alive_ms < watchdog_ms)) {

@@ -40,7 +40,8 @@ static void ngx_http_logbroker_metrics_histogram(ngx_http_logbroker_text_t *t,
 static void ngx_http_logbroker_metrics_number(ngx_http_logbroker_text_t *t,
     const char *name, char *labels, uint64_t value, ngx_uint_t micro);
 static void ngx_http_logbroker_metrics_rings(ngx_http_logbroker_text_t *t,
-    ngx_http_logbroker_worker_t *w, uint32_t *slots, ngx_int_t n);
+    ngx_http_logbroker_worker_t *w, ngx_http_logbroker_flusher_t *flusher,
+    uint32_t *slots, ngx_int_t n);
 static void ngx_http_logbroker_metrics_flusher(ngx_http_logbroker_text_t *t,
     json_t *flusher);
 static void ngx_http_logbroker_metrics_json(ngx_http_logbroker_text_t *t,
@@ -70,11 +71,13 @@ ngx_http_logbroker_metrics_size(ngx_uint_t rings)
 
 u_char *
 ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
-    u_char *last, uint32_t *slots, ngx_int_t n, ngx_str_t *flusher)
+    u_char *last, uint32_t *slots, ngx_int_t n,
+    ngx_http_logbroker_flusher_t *flusher)
 {
     json_t                         *root;
     ngx_uint_t                      i;
     ngx_http_logbroker_text_t       t;
+    ngx_msec_int_t                  age;
     ngx_http_logbroker_waits_t      waits;
     ngx_http_logbroker_counters_t  *counters;
 
@@ -142,14 +145,28 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
         ngx_http_logbroker_group_bounds, 0, counters->group,
         NGX_HTTP_LOGBROKER_GROUP_BUCKETS, counters->requests);
 
-    ngx_http_logbroker_metrics_rings(&t, w, slots, n);
+    ngx_http_logbroker_metrics_rings(&t, w, flusher, slots, n);
+
+    ngx_http_logbroker_metric(&t, "lag_seconds", "gauge",
+                              "Age of the oldest event not yet delivered.");
+    ngx_http_logbroker_metrics_number(&t, "lag_seconds", "",
+                                      ngx_http_logbroker_lag_us(flusher), 1);
 
     ngx_http_logbroker_metric_value(&t, "flusher_running", "gauge",
-        "1 if a flusher holds the checkpoint.",
-        ngx_http_logbroker_flusher_runs(w));
+        "1 if a flusher holds the checkpoint and has shown signs of life in "
+        "the last 30 seconds.", ngx_http_logbroker_flusher_runs(w));
 
-    root = json_loadb((char *) flusher->data, flusher->len, JSON_DECODE_ANY,
-                      NULL);
+    age = ngx_http_logbroker_flusher_age(w);
+
+    if (age != NGX_ERROR) {
+        ngx_http_logbroker_metric(&t, "flusher_state_age_seconds", "gauge",
+            "Time since the last sign of life of the flusher.");
+        ngx_http_logbroker_metrics_number(&t, "flusher_state_age_seconds", "",
+                                          (uint64_t) age * 1000, 1);
+    }
+
+    root = json_loadb((char *) flusher->json.data, flusher->json.len,
+                      JSON_DECODE_ANY, NULL);
 
     if (json_is_object(root)) {
         ngx_http_logbroker_metrics_flusher(&t, root);
@@ -245,7 +262,8 @@ ngx_http_logbroker_metrics_histogram(ngx_http_logbroker_text_t *t, char *name,
 
 static void
 ngx_http_logbroker_metrics_rings(ngx_http_logbroker_text_t *t,
-    ngx_http_logbroker_worker_t *w, uint32_t *slots, ngx_int_t n)
+    ngx_http_logbroker_worker_t *w, ngx_http_logbroker_flusher_t *flusher,
+    uint32_t *slots, ngx_int_t n)
 {
     char             labels[32];
     uint64_t         capacity, bytes, events;
@@ -267,8 +285,8 @@ ngx_http_logbroker_metrics_rings(ngx_http_logbroker_text_t *t,
 
     for (i = 0; i < n; i++) {
 
-        if (!ngx_http_logbroker_status_ring(w, slots[i], &info[readable],
-                                            &err))
+        if (!ngx_http_logbroker_status_ring(w, flusher, slots[i],
+                                            &info[readable], &err))
         {
             continue;
         }
@@ -382,8 +400,6 @@ ngx_http_logbroker_metrics_flusher(ngx_http_logbroker_text_t *t,
         "unaccounted_events", "gauge",
         "Events acked that are neither delivered nor dead letters; not 0 is "
         "a defect.");
-    ngx_http_logbroker_metrics_json(t, flusher, "lag_seconds", "lag_seconds",
-        "gauge", "Age of the oldest event not yet delivered.");
     ngx_http_logbroker_metrics_json(t, flusher, "requests_last_minute",
         "clickhouse_requests_last_minute", "gauge",
         "Requests to ClickHouse in the last minute.");

@@ -364,6 +364,16 @@ typedef struct {
 } ngx_http_logbroker_seek_t;
 
 
+/* what the status says of the flusher: what it published, and what is true
+ * whatever it published or not */
+
+typedef struct {
+    ngx_str_t                        json;
+    lb_ckpt_state_t                 *acked;         /* NULL: unknown */
+    uint64_t                         oldest_us;     /* not yet acked; 0: none */
+} ngx_http_logbroker_flusher_t;
+
+
 /* One per worker process, from init_process to exit_process. */
 
 struct ngx_http_logbroker_worker_s {
@@ -397,6 +407,10 @@ struct ngx_http_logbroker_worker_s {
     ngx_event_t                      commit;        /* posted */
     ngx_event_t                      tick;          /* every second */
     ngx_event_t                      hold;          /* keeps us alive */
+
+    /* flusher.json: its time, and when that was first seen, monotonic ms */
+    struct timespec                  flusher_mtime;
+    uint64_t                         flusher_seen;
 
     /* hang.c */
     ngx_msec_t                       write_timeout;
@@ -576,8 +590,14 @@ void ngx_http_logbroker_count_group(ngx_http_logbroker_worker_t *w,
 
 /* The next ring of the spool, or the words why it cannot be read. */
 ngx_uint_t ngx_http_logbroker_status_ring(ngx_http_logbroker_worker_t *w,
-    uint32_t slot, lb_ring_info_t *info, lb_error_t *err);
+    ngx_http_logbroker_flusher_t *flusher, uint32_t slot, lb_ring_info_t *info,
+    lb_error_t *err);
 ngx_uint_t ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w);
+
+/* Looks whether flusher.json was touched; how long ago in milliseconds, or
+ * NGX_ERROR without one. */
+ngx_msec_int_t ngx_http_logbroker_flusher_age(ngx_http_logbroker_worker_t *w);
+uint64_t ngx_http_logbroker_lag_us(ngx_http_logbroker_flusher_t *flusher);
 
 extern const uint64_t  ngx_http_logbroker_sync_bounds[];
 extern const uint64_t  ngx_http_logbroker_group_bounds[];
@@ -586,7 +606,8 @@ extern const uint64_t  ngx_http_logbroker_group_bounds[];
 
 size_t ngx_http_logbroker_metrics_size(ngx_uint_t rings);
 u_char *ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
-    u_char *last, uint32_t *slots, ngx_int_t n, ngx_str_t *flusher);
+    u_char *last, uint32_t *slots, ngx_int_t n,
+    ngx_http_logbroker_flusher_t *flusher);
 
 
 #endif /* _NGX_HTTP_LOGBROKER_MODULE_H_INCLUDED_ */

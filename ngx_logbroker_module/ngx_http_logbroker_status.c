@@ -15,6 +15,9 @@
 /* more than this the flusher never writes */
 #define NGX_HTTP_LOGBROKER_FLUSHER_MAX   (64 * 1024)
 
+/* after this time without a sign of life, milliseconds, a flusher is frozen */
+#define NGX_HTTP_LOGBROKER_FLUSHER_FRESH (30 * 1000)
+
 /* the longest text of one ring, and of everything before and after them */
 #define NGX_HTTP_LOGBROKER_RING_TEXT     1536
 #define NGX_HTTP_LOGBROKER_STATUS_TEXT   8192
@@ -32,7 +35,7 @@ static ngx_int_t ngx_http_logbroker_variable(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_logbroker_status_format(ngx_http_request_t *r);
 static u_char *ngx_http_logbroker_status_json(ngx_http_request_t *r,
     ngx_http_logbroker_worker_t *w, u_char *p, u_char *last, uint32_t *slots,
-    ngx_int_t n, ngx_str_t *flusher);
+    ngx_int_t n, ngx_http_logbroker_flusher_t *flusher);
 static u_char *ngx_http_logbroker_status_histogram(u_char *p, u_char *last,
     const uint64_t *bounds, ngx_atomic_t *counts, ngx_uint_t buckets);
 static ngx_int_t ngx_http_logbroker_status_send(ngx_http_request_t *r,
@@ -40,8 +43,8 @@ static ngx_int_t ngx_http_logbroker_status_send(ngx_http_request_t *r,
 static ngx_int_t ngx_http_logbroker_status_header(ngx_http_request_t *r,
     char *name, char *value);
 static u_char *ngx_http_logbroker_status_rings(ngx_http_request_t *r,
-    ngx_http_logbroker_worker_t *w, u_char *p, u_char *last,
-    uint32_t *slots, int n);
+    ngx_http_logbroker_worker_t *w, ngx_http_logbroker_flusher_t *flusher,
+    u_char *p, u_char *last, uint32_t *slots, int n);
 static u_char *ngx_http_logbroker_status_string(u_char *p, u_char *last,
     const char *text);
 static ngx_int_t ngx_http_logbroker_status_flusher(ngx_http_request_t *r,
@@ -260,10 +263,10 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
     uint32_t                      slots[LB_SLOTS_MAX];
     ngx_buf_t                    *b;
     ngx_int_t                     rc, n;
-    ngx_str_t                     flusher;
     ngx_uint_t                    format;
     lb_error_t                    err;
     ngx_http_logbroker_worker_t  *w;
+    ngx_http_logbroker_flusher_t  flusher;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return NGX_HTTP_NOT_ALLOWED;
@@ -298,13 +301,26 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
     }
 
     n = 0;
-    ngx_str_set(&flusher, "null");
+    ngx_memzero(&flusher, sizeof(ngx_http_logbroker_flusher_t));
+    ngx_str_set(&flusher.json, "null");
 
     if (w->spool) {
         n = ngx_max(lb_spool_slots(w->spool, slots, &err), 0);
 
-        if (ngx_http_logbroker_status_flusher(r, w, &flusher) == NGX_ERROR) {
+        if (ngx_http_logbroker_status_flusher(r, w, &flusher.json)
+            == NGX_ERROR)
+        {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        flusher.acked = ngx_palloc(r->pool, sizeof(lb_ckpt_state_t));
+        if (flusher.acked == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        if (lb_ckpt_peek(w->spool, flusher.acked, &err) != 0) {
+            /* what the rings say of it will do */
+            flusher.acked = NULL;
         }
     }
 
@@ -313,7 +329,7 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
 
     } else {
         size = NGX_HTTP_LOGBROKER_STATUS_TEXT + 2 * w->path.len * 6
-               + n * NGX_HTTP_LOGBROKER_RING_TEXT + flusher.len;
+               + n * NGX_HTTP_LOGBROKER_RING_TEXT + flusher.json.len;
     }
 
     b = ngx_create_temp_buf(r->pool, size);
@@ -409,8 +425,10 @@ ngx_http_logbroker_status_format(ngx_http_request_t *r)
 static u_char *
 ngx_http_logbroker_status_json(ngx_http_request_t *r,
     ngx_http_logbroker_worker_t *w, u_char *p, u_char *last, uint32_t *slots,
-    ngx_int_t n, ngx_str_t *flusher)
+    ngx_int_t n, ngx_http_logbroker_flusher_t *flusher)
 {
+    uint64_t                        lag;
+    ngx_msec_int_t                  age;
     ngx_uint_t                      i;
     ngx_http_logbroker_waits_t      waits;
     ngx_http_logbroker_counters_t  *counters;
@@ -485,12 +503,26 @@ ngx_http_logbroker_status_json(ngx_http_request_t *r,
                                             NGX_HTTP_LOGBROKER_GROUP_BUCKETS);
     p = ngx_slprintf(p, last, "},\n");
 
-    p = ngx_http_logbroker_status_rings(r, w, p, last, slots, n);
+    p = ngx_http_logbroker_status_rings(r, w, flusher, p, last, slots, n);
 
-    return ngx_slprintf(p, last, "\"flusher_runs\": %s,\n"
-                        "\"flusher\": %V\n}\n",
-                        ngx_http_logbroker_flusher_runs(w) ? "true" : "false",
-                        flusher);
+    lag = ngx_http_logbroker_lag_us(flusher) / 1000;
+
+    p = ngx_slprintf(p, last, "\"lag_seconds\": %uL.%03uL,\n"
+                     "\"flusher_runs\": %s,\n\"flusher_state_age_seconds\": ",
+                     lag / 1000, lag % 1000,
+                     ngx_http_logbroker_flusher_runs(w) ? "true" : "false");
+
+    age = ngx_http_logbroker_flusher_age(w);
+
+    if (age == NGX_ERROR) {
+        p = ngx_slprintf(p, last, "null");
+
+    } else {
+        p = ngx_slprintf(p, last, "%M.%03M", (ngx_msec_t) age / 1000,
+                         (ngx_msec_t) age % 1000);
+    }
+
+    return ngx_slprintf(p, last, ",\n\"flusher\": %V\n}\n", &flusher->json);
 }
 
 
@@ -604,18 +636,40 @@ ngx_http_logbroker_status_header(ngx_http_request_t *r, char *name,
 
 
 ngx_uint_t
-ngx_http_logbroker_status_ring(ngx_http_logbroker_worker_t *w, uint32_t slot,
-    lb_ring_info_t *info, lb_error_t *err)
+ngx_http_logbroker_status_ring(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_flusher_t *flusher, uint32_t slot, lb_ring_info_t *info,
+    lb_error_t *err)
 {
-    int           rc;
-    char          buf[128];
-    lb_reader_t  *reader;
+    int              rc;
+    char             buf[128];
+    uint64_t         received;
+    lb_reader_t     *reader;
+    lb_ckpt_ring_t  *entry;
 
     if (lb_reader_open(w->spool, slot, 0, &reader, err) != 0) {
         return 0;
     }
 
     rc = lb_reader_info(reader, info);
+
+    if (rc == 0 && flusher->acked) {
+        entry = lb_ckpt_find(flusher->acked, info->uuid);
+
+        if (entry && entry->acked > info->acked
+            && entry->acked <= info->committed)
+        {
+            info->acked = entry->acked;
+            info->acked_seq = entry->acked_seq;
+        }
+    }
+
+    if (rc == 0
+        && lb_reader_received(reader, info->acked, info->committed, &received)
+           == 0
+        && (flusher->oldest_us == 0 || received < flusher->oldest_us))
+    {
+        flusher->oldest_us = received;
+    }
 
     lb_reader_close(reader);
 
@@ -630,16 +684,86 @@ ngx_http_logbroker_status_ring(ngx_http_logbroker_worker_t *w, uint32_t slot,
 }
 
 
-/* The flusher holds a lock on the checkpoint as long as it lives. */
+/* Who is late does not say so: the age of the oldest event is computed here. */
+
+uint64_t
+ngx_http_logbroker_lag_us(ngx_http_logbroker_flusher_t *flusher)
+{
+    uint64_t  now;
+
+    now = lb_now_us();
+
+    return flusher->oldest_us && now > flusher->oldest_us
+               ? now - flusher->oldest_us : 0;
+}
+
+
+/* Its own clock is not asked, and a clock that is set changes nothing but the
+ * first look. */
+
+ngx_msec_int_t
+ngx_http_logbroker_flusher_age(ngx_http_logbroker_worker_t *w)
+{
+    u_char           *name;
+    uint64_t          now, age;
+    struct stat       st;
+    struct timespec   ts;
+
+    name = ngx_alloc(w->path.len + sizeof("/flusher.json"), ngx_cycle->log);
+    if (name == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(name, "%V/flusher.json%Z", &w->path);
+
+    if (stat((char *) name, &st) == -1) {
+        ngx_free(name);
+        return NGX_ERROR;
+    }
+
+    ngx_free(name);
+
+    now = ngx_http_logbroker_mono_us() / 1000;
+
+    if (st.st_mtim.tv_sec != w->flusher_mtime.tv_sec
+        || st.st_mtim.tv_nsec != w->flusher_mtime.tv_nsec)
+    {
+        age = 0;
+
+        if (w->flusher_seen == 0) {
+            (void) clock_gettime(CLOCK_REALTIME, &ts);
+
+            if (ts.tv_sec > st.st_mtim.tv_sec) {
+                age = (ts.tv_sec - st.st_mtim.tv_sec) * 1000;
+            }
+        }
+
+        w->flusher_mtime = st.st_mtim;
+        w->flusher_seen = now > age ? now - age : 1;
+    }
+
+    return now - w->flusher_seen;
+}
+
+
+/* The flusher holds a lock on the checkpoint as long as it lives, and touches
+ * its file as long as it does something. */
 
 ngx_uint_t
 ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w)
 {
-    u_char      *name;
-    ngx_fd_t     fd;
-    ngx_uint_t   runs;
+    u_char          *name;
+    ngx_fd_t         fd;
+    ngx_uint_t       runs;
+    ngx_msec_int_t   age;
 
     if (w->spool == NULL) {
+        return 0;
+    }
+
+    age = ngx_http_logbroker_flusher_age(w);
+
+    if (age == NGX_ERROR || age > NGX_HTTP_LOGBROKER_FLUSHER_FRESH) {
         return 0;
     }
 
@@ -671,8 +795,8 @@ ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w)
 
 static u_char *
 ngx_http_logbroker_status_rings(ngx_http_request_t *r,
-    ngx_http_logbroker_worker_t *w, u_char *p, u_char *last, uint32_t *slots,
-    int n)
+    ngx_http_logbroker_worker_t *w, ngx_http_logbroker_flusher_t *flusher,
+    u_char *p, u_char *last, uint32_t *slots, int n)
 {
     int              i;
     char             uuid[LB_UUID_TEXT];
@@ -696,7 +820,8 @@ ngx_http_logbroker_status_rings(ngx_http_request_t *r,
         p = ngx_slprintf(p, last, "%s\n  {\"slot\": %uD", i ? "," : "",
                          slots[i]);
 
-        if (!ngx_http_logbroker_status_ring(w, slots[i], &info, &err)) {
+        if (!ngx_http_logbroker_status_ring(w, flusher, slots[i], &info,
+                                            &err)) {
             p = ngx_slprintf(p, last, ", \"error\": ");
             p = ngx_http_logbroker_status_string(p, last, err.text);
             p = ngx_slprintf(p, last, "}");

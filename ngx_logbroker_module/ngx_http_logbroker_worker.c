@@ -460,6 +460,7 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
 
     ngx_http_logbroker_sync(w);
     ngx_http_logbroker_keys_look(w);
+    (void) ngx_http_logbroker_flusher_age(w);
 
     ngx_http_logbroker_room_tick(w);
 

@@ -176,6 +176,46 @@ lb_reader_record(lb_reader_t *r, uint64_t position, uint64_t end, int verify,
 }
 
 int
+lb_reader_received(lb_reader_t *r, uint64_t position, uint64_t end,
+                   uint64_t *received_us)
+{
+    int rc;
+    size_t len, n, want;
+    uint8_t buf[LB_RECORD_HEADER_MAX];
+    uint64_t offset;
+    lb_record_t record;
+
+    if (position >= end) {
+        return LB_EEND;
+    }
+
+    want =
+        end - position < sizeof(buf) ? (size_t)(end - position) : sizeof(buf);
+    offset = position % r->id.capacity;
+    n = want < r->id.capacity - offset ? want
+                                       : (size_t)(r->id.capacity - offset);
+
+    rc = lb_io_read(r->fd, buf, n, (off_t)(LB_RING_DATA + offset));
+    if (rc == 0 && n < want) {
+        rc = lb_io_read(r->fd, buf + n, want - n, LB_RING_DATA);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+
+    len = want < LB_RECORD_FIXED ? 0 : lb_record_probe(buf);
+
+    if (len == 0 || len > want ||
+        lb_record_decode(buf, len, position, r->id.uuid, &record) != 0) {
+        return LB_ECORRUPT;
+    }
+
+    *received_us = record.received_us;
+
+    return 0;
+}
+
+int
 lb_reader_resync(lb_reader_t *r, uint64_t position, uint64_t end,
                  uint64_t *next)
 {

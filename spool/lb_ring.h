@@ -305,6 +305,11 @@ int lb_reader_sync(lb_reader_t *reader, lb_ring_info_t *info);
 int lb_reader_record(lb_reader_t *reader, uint64_t position, uint64_t end,
                      int verify, lb_record_t *record);
 
+/* When the record at position was received, microseconds since 1970 UTC: one
+ * small read, for whoever asks often.  Otherwise like lb_reader_record. */
+int lb_reader_received(lb_reader_t *reader, uint64_t position, uint64_t end,
+                       uint64_t *received_us);
+
 /* After LB_ECORRUPT: the next position from `position` + 8 on that holds a
  * valid record, payload included, or end. */
 int lb_reader_resync(lb_reader_t *reader, uint64_t position, uint64_t end,

@@ -1,8 +1,12 @@
 """The status: JSON, metrics and page at one address; the cluster page."""
 
 import json
+import os
+import pathlib
 import shutil
+import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -10,7 +14,7 @@ import pytest
 
 import clickhoused
 from nginxd import ROOT, Nginx, wait_for
-from stack import Broker, post
+from stack import Broker, Door, post
 from test_edge import Edge
 
 
@@ -100,6 +104,8 @@ def cluster(tmp_path_factory):
         brokers = [Broker(base / f"broker-{i}", [ch.url], name=f"broker-{i}",
                           index=i, count=2, workers=1).start()
                    for i in range(2)]
+        for b in brokers:
+            b.clickhouse = ch
         edge = Edge(base / "edge", [b.port for b in brokers])
         yield brokers, edge
         edge.stop()
@@ -148,6 +154,73 @@ def test_cluster(cluster):
     assert "<title>logbroker" in get(edge.port, "/cluster", BROWSER)[1]
     with pytest.raises(urllib.error.HTTPError):
         get(edge.port, "/status")
+
+
+def rows(broker, where):
+    return int(broker.clickhouse.query(
+        f"SELECT count() FROM logbroker.logs WHERE {where}"))
+
+
+def test_frozen_flusher(cluster):
+    """It cannot say that it is frozen: lag grows, no sign of life; and when
+    it goes on each event is delivered once."""
+    broker = cluster[0][0]
+    post(broker.port, '{"before":1}')
+    wait_for(broker.drained, 60, "delivery", every=0.1)
+    assert broker.status()["lag_seconds"] == 0
+    pid = broker.flusher.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: pathlib.Path(f"/proc/{pid}/stat").read_text()
+                 .rpartition(")")[2].split()[0] == "T", what="a stop")
+        for n in range(20):
+            post(broker.port, '{"frozen":%d}' % n)
+        age = broker.status()["flusher_state_age_seconds"]
+        wait_for(lambda: broker.status()["lag_seconds"] > 2, 5, "lag")
+        status = broker.status()
+        assert status["total"]["backlog_events"] == 20
+        assert status["flusher_state_age_seconds"] > age + 1
+        m = metrics(get(broker.port, accept=PROMETHEUS)[1])
+        assert m["logbroker_lag_seconds"] > 2
+        assert m["logbroker_flusher_running"] == 1
+        # as if that had been a minute, for workers that have just started
+        old = time.time() - 60
+        os.utime(broker.spool / "flusher.json", (old, old))
+        broker.nginx.stop()
+        broker.start_nginx()
+        m = metrics(get(broker.port, accept=PROMETHEUS)[1])
+        assert 59 <= m["logbroker_flusher_state_age_seconds"] < 90
+        assert m["logbroker_flusher_running"] == 0
+        assert broker.status()["flusher_runs"] is False
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_for(broker.drained, 60, "delivery", every=0.1)
+    wait_for(lambda: broker.status()["flusher_runs"], 10, "a sign of life")
+    assert broker.status()["lag_seconds"] == 0
+    assert rows(broker, "JSONHas(attributes, 'frozen')") == 20
+
+
+def test_frozen_clickhouse(cluster, tmp_path):
+    """The flusher waits for an answer, and shows that it lives."""
+    door = Door(cluster[0][0].clickhouse.port)
+    door.mode = "hang"
+    broker = Broker(tmp_path / "broker", [door.url], name="hangs", workers=1,
+                    ).start()
+    try:
+        post(broker.port, '{"hangs":1}')
+        state = broker.spool / "flusher.json"
+        wait_for(lambda: door.starts, 20, "a request")
+        before = wait_for(lambda: state.exists() and state.stat().st_mtime_ns)
+        wait_for(lambda: broker.status()["lag_seconds"] > 4, 20, "lag")
+        wait_for(lambda: state.stat().st_mtime_ns > before, 20,
+                 "a sign of life", every=0.1)
+        status = broker.status()
+        assert status["flusher_runs"] and status["lag_seconds"] > 4
+        assert status["flusher"]["lag_seconds"] < status["lag_seconds"]
+    finally:
+        broker.flusher.kill()
+        broker.stop()
+        door.close()
 
 
 def test_flusher_gone(cluster):
