@@ -410,7 +410,7 @@ look_at_clock(flusher_t *f)
         now = mono_ms();
         if (f->doubted_at == 0 || now - f->doubted_at >= DOUBT_MS) {
             f->doubted_at = now;
-            f->look.at = now;
+            f->look.at = f->look.idle = now;
             f->look.need = 0;
         }
     }

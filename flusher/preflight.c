@@ -379,9 +379,13 @@ lb_preflight_judge(const lb_options_t *o, const lb_ch_result_t *result,
     }
 }
 
-/* a good table is looked at every minute, or in every twentieth slot */
+/* a good table is looked at every minute, or in every twentieth slot, */
 #define YES_MS 60000
 #define YES_SLOTS 20
+
+/* when there is nothing else to do more often */
+#define IDLE_MS 20000
+#define IDLE_SLOTS 4
 
 /* one that is not, or not known to be */
 #define NO_MS 10000
@@ -404,6 +408,7 @@ void
 lb_look_init(lb_look_t *l, int64_t now)
 {
     l->at = now;
+    l->idle = now;
     l->made = 0;
     l->need = 3;
     l->since = 0;
@@ -412,7 +417,7 @@ lb_look_init(lb_look_t *l, int64_t now)
 int
 lb_look_due(const lb_look_t *l, int64_t now, int wanted)
 {
-    return now >= l->at && (!wanted || l->since >= l->need);
+    return wanted ? now >= l->at && l->since >= l->need : now >= l->idle;
 }
 
 /* 1 if an exception can come from a table or rights that were changed, 0 if the
@@ -457,6 +462,7 @@ lb_look_request(lb_look_t *l, int64_t now, uint32_t node_count,
 
     if (result->relearn && result->code == 452) {
         l->at = now;
+        l->idle = now;
         l->need = 0;
         return;
     }
@@ -472,6 +478,9 @@ lb_look_request(lb_look_t *l, int64_t now, uint32_t node_count,
     if (at < l->at) {
         l->at = at;
     }
+    if (at < l->idle) {
+        l->idle = at;
+    }
     l->need = 1;
 }
 
@@ -486,11 +495,14 @@ lb_look_made(lb_look_t *l, int64_t now, uint32_t node_count,
 
     if (again) {
         l->at = now;
+        l->idle = now;
         l->need = 0;
         return;
     }
 
     l->at = now + (good ? at_least(YES_MS, YES_SLOTS, node_count)
                         : at_least(NO_MS, NO_SLOTS, node_count));
+    l->idle = now + (good ? at_least(IDLE_MS, IDLE_SLOTS, node_count)
+                          : at_least(NO_MS, NO_SLOTS, node_count));
     l->need = good ? 10 : 4;
 }

@@ -42,7 +42,8 @@ void lb_preflight_judge(const lb_options_t *o, const lb_ch_result_t *result,
  * a changed table.  It is a request like any other, in this node's own slots.
  */
 typedef struct {
-    int64_t at;    /* monotonic ms, not earlier */
+    int64_t at;    /* monotonic ms, not earlier if something is to do, */
+    int64_t idle;  /* nor than this if not */
     int64_t made;  /* the last one, 0: none yet */
     uint32_t need; /* so many other requests come first, if there are any */
     uint32_t since;

@@ -466,6 +466,17 @@ def everything(w):
     return w.finish(oracle)
 
 
+@scenario
+def hostile_profiles(w):
+    """Forty profiles of the ClickHouse user, each with a broker of its own:
+    delivered once, or held with words and delivered when it was put right."""
+    server = clickhoused.ClickHouse(w.dir / "profiles")
+    try:
+        return profiles.run(server, w.dir)
+    finally:
+        server.stop()
+
+
 def run_one(name, seed, span):
     """True if the promises held."""
     directory = tempfile.mkdtemp(prefix=f"lb-{name}-")

@@ -453,6 +453,13 @@ delivery_comes_first(void **state)
     assert_int_equal(looks(&l, 1000, 600, &good, 0, &first), 10);
     assert_int_equal(first, 3);
 
+    /* and more often while there is nothing to do */
+    lb_look_init(&l, 1000);
+    lb_look_made(&l, 1000, 1, &good, 0);
+    assert_int_equal(lb_look_due(&l, 20999, 0), 0);
+    assert_int_equal(lb_look_due(&l, 21000, 0), 1);
+    assert_int_equal(lb_look_due(&l, 21000, 1), 0);
+
     /* more often while it is not good */
     lb_look_init(&l, 1000);
     assert_in_range(looks(&l, 1000, 600, &bad, 0, &first), 50, 60);
