@@ -630,15 +630,16 @@ not_in(lb_deliver_t *d)
         return fix_picked(d) == 0;
     }
 
+    if (d->blame != LB_BLAME_NONE && may_come_late(d)) {
+        return 0;
+    }
+
     switch (d->blame) {
     case LB_BLAME_DATA:
         return operate(d);
     case LB_BLAME_SIZE:
         if (rows < 2) {
             break;
-        }
-        if (may_come_late(d)) {
-            return 0;
         }
         d->size_limit = rows / 2;
         d->size_successes = 0;
@@ -650,9 +651,6 @@ not_in(lb_deliver_t *d)
         forget(d);
         return store(d) == 0;
     case LB_BLAME_BYTES:
-        if (may_come_late(d)) {
-            return 0;
-        }
         d->log(LB_LOG_WARN,
                "a batch of %llu rows is not in the table and cannot be made "
                "again as it was (its ring is damaged, or another release fixed "
