@@ -355,7 +355,9 @@ void
 lb_ckpt_close(lb_ckpt_t *ckpt)
 {
     if (ckpt != NULL) {
-        close(ckpt->fd);
+        if (ckpt->fd >= 0) {
+            close(ckpt->fd);
+        }
         free(ckpt);
     }
 }
@@ -390,4 +392,105 @@ lb_ckpt_find(lb_ckpt_state_t *state, const uint8_t uuid[LB_UUID_LEN])
     }
 
     return NULL;
+}
+
+int
+lb_ckpt_repair(lb_spool_t *spool, lb_ckpt_t **ckpt, lb_error_t *err)
+{
+    int rc;
+    lb_ckpt_t *c;
+
+    c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        return lb_fail(err, -ENOMEM, "no memory for the checkpoint");
+    }
+
+    c->spool = spool;
+    c->fd = openat(spool->dirfd, "checkpoint", O_RDWR | O_CLOEXEC);
+    rc = 0;
+
+    if (c->fd < 0 && errno != ENOENT) {
+        rc = lb_fail(err, -errno, "cannot open \"%.300s/checkpoint\": %s",
+                     spool->path, strerror(errno));
+    } else if (c->fd >= 0 && (rc = lb_io_lock(c->fd)) != 0) {
+        rc = lb_fail(err, rc == -EAGAIN ? LB_ELOCKED : rc,
+                     "a flusher serves spool \"%.300s\": stop it first",
+                     spool->path);
+    }
+
+    if (rc != 0) {
+        lb_ckpt_close(c);
+        return rc;
+    }
+
+    *ckpt = c;
+
+    return 0;
+}
+
+int
+lb_ckpt_replace(lb_ckpt_t *ckpt, lb_ckpt_state_t *state, lb_error_t *err)
+{
+    int fd, i, rc;
+    size_t len;
+    struct stat owner, st;
+    lb_spool_t *s = ckpt->spool;
+
+    fd = openat(s->dirfd, "checkpoint.new", O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+    if (fd < 0) {
+        return lb_fail(err, -errno,
+                       "cannot create \"%.300s/checkpoint.new\": %s", s->path,
+                       strerror(errno));
+    }
+
+    rc = lb_io_lock(fd) != 0 ? LB_ELOCKED : 0;
+
+    /* whoever repairs may be root; the flusher has to open it */
+    if (rc == 0 &&
+        (ftruncate(fd, 0) != 0 || fchmod(fd, 0660) != 0 ||
+         fstat(fd, &st) != 0 || fstatat(s->dirfd, "spool", &owner, 0) != 0 ||
+         ((owner.st_uid != st.st_uid || owner.st_gid != st.st_gid) &&
+          fchown(fd, owner.st_uid, owner.st_gid) != 0 &&
+          fchown(fd, (uid_t)-1, owner.st_gid) != 0))) {
+        rc = -errno;
+    }
+
+    if (rc == 0) {
+        rc = lb_io_zero(fd, 0, LB_CKPT_SIZE);
+    }
+
+    for (i = 0; rc == 0 && i < 2; i++) {
+        state->generation++;
+        len = encode(ckpt->buf, s->uuid, state);
+        rc = lb_io_write(fd, ckpt->buf, len,
+                         state->generation & 1 ? (off_t)LB_CKPT_COPY : 0, 0);
+    }
+
+    if (rc == 0) {
+        rc = lb_io_sync(fd);
+    }
+
+    if (rc == 0 &&
+        (lb_io->rename(s->dirfd, "checkpoint.new", "checkpoint", 1) != 0 ||
+         lb_io->sync_dir(s->dirfd) != 0)) {
+        rc = -errno;
+    }
+
+    if (rc != 0) {
+        if (rc != LB_ELOCKED) {
+            (void)unlinkat(s->dirfd, "checkpoint.new", 0);
+        }
+        close(fd);
+        return lb_fail(
+            err, rc, "cannot write \"%.300s/checkpoint\": %s", s->path,
+            rc == LB_ELOCKED ? "somebody else is at it" : strerror(-rc));
+    }
+
+    /* the old file's lock goes with it, that of the new one stays */
+    if (ckpt->fd >= 0) {
+        close(ckpt->fd);
+    }
+    ckpt->fd = fd;
+
+    return 0;
 }

@@ -128,6 +128,67 @@ lb_reader_info(lb_reader_t *r, lb_ring_info_t *info)
 }
 
 int
+lb_reader_scan(lb_reader_t *r, lb_ring_info_t *info)
+{
+    int rc, hint;
+    uint64_t oldest;
+    lb_record_t record;
+    lb_recovered_t found;
+
+    hint = info->acked != 0 || info->acked_seq != 0;
+
+    if (!(info->flags & LB_CELL_POISONED) && !info->locked) {
+        found.end = info->committed;
+        found.seq = info->next_seq;
+        found.epoch = info->epoch;
+        found.events = 0;
+
+        /* as whoever claims it: the cell may be a lap old */
+        rc = lb_recover(r->fd, &r->id, info->acked + r->id.capacity, &found);
+
+        if (rc == 0 && info->acked > found.end) {
+            found.end = info->acked;
+            found.seq = info->acked_seq;
+            rc =
+                lb_recover(r->fd, &r->id, info->acked + r->id.capacity, &found);
+        }
+
+        if (rc != 0) {
+            return rc;
+        }
+
+        info->committed = found.end;
+        info->next_seq = found.seq;
+    }
+
+    /* In a ring that has not been around once nothing was overwritten: it
+     * starts with seq 0, acked or not. */
+
+    if (hint || info->committed <= info->capacity) {
+        return hint;
+    }
+
+    oldest = lb_align8(info->committed - info->capacity);
+    rc = lb_view_record(&r->view, oldest, info->committed, 1, &record);
+
+    if (rc == LB_ECORRUPT) {
+        rc = lb_reader_resync(r, oldest, info->committed, &oldest);
+        if (rc == 0) {
+            rc = lb_view_record(&r->view, oldest, info->committed, 1, &record);
+        }
+    }
+
+    if (rc != 0) {
+        return rc == LB_EEND ? LB_ECORRUPT : rc;
+    }
+
+    info->acked = oldest;
+    info->acked_seq = record.first_seq;
+
+    return 0;
+}
+
+int
 lb_reader_stale(lb_reader_t *r)
 {
     return !lb_ring_same(r->spool, r->id.slot, r->fd);

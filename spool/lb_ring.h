@@ -291,6 +291,11 @@ void lb_reader_close(lb_reader_t *reader);
 /* The ring as it is now.  LB_ECORRUPT if no commit cell is valid. */
 int lb_reader_info(lb_reader_t *reader, lb_ring_info_t *info);
 
+/* Moves committed, next_seq and acked of info on to what is there without a
+ * checkpoint: records behind a commit cell that a power cut left old, and the
+ * oldest record if the ack cells are gone.  1: those were there. */
+int lb_reader_scan(lb_reader_t *reader, lb_ring_info_t *info);
+
 /* 1 if the ring file behind the slot is no longer this one (replaced). */
 int lb_reader_stale(lb_reader_t *reader);
 
@@ -374,6 +379,13 @@ int lb_ckpt_open(lb_spool_t *spool, lb_ckpt_t **ckpt, lb_ckpt_state_t *state,
  * as possible, and store again before it goes on. */
 int lb_ckpt_store(lb_ckpt_t *ckpt, lb_ckpt_state_t *state, lb_error_t *err);
 void lb_ckpt_close(lb_ckpt_t *ckpt);
+
+/* For repair: locks the checkpoint as a flusher does, whatever is in it, even
+ * if there is none; nothing is read. */
+int lb_ckpt_repair(lb_spool_t *spool, lb_ckpt_t **ckpt, lb_error_t *err);
+
+/* Puts a new file in place of the checkpoint, with this state in both copies. */
+int lb_ckpt_replace(lb_ckpt_t *ckpt, lb_ckpt_state_t *state, lb_error_t *err);
 
 /* The newest durable state, without a lock; any process. */
 int lb_ckpt_peek(lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err);

@@ -13,6 +13,14 @@
 
 #include "lb_spool_tool.h"
 
+/* options without a letter */
+enum {
+    OPTION_URL = 256,
+    OPTION_TABLE,
+    OPTION_USER,
+    OPTION_PASSWORD
+};
+
 static lb_ckpt_state_t ckpt;
 
 static void
@@ -33,6 +41,10 @@ usage(FILE *f)
         "  adopt    the spool is a copy, the original goes on: make it anew,\n"
         "           empty, with an identity of its own; without --yes only\n"
         "           say what would be dropped\n"
+        "  recover  write a lost or damaged checkpoint anew, from the rings "
+        "and\n"
+        "           ClickHouse; without --yes only say what it would be.\n"
+        "           Needs --config or --clickhouse\n"
         "\n"
         "  dead list    dead letters: number, state, ring, seq, reason\n"
         "  dead show    print events that were set aside, one per line\n"
@@ -52,15 +64,23 @@ usage(FILE *f)
         "  -d, --delivered       cat: also what was delivered and is still\n"
         "                        there\n"
         "  -b, --size SIZE       resize: to so many bytes, k, m, g or t\n"
-        "  -y, --yes             adopt: do it\n"
+        "  -y, --yes             adopt, recover: do it\n"
+        "  -c, --config FILE     recover: the flusher's settings\n"
+        "      --clickhouse URL  ... or the server,\n"
+        "      --user USER       ... the user,\n"
+        "      --password-file FILE\n"
+        "      --table [DATABASE.]TABLE\n"
+        "                        ... and the table, if not logbroker.logs\n"
+        "  -f, --force           recover: although events are missing that\n"
+        "                        ClickHouse should have\n"
         "  -a, --again           dead replay: also what a replay that was cut\n"
         "                        short left behind\n"
         "  -h, --help\n"
         "  -V, --version\n"
         "\n"
         "SPOOL is the directory given to logbroker_spool.  It may be in\n"
-        "use; only replay, resize, move, adopt, dead replay and dead drop\n"
-        "change anything.\n",
+        "use; only replay, resize, move, adopt, recover, dead replay and\n"
+        "dead drop change anything.\n",
         f);
 }
 
@@ -416,6 +436,7 @@ main(int argc, char **argv)
     int c, yes = 0;
     const char *command;
     uint64_t size = 0;
+    lb_tool_recover_t recover = {0};
     lb_tool_options_t o = {0, 0, 0, NULL, -1, 0, UINT64_MAX, 0, UINT64_MAX};
     static const struct option longopts[] = {
         {"json", no_argument, NULL, 'j'},
@@ -428,6 +449,12 @@ main(int argc, char **argv)
         {"since", required_argument, NULL, 'S'},
         {"until", required_argument, NULL, 'U'},
         {"size", required_argument, NULL, 'b'},
+        {"config", required_argument, NULL, 'c'},
+        {"clickhouse", required_argument, NULL, OPTION_URL},
+        {"table", required_argument, NULL, OPTION_TABLE},
+        {"user", required_argument, NULL, OPTION_USER},
+        {"password-file", required_argument, NULL, OPTION_PASSWORD},
+        {"force", no_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
@@ -435,7 +462,7 @@ main(int argc, char **argv)
     static const char a_time[] =
         "a time is 2024-05-17, \"2024-05-17 10:00:00\" (UTC) or seconds";
 
-    while ((c = getopt_long(argc, argv, "jyadr:s:q:S:U:b:hV", longopts,
+    while ((c = getopt_long(argc, argv, "jyadfc:r:s:q:S:U:b:hV", longopts,
                             NULL)) != -1) {
         switch (c) {
         case 'j':
@@ -443,6 +470,24 @@ main(int argc, char **argv)
             break;
         case 'y':
             yes = 1;
+            break;
+        case 'f':
+            recover.force = 1;
+            break;
+        case 'c':
+            recover.config = optarg;
+            break;
+        case OPTION_URL:
+            recover.url = optarg;
+            break;
+        case OPTION_TABLE:
+            recover.table = optarg;
+            break;
+        case OPTION_USER:
+            recover.user = optarg;
+            break;
+        case OPTION_PASSWORD:
+            recover.password_file = optarg;
             break;
         case 'a':
             o.again = 1;
@@ -524,6 +569,17 @@ main(int argc, char **argv)
 
     if (strcmp(command, "adopt") == 0) {
         return lb_spool_tool_adopt(argv[optind + 1], yes, o.json);
+    }
+
+    if (strcmp(command, "recover") == 0) {
+        if (recover.config == NULL && recover.url == NULL) {
+            return mistake("recover", argv[optind + 1],
+                           "give --config, the flusher's settings, or "
+                           "--clickhouse");
+        }
+        recover.yes = yes;
+        recover.json = o.json;
+        return lb_spool_tool_recover(&recover, argv[optind + 1]);
     }
 
     if (strcmp(command, "resize") == 0) {

@@ -78,6 +78,20 @@ int lb_spool_tool_move(const char *path);
  * means. */
 int lb_spool_tool_adopt(const char *path, int yes, int json);
 
+typedef struct {
+    const char *config; /* the flusher's settings, or: */
+    const char *url;
+    const char *table; /* [DATABASE.]TABLE */
+    const char *user;
+    const char *password_file;
+    int yes;
+    int force;
+    int json;
+} lb_tool_recover_t;
+
+/* A checkpoint that cannot be read is written anew. */
+int lb_spool_tool_recover(const lb_tool_recover_t *o, const char *path);
+
 /* dead ACTION SPOOL [LETTER...]; args: the letters. */
 int lb_spool_dead(const char *action, int json, int again, const char *path,
                   int nargs, char **args);

@@ -187,6 +187,15 @@ def test_move_and_adopt(broker):
     assert run(broker, adopt).returncode == 1  # it is in use
 
 
+def test_recover(broker):
+    """As they stand there; under a flusher they are refused. What they do is
+    test_recover.py's."""
+    for line in next(b for b in blocks("docs/operations.md")
+                     if "spool recover" in b).splitlines():
+        r = run(broker, line)
+        assert r.returncode == 1 and "a flusher serves" in r.stderr, (line, r)
+
+
 def test_replay(broker):
     """The commands after a restored backup."""
     block = re.search(r"```\n(logbroker-spool cat --delivered.*?)```",

@@ -160,6 +160,125 @@ damage_is_refused_in_words(void **state)
     free(a);
 }
 
+static int calls_left;
+
+static ssize_t
+write_or_not(int fd, const void *buf, size_t len, off_t offset, int dsync)
+{
+    if (calls_left-- <= 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+
+    return lb_io_system.write(fd, buf, len, offset, dsync);
+}
+
+static int
+sync_or_not(int fd)
+{
+    if (calls_left-- <= 0) {
+        errno = EIO;
+        return -1;
+    }
+
+    return lb_io_system.sync(fd);
+}
+
+static int
+rename_or_not(int dirfd, const char *from, const char *to, int replace)
+{
+    if (calls_left-- <= 0) {
+        errno = EIO;
+        return -1;
+    }
+
+    return lb_io_system.rename(dirfd, from, to, replace);
+}
+
+/* Whatever fails, there is the old file or the whole new one, with two copies. */
+static void
+replaced_as_a_whole(void **state)
+{
+    int n, rc = -1;
+    char path[300];
+    env_t *e = *state;
+    lb_ckpt_t *c, *other;
+    lb_error_t err;
+    lb_io_calls_t calls = lb_io_system;
+    static lb_ckpt_state_t st, found;
+
+    calls.write = write_or_not;
+    calls.sync = sync_or_not;
+    calls.rename = rename_or_not;
+    (void)snprintf(path, sizeof(path), "%s/checkpoint", e->dir);
+
+    for (n = 0; rc != 0; n++) {
+        assert_int_equal(truncate(path, 100), 0);
+        assert_int_equal(lb_ckpt_repair(e->spool, &c, &err), 0);
+        assert_int_equal(lb_ckpt_repair(e->spool, &other, &err), LB_ELOCKED);
+        memset(&st, 0, sizeof(st));
+        st.delivered = 77;
+
+        lb_io = &calls;
+        calls_left = n;
+        rc = lb_ckpt_replace(c, &st, &err);
+        lb_io = &lb_io_system;
+
+        assert_int_equal(lb_ckpt_peek(e->spool, &found, &err),
+                         rc == 0 ? 0 : -ENODATA);
+        if (rc == 0) {
+            /* under the lock of the new file */
+            assert_int_equal(lb_ckpt_repair(e->spool, &other, &err),
+                             LB_ELOCKED);
+        }
+        lb_ckpt_close(c);
+    }
+
+    assert_true(n > 4);
+    assert_int_equal(found.delivered, 77);
+
+    /* each copy is enough */
+    for (n = 0; n < 2; n++) {
+        int fd = open(path, O_RDWR);
+        char saved, changed;
+
+        assert_int_equal(pread(fd, &saved, 1, n * LB_CKPT_COPY + 70), 1);
+        changed = (char)(saved ^ 1);
+        assert_int_equal(pwrite(fd, &changed, 1, n * LB_CKPT_COPY + 70), 1);
+        assert_int_equal(lb_ckpt_peek(e->spool, &found, &err), 0);
+        assert_int_equal(found.delivered, 77);
+        assert_int_equal(pwrite(fd, &saved, 1, n * LB_CKPT_COPY + 70), 1);
+        close(fd);
+    }
+
+    /* where there was none */
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(lb_ckpt_repair(e->spool, &c, &err), 0);
+    assert_int_equal(lb_ckpt_replace(c, &st, &err), 0);
+    assert_int_equal(lb_ckpt_peek(e->spool, &found, &err), 0);
+    lb_ckpt_close(c);
+}
+
+/* A newer release lays it out in another way: not damaged, not to be rebuilt. */
+static void
+another_version_is_not_damage(void **state)
+{
+    int fd, rc;
+    char path[300];
+    env_t *e = *state;
+    lb_error_t err;
+    static lb_ckpt_state_t found;
+
+    (void)snprintf(path, sizeof(path), "%s/checkpoint", e->dir);
+    fd = open(path, O_RDWR);
+    assert_int_equal(pwrite(fd, "LBCKPT1\n\2\0\0\0xxxx", 16, LB_CKPT_COPY), 16);
+    close(fd);
+    rc = lb_ckpt_peek(e->spool, &found, &err);
+    assert_int_equal(rc, LB_EFOREIGN);
+    assert_non_null(strstr(err.text, "another format version"));
+    assert_null(strstr(err.text, "recover"));
+}
+
 int
 main(void)
 {
@@ -168,6 +287,8 @@ main(void)
         T(stored_is_loaded),
         T(a_cut_store_leaves_a_whole_state),
         T(damage_is_refused_in_words),
+        T(replaced_as_a_whole),
+        T(another_version_is_not_damage),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

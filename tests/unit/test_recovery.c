@@ -362,6 +362,67 @@ one_valid_cell_is_enough(void **state)
     lb_reader_close(r);
 }
 
+/* Without a checkpoint: what is behind the commit cell, and where the ring
+ * begins if its ack cells are gone. */
+static void
+found_without_a_checkpoint(void **state)
+{
+    int fd, i;
+    uint8_t page[LB_PAGE], zeros[LB_PAGE] = {0};
+    env_t *e = *state;
+    lb_writer_t *w = env_writer(e, 1024);
+    lb_reader_t *r = env_reader(e, 0);
+    lb_record_t rec;
+    lb_ring_info_t info, full;
+
+    env_append(w, "s", "{\"n\":0}\n", 8, 1);
+    env_commit(w, 1);
+    save_cells(e, page);
+    env_append(w, "s", "{\"n\":1}\n{\"n\":2}\n", 16, 2);
+    env_commit(w, 1);
+
+    /* its writer knows better */
+    restore_cells(e, page);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(lb_reader_scan(r, &info), 0);
+    assert_int_equal(info.next_seq, 1);
+    lb_writer_close(w);
+
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(lb_reader_scan(r, &info), 0);
+    assert_int_equal(info.next_seq, 3);
+    assert_int_equal(info.acked_seq, 0);
+
+    /* three laps, all acked but the last */
+    w = env_writer(e, 1024);
+    for (i = 0; i < 30; i++) {
+        env_append(w, "s", "{\"n\":1}\n", 8, 1);
+        env_commit(w, 1);
+        assert_int_equal(lb_reader_info(r, &full), 0);
+        if (i < 29) {
+            lb_reader_ack(r, full.committed, full.next_seq);
+        }
+    }
+    lb_writer_close(w);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(lb_reader_scan(r, &info), 1);
+    assert_int_equal(info.acked_seq, 32);
+
+    fd = open_ring(e, 0);
+    assert_int_equal(pwrite(fd, zeros, LB_PAGE, LB_RING_READER), LB_PAGE);
+    close(fd);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(lb_reader_scan(r, &info), 0);
+    assert_int_equal(info.next_seq, 33);
+    assert_true(info.acked > info.committed - 1024 - LB_RECORD_HEADER_MAX);
+    assert_true(info.acked_seq > 20 && info.acked_seq < 32);
+    assert_int_equal(lb_reader_record(r, info.acked, info.committed, 1, &rec),
+                     0);
+    assert_int_equal(rec.first_seq, info.acked_seq);
+
+    lb_reader_close(r);
+}
+
 int
 main(void)
 {
@@ -374,6 +435,7 @@ main(void)
         T(a_batch_in_flight_is_never_reused),
         T(bit_rot_is_skipped_to_the_next_record),
         T(one_valid_cell_is_enough),
+        T(found_without_a_checkpoint),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
