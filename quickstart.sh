@@ -213,15 +213,22 @@ for ((i = 1; i <= brokers; i++)); do
     start "flusher-$i" build/flusher/logbroker-flusher --config "$dir/flusher.json"
     start "broker-$i" "$nginx" -p "$dir" -e stderr -c "$dir/nginx.conf" -g "daemon off;"
     upstreams+="server 127.0.0.1:$((port + i));"$'\n        '
-    by_key+="server 127.0.0.1:$((port + i)) max_fails=0;"$'\n        '
+    by_key+="server 127.0.0.1:$((port + i)) max_fails=0 weight=64;"$'\n        '
 done
 for ((i = 1; i <= brokers; i++)); do
     wait_for 30 "broker $i" curl -fsS "http://127.0.0.1:$((port + i))/health"
 done
 
+# from this version on HTTP/2 without TLS needs no port of its own
+http2=
+version=$("$nginx" -v 2>&1)
+if [ "$(printf '%s\n' 1.25.1 "${version##*/}" | sort -V | head -n 1)" = 1.25.1 ]; then
+    http2="http2 on;"
+fi
+
 step "starting the edge on 127.0.0.1:$port"
 nginx_conf edge.conf "$data/edge" WORKERS=1 "LISTEN=127.0.0.1:$port" \
-    TLS= REDIRECT= ACCESS_LOG=off "BROKERS=$upstreams" "BROKERS_BY_KEY=$by_key"
+    "TLS=$http2" REDIRECT= "ACCESS_LOG=/dev/stderr json if=\$trouble" "BROKERS=$upstreams" "BROKERS_BY_KEY=$by_key"
 start edge "$nginx" -p "$data/edge" -e stderr -c "$data/edge/nginx.conf" -g "daemon off;"
 wait_for 30 "the edge" curl -fsS "http://127.0.0.1:$port/health"
 

@@ -14,6 +14,7 @@
 #                /etc/logbroker/edge/brokers.conf with "server HOST:PORT ...;"
 #                lines, which a HUP reads again
 #                /etc/logbroker/edge/tls/{cert,key}.pem  turn TLS on
+#                Ports: 8080, 8443 with TLS; 8082 is HTTP/2 without TLS
 #   clickhouse   LOGBROKER_CLICKHOUSE_MEMORY  share of the memory (0.8)
 #
 #   health       whether what this container runs is well
@@ -105,25 +106,34 @@ edge() {
         [ -n "${LOGBROKER_BROKERS-}" ] || fail "no brokers: set LOGBROKER_BROKERS or mount $brokers"
         brokers=$run/brokers.conf
         for address in $LOGBROKER_BROKERS; do
-            echo "server $address max_fails=2 fail_timeout=5s;"
+            echo "server $address;"
         done >$brokers
     fi
     # whoever is out of the rotation still has its keys
-    sed -n 's/^ *server  *\([^ ;]*\).*/server \1 max_fails=0;/p' $brokers >$run/by_key.conf
+    sed -n 's/^ *server  *\([^ ;]*\).*/server \1 max_fails=0 weight=64;/p' $brokers >$run/by_key.conf
+
+    # from 1.25.1 on it is a directive, and may share a port with HTTP/1
+    version=$(nginx -v 2>&1 | sed 's|.*/||')
+    parameter=" http2"
+    directive=
+    if [ "$(printf '%s\n' 1.25.1 "$version" | sort -V | head -n 1)" = 1.25.1 ]; then
+        parameter=
+        directive="http2 on; "
+    fi
 
     listen=8080
-    certificate=
+    extra="listen 8082$parameter;"
     redirect=
     if [ -f $tls/cert.pem ]; then
-        listen="8443 ssl http2"
-        certificate="ssl_certificate $tls/cert.pem; ssl_certificate_key $tls/key.pem;"
+        listen="8443 ssl$parameter"
+        extra="ssl_certificate $tls/cert.pem; ssl_certificate_key $tls/key.pem;"
         fill $share/nginx/edge-redirect.conf PLAIN=8080 >$run/redirect.conf
         redirect="include $run/redirect.conf;"
     fi
     fill $share/nginx/edge.conf RUN=$run LOG=stderr \
         "WORKERS=${LOGBROKER_WORKERS:-auto}" "LISTEN=$listen" \
-        "TLS=$certificate" "REDIRECT=$redirect" \
-        "ACCESS_LOG=/dev/stdout json" "BROKERS=include $brokers;" \
+        "TLS=$directive$extra" "REDIRECT=$redirect" \
+        "ACCESS_LOG=/dev/stdout json if=\$kept" "BROKERS=include $brokers;" \
         "BROKERS_BY_KEY=include $run/by_key.conf;" >$run/nginx.conf
     serve_nginx
 }

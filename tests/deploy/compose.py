@@ -249,7 +249,7 @@ def tls():
                 "308 https://127.0.0.1/log"
             assert curl("--tls-max", "1.1", "https://127.0.0.1:8443/health") \
                 == "000"
-            assert curl("-d", "{}", "https://127.0.0.1:8443/log") == "502"
+            assert curl("-d", "{}", "https://127.0.0.1:8443/log") == "503"
 
             certificate("new.example")
             (d / "brokers.conf").write_text(
