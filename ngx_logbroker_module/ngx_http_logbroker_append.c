@@ -23,6 +23,9 @@
 /* a timer that means nothing but that there is something to wait for */
 #define NGX_HTTP_LOGBROKER_HOLD          60000
 
+/* what is written in the event loop at most */
+#define NGX_HTTP_LOGBROKER_WRITE_MAX     (256 * 1024)
+
 
 static void ngx_http_logbroker_commit_handler(ngx_event_t *ev);
 static void ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w);
@@ -44,6 +47,8 @@ ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w)
     ngx_queue_init(&w->pending.keys);
     ngx_queue_init(&w->flight.keys);
     ngx_queue_init(&w->parked);
+
+    ngx_http_logbroker_large_init(w);
 
     w->commit.handler = ngx_http_logbroker_commit_handler;
     w->commit.data = w;
@@ -133,13 +138,21 @@ static void
 ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
 {
     int          rc;
+    ngx_uint_t   thread;
     ngx_queue_t  waiters;
 
     if (w->writer == NULL || w->hanging
-        || w->io == NGX_HTTP_LOGBROKER_IO_GROUP
-        || (w->io == NGX_HTTP_LOGBROKER_IO_SYNC
-            && (w->pending.sync || w->failed)))
+        || w->io == NGX_HTTP_LOGBROKER_IO_GROUP)
     {
+        return;
+    }
+
+    /* without sync, what is large is still nothing for the event loop */
+
+    thread = w->pending.sync
+             || lb_writer_staged(w->writer) > NGX_HTTP_LOGBROKER_WRITE_MAX;
+
+    if (w->io == NGX_HTTP_LOGBROKER_IO_SYNC && (thread || w->failed)) {
         return;
     }
 
@@ -158,7 +171,7 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
 
     ngx_http_logbroker_group_move(&w->pending, &w->flight);
 
-    if (w->flight.sync) {
+    if (thread) {
 
         if (ngx_http_logbroker_io_post(w, NGX_HTTP_LOGBROKER_IO_GROUP)
             == NGX_OK)
@@ -168,7 +181,7 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
         }
 
         /* the queue of the thread pool is full: slow, but still right */
-        (void) lb_writer_write(w->writer, 1);
+        (void) lb_writer_write(w->writer, w->flight.sync);
 
     } else {
         (void) lb_writer_write(w->writer, 0);
@@ -430,7 +443,7 @@ ngx_http_logbroker_io_thread(void *data, ngx_log_t *log)
     started = ngx_http_logbroker_mono_us();
 
     if (w->io == NGX_HTTP_LOGBROKER_IO_GROUP) {
-        (void) lb_writer_write(w->writer, 1);
+        (void) lb_writer_write(w->writer, w->flight.sync);
 
     } else {
         lb_writer_sync_run(w->writer);
@@ -501,7 +514,8 @@ ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w)
 
     busy = w->pending.requests || w->pending.access
            || w->io != NGX_HTTP_LOGBROKER_IO_IDLE
-           || w->jobs || !ngx_queue_empty(&w->parked);
+           || w->job || !ngx_queue_empty(&w->large)
+           || !ngx_queue_empty(&w->parked);
 
     w->hold.cancelable = !busy;
 
@@ -509,7 +523,7 @@ ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w)
         ngx_add_timer(&w->hold, NGX_HTTP_LOGBROKER_HOLD);
     }
 
-    w->seat->parked = w->nparked;
+    w->seat->parked = w->nparked + w->nlarge;
     w->seat->waiting = w->pending.requests + w->flight.requests;
 }
 
@@ -537,6 +551,15 @@ ngx_http_logbroker_cleanup(void *data)
         ngx_queue_remove(&ctx->queue);
         break;
 
+    case NGX_HTTP_LOGBROKER_QUEUED:
+        ngx_queue_remove(&ctx->queue);
+        ngx_http_logbroker_worker->nlarge--;
+        break;
+
+    case NGX_HTTP_LOGBROKER_WORKING:
+        ngx_http_logbroker_large_abandon(ctx);
+        break;
+
     case NGX_HTTP_LOGBROKER_PARKED:
         ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker, ctx);
         break;
@@ -546,6 +569,4 @@ ngx_http_logbroker_cleanup(void *data)
     }
 
     ctx->state = NGX_HTTP_LOGBROKER_DONE;
-
-    ngx_http_logbroker_body_abandon(ctx);
 }

@@ -3,8 +3,8 @@
  *
  * A body in a single buffer, the usual case, is not copied, and its memory is
  * given back as soon as its record is staged.  One in several buffers is
- * joined in memory that the worker keeps.  One in a temporary file is read,
- * and decoded, by a thread.
+ * joined in memory that the worker keeps.  What is large, or in a file, is
+ * left to large.c.
  */
 
 
@@ -16,13 +16,6 @@
 
 
 static ngx_buf_t *ngx_http_logbroker_body_buffer(ngx_http_request_t *r);
-static void ngx_http_logbroker_body_release(ngx_http_logbroker_ctx_t *ctx);
-static size_t ngx_http_logbroker_body_limit(ngx_http_logbroker_worker_t *w,
-    ngx_http_request_t *r);
-static void ngx_http_logbroker_body_thread(void *data, ngx_log_t *log);
-static void ngx_http_logbroker_body_thread_done(ngx_event_t *ev);
-static void ngx_http_logbroker_job_free(ngx_http_logbroker_job_t *job);
-static void ngx_http_logbroker_scratch(ngx_http_logbroker_mem_t *mem);
 
 
 /*
@@ -104,16 +97,21 @@ ngx_http_logbroker_body_buffer(ngx_http_request_t *r)
 }
 
 
+/* Is the body nothing for the event loop?  One that must be decoded may still
+ * turn out to be. */
+
 ngx_uint_t
-ngx_http_logbroker_body_in_file(ngx_http_request_t *r)
+ngx_http_logbroker_body_large(ngx_http_logbroker_ctx_t *ctx)
 {
     ngx_chain_t  *cl;
 
-    if (r->request_body == NULL) {
-        return 0;
+    if (ctx->len > (ctx->encoding ? NGX_HTTP_LOGBROKER_INLINE_PACKED
+                                  : NGX_HTTP_LOGBROKER_INLINE))
+    {
+        return 1;
     }
 
-    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+    for (cl = ctx->request->request_body->bufs; cl; cl = cl->next) {
         if (!ngx_buf_in_memory(cl->buf) && cl->buf->in_file) {
             return 1;
         }
@@ -168,28 +166,23 @@ ngx_http_logbroker_body_whole(ngx_http_logbroker_ctx_t *ctx)
 }
 
 
-/* The body stays valid until ngx_http_logbroker_body_done().  0 or a reason;
- * the words are in ctx->error then. */
+/*
+ * The body stays valid until ngx_http_logbroker_body_done().  0 or a reason;
+ * the words are in ctx->error then.  NGX_HTTP_LOGBROKER_LARGE: decoded it is
+ * nothing for the event loop.
+ */
 
 ngx_uint_t
 ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body)
 {
-    u_char                    *p, *last;
-    char                      *error;
-    ngx_buf_t                 *b;
-    ngx_uint_t                 reason;
-    ngx_chain_t               *cl;
-    ngx_http_request_t        *r;
-    ngx_http_logbroker_job_t  *job;
-
-    job = ctx->job;
-
-    if (job) {
-        body->data = job->body.data;
-        body->len = job->body.len;
-        return 0;
-    }
+    u_char              *p, *last;
+    char                *error;
+    size_t               limit;
+    ngx_buf_t           *b;
+    ngx_uint_t           reason;
+    ngx_chain_t         *cl;
+    ngx_http_request_t  *r;
 
     r = ctx->request;
 
@@ -244,13 +237,26 @@ ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
         return 0;
     }
 
+    limit = ngx_http_logbroker_body_limit(r);
+
     reason = ngx_http_logbroker_decode(&w->codec, ctx->encoding, body->data,
                                        body->len,
-                                       ngx_http_logbroker_body_limit(w, r),
+                                       ngx_min(limit,
+                                               NGX_HTTP_LOGBROKER_INLINE),
                                        &w->decoded, &error);
+
+    if (reason == NGX_HTTP_LOGBROKER_BODY_TOO_BIG) {
+
+        if (limit > NGX_HTTP_LOGBROKER_INLINE) {
+            return NGX_HTTP_LOGBROKER_LARGE;
+        }
+
+        ngx_http_logbroker_too_big(ctx, reason, 1);
+        return reason;
+    }
+
     if (reason) {
-        ctx->error.data = (u_char *) error;
-        ctx->error.len = ngx_strlen(error);
+        ngx_http_logbroker_error(ctx, error);
         return reason;
     }
 
@@ -261,315 +267,165 @@ ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
 }
 
 
-/* What client_max_body_size allows; what a ring can hold if that is off. */
+/* What a body may be when it is decoded. */
 
-static size_t
-ngx_http_logbroker_body_limit(ngx_http_logbroker_worker_t *w,
-    ngx_http_request_t *r)
+size_t
+ngx_http_logbroker_body_limit(ngx_http_request_t *r)
 {
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_logbroker_loc_conf_t  *llcf;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
 
-    if (clcf->client_max_body_size) {
+    if (clcf->client_max_body_size
+        && clcf->client_max_body_size < (off_t) llcf->max_body)
+    {
         return clcf->client_max_body_size;
     }
 
-    return w->capacity;
+    return llcf->max_body;
+}
+
+
+/* The words for a request that is too large in one way or another: decoded,
+ * by the number of its events, or as it would be stored. */
+
+void
+ngx_http_logbroker_too_big(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason,
+    ngx_uint_t decoded)
+{
+    u_char                         *p;
+    size_t                          limit;
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    if (reason == NGX_HTTP_LOGBROKER_TOO_MANY) {
+        return;
+    }
+
+    p = ngx_pnalloc(ctx->request->pool, 160);
+    if (p == NULL) {
+        return;
+    }
+
+    llcf = ngx_http_get_module_loc_conf(ctx->request,
+                                        ngx_http_logbroker_module);
+
+    limit = decoded ? ngx_http_logbroker_body_limit(ctx->request)
+                    : llcf->max_body;
+
+    ctx->error.data = p;
+    ctx->error.len = ngx_sprintf(p, "the %s too large: \"%s\" allows %uz bytes",
+                                 decoded ? ctx->encoding
+                                           ? "decompressed body is" : "body is"
+                                         : "events, as they are stored, are",
+                                 limit < llcf->max_body
+                                     ? "client_max_body_size"
+                                     : "logbroker_max_body", limit)
+                     - p;
 }
 
 
 void
-ngx_http_logbroker_body_done(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx)
+ngx_http_logbroker_error(ngx_http_logbroker_ctx_t *ctx, const char *words)
 {
-    if (ctx->job) {
-        ngx_http_logbroker_job_free(ctx->job);
-        ctx->job = NULL;
+    ctx->error.len = ngx_strlen(words);
+    ctx->error.data = ngx_pnalloc(ctx->request->pool, ctx->error.len);
+
+    if (ctx->error.data == NULL) {
+        ctx->error.len = 0;
+        return;
     }
 
-    ngx_http_logbroker_scratch(&w->joined);
-    ngx_http_logbroker_scratch(&w->decoded);
-
-    ngx_http_logbroker_body_release(ctx);
+    ngx_memcpy(ctx->error.data, words, ctx->error.len);
 }
 
 
 /*
  * A body of some size is memory of its own.  Nobody needs it while the request
  * waits for its group, and the next body finds it still in the processor's
- * caches.  Subrequests, as of the mirror module, may share it: then it stays.
+ * caches.
  */
 
-static void
-ngx_http_logbroker_body_release(ngx_http_logbroker_ctx_t *ctx)
+void
+ngx_http_logbroker_body_done(ngx_http_logbroker_ctx_t *ctx)
 {
+    u_char  *block, *end;
+
+    block = ngx_http_logbroker_body_block(ctx, &end);
+
+    if (block) {
+        ngx_http_logbroker_body_detach(ctx);
+        ngx_free(block);
+    }
+}
+
+
+/*
+ * The memory of the body, if it has one that is its own: a large allocation of
+ * the request's pool, that nobody else needs.  Subrequests, as of the mirror
+ * module, may share it, and a post_action may still want to send it.
+ */
+
+u_char *
+ngx_http_logbroker_body_block(ngx_http_logbroker_ctx_t *ctx, u_char **end)
+{
+    u_char                    *block;
+    ngx_pool_large_t          *l;
+    ngx_http_request_t        *r;
+    ngx_http_request_body_t   *rb;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = ctx->request;
+    rb = r->request_body;
+
+    *end = NULL;
+
+    if (rb == NULL || rb->buf == NULL || rb->bufs == NULL || rb->temp_file
+        || r != r->main || r->http_version > NGX_HTTP_VERSION_11
+        || r->count != (ctx->requesting ? 2 : 1))
+    {
+        return NULL;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->post_action.data) {
+        return NULL;
+    }
+
+    block = rb->bufs->buf->start;
+
+    for (l = r->pool->large; l; l = l->next) {
+        if (l->alloc == block && block) {
+            *end = rb->bufs->buf->end;
+            return block;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* The block belongs to the caller from now on. */
+
+void
+ngx_http_logbroker_body_detach(ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_pool_large_t         *l;
     ngx_http_request_t       *r;
     ngx_http_request_body_t  *rb;
 
     r = ctx->request;
     rb = r->request_body;
 
-    if (rb == NULL || rb->buf == NULL || rb->temp_file
-        || r != r->main || r->http_version > NGX_HTTP_VERSION_11
-        || r->count != (ctx->requesting ? 2 : 1))
-    {
-        return;
-    }
-
-    if (ngx_pfree(r->pool, rb->bufs->buf->start) == NGX_OK) {
-        rb->bufs = NULL;
-        rb->buf = NULL;
-    }
-}
-
-
-static void
-ngx_http_logbroker_scratch(ngx_http_logbroker_mem_t *mem)
-{
-    if (mem->size > NGX_HTTP_LOGBROKER_SCRATCH_MAX) {
-        ngx_http_logbroker_mem_free(mem);
-    }
-}
-
-
-/* Starts reading a body from its file.  0 or a reason. */
-
-ngx_uint_t
-ngx_http_logbroker_body_read(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx)
-{
-    size_t                     n;
-    ngx_buf_t                 *b, *file;
-    ngx_chain_t               *cl;
-    ngx_http_request_t        *r;
-    ngx_http_logbroker_job_t  *job;
-
-    r = ctx->request;
-
-    job = ngx_calloc(sizeof(ngx_http_logbroker_job_t), r->connection->log);
-    if (job == NULL) {
-        return NGX_HTTP_LOGBROKER_NO_MEMORY;
-    }
-
-    job->worker = w;
-    job->ctx = ctx;
-    job->fd = NGX_INVALID_FILE;
-
-    if (ngx_http_logbroker_mem_grow(&job->body, ctx->len) != NGX_OK) {
-        ngx_http_logbroker_job_free(job);
-        return NGX_HTTP_LOGBROKER_NO_MEMORY;
-    }
-
-    w->jobs++;
-    w->reading += ctx->len;
-    job->len = ctx->len;
-
-    /* nginx gives one buffer with the whole file; a body filter of another
-     * module may have put memory before it, which is copied here */
-
-    file = NULL;
-    n = 0;
-
-    for (cl = r->request_body->bufs; cl; cl = cl->next) {
-        b = cl->buf;
-
-        if (ngx_buf_in_memory(b)) {
-
-            if (b->pos == b->last) {
-                continue;
-            }
-
-            if (file == NULL) {
-                ngx_memcpy(job->body.data + n, b->pos, b->last - b->pos);
-                n += b->last - b->pos;
-                continue;
-            }
-
-        } else if (b->in_file && file == NULL) {
-            file = b;
-            continue;
-
-        } else if (ngx_buf_size(b) == 0) {
-            continue;
+    for (l = r->pool->large; l; l = l->next) {
+        if (l->alloc == rb->bufs->buf->start) {
+            l->alloc = NULL;
+            break;
         }
-
-        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
-                      "logbroker: unexpected buffers of a request body");
-        ngx_http_logbroker_job_free(job);
-        return NGX_HTTP_LOGBROKER_BODY_FAILED;
     }
 
-    job->body.len = n;
-    job->offset = file->file_pos;
-    job->encoding = ctx->encoding;
-    job->limit = ngx_http_logbroker_body_limit(w, r);
-
-    /* the request's own descriptor is closed when the request goes away */
-
-    job->fd = fcntl(file->file->fd, F_DUPFD_CLOEXEC, 0);
-
-    if (job->fd == NGX_INVALID_FILE) {
-        ngx_log_error(NGX_LOG_CRIT, r->connection->log, ngx_errno,
-                      "logbroker: cannot duplicate the descriptor of \"%V\"",
-                      &file->file->name);
-        ngx_http_logbroker_job_free(job);
-        return NGX_HTTP_LOGBROKER_BODY_FAILED;
-    }
-
-    job->task.ctx = job;
-    job->task.handler = ngx_http_logbroker_body_thread;
-    job->task.event.handler = ngx_http_logbroker_body_thread_done;
-    job->task.event.data = job;
-    job->task.event.log = ngx_cycle->log;
-
-    if (ngx_thread_task_post(w->pool, &job->task) != NGX_OK) {
-        ngx_http_logbroker_job_free(job);
-        return NGX_HTTP_LOGBROKER_BODY_FAILED;
-    }
-
-    job->running = 1;
-    ctx->job = job;
-    ctx->state = NGX_HTTP_LOGBROKER_READING;
-
-    ngx_http_logbroker_hold(w);
-
-    return 0;
-}
-
-
-static void
-ngx_http_logbroker_body_thread(void *data, ngx_log_t *log)
-{
-    ngx_http_logbroker_job_t *job = data;
-
-    ssize_t                     n;
-    ngx_http_logbroker_mem_t    raw;
-    ngx_http_logbroker_codec_t  codec;
-
-    while (job->body.len < job->len) {
-
-        n = pread(job->fd, job->body.data + job->body.len,
-                  job->len - job->body.len, job->offset);
-
-        if (n == -1 && ngx_errno == NGX_EINTR) {
-            continue;
-        }
-
-        if (n <= 0) {
-            job->err = n == 0 ? 0 : ngx_errno;
-            job->reason = NGX_HTTP_LOGBROKER_BODY_FAILED;
-            return;
-        }
-
-        job->body.len += n;
-        job->offset += n;
-    }
-
-    if (job->encoding == NGX_HTTP_LOGBROKER_IDENTITY || job->len == 0) {
-        return;
-    }
-
-    raw = job->body;
-
-    ngx_memzero(&job->body, sizeof(ngx_http_logbroker_mem_t));
-    ngx_memzero(&codec, sizeof(ngx_http_logbroker_codec_t));
-
-    job->reason = ngx_http_logbroker_decode(&codec, job->encoding, raw.data,
-                                            raw.len, job->limit, &job->body,
-                                            &job->error);
-
-    ngx_http_logbroker_codec_free(&codec);
-    ngx_http_logbroker_mem_free(&raw);
-}
-
-
-static void
-ngx_http_logbroker_body_thread_done(ngx_event_t *ev)
-{
-    ngx_uint_t                    reason;
-    ngx_connection_t             *c;
-    ngx_http_logbroker_job_t     *job;
-    ngx_http_logbroker_ctx_t     *ctx;
-    ngx_http_logbroker_worker_t  *w;
-
-    job = ev->data;
-    w = job->worker;
-    ctx = job->ctx;
-
-    job->running = 0;
-
-    if (ctx == NULL) {
-        /* the client left */
-        ngx_http_logbroker_job_free(job);
-
-    } else if (job->reason) {
-
-        reason = job->reason;
-        ctx->job = NULL;
-        c = ctx->request->connection;
-
-        ngx_http_set_log_request(c->log, ctx->request);
-
-        if (reason == NGX_HTTP_LOGBROKER_BODY_FAILED) {
-            ngx_log_error(NGX_LOG_CRIT, c->log, job->err,
-                          "logbroker: cannot read a request body back from "
-                          "its temporary file");
-
-        } else {
-            ctx->error.data = (u_char *) job->error;
-            ctx->error.len = ngx_strlen(job->error);
-        }
-
-        ngx_http_logbroker_job_free(job);
-        ngx_http_logbroker_refused(ctx, reason, 1);
-
-    } else {
-        w->reading += job->body.size - job->len;
-        job->len = job->body.size;
-
-        /* its memory is taken already: before those that still wait */
-        ngx_http_logbroker_park_first(w, ctx);
-    }
-
-    ngx_http_logbroker_unpark(w);
-    ngx_http_logbroker_hold(w);
-}
-
-
-/* The request goes away: the job, if it runs, finishes alone. */
-
-void
-ngx_http_logbroker_body_abandon(ngx_http_logbroker_ctx_t *ctx)
-{
-    if (ctx->job == NULL) {
-        return;
-    }
-
-    if (ctx->job->running) {
-        ctx->job->ctx = NULL;
-
-    } else {
-        ngx_http_logbroker_job_free(ctx->job);
-    }
-
-    ctx->job = NULL;
-}
-
-
-static void
-ngx_http_logbroker_job_free(ngx_http_logbroker_job_t *job)
-{
-    if (job->len) {
-        job->worker->jobs--;
-        job->worker->reading -= job->len;
-    }
-
-    if (job->fd != NGX_INVALID_FILE && ngx_close_file(job->fd) == -1) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
-                      ngx_close_file_n " of a request body failed");
-    }
-
-    ngx_http_logbroker_mem_free(&job->body);
-    ngx_free(job);
+    rb->bufs = NULL;
+    rb->buf = NULL;
 }

@@ -281,6 +281,22 @@ ngx_http_logbroker_mem_grow(ngx_http_logbroker_mem_t *mem, size_t size)
 }
 
 
+/* Gives back what is behind size. */
+
+void
+ngx_http_logbroker_mem_trim(ngx_http_logbroker_mem_t *mem, size_t size)
+{
+    u_char  *p;
+
+    p = realloc(mem->data, size);
+
+    if (p) {
+        mem->data = p;
+        mem->size = size;
+    }
+}
+
+
 void
 ngx_http_logbroker_mem_free(ngx_http_logbroker_mem_t *mem)
 {

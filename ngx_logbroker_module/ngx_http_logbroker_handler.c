@@ -85,7 +85,10 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
       "try again" },
 
     { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("disk_hangs"),
-      "the disk does not answer: nothing was stored, try again" }
+      "the disk does not answer: nothing was stored, try again" },
+
+    { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, 0, ngx_string("too_many_events"),
+      "more than 1000000 events in one request" }
 };
 
 
@@ -149,6 +152,15 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
         reason = NGX_HTTP_LOGBROKER_DISK_HANGS;
     }
 
+    if (reason == 0
+        && r->headers_in.content_length_n > 0
+        && r->headers_in.content_length_n
+           > (off_t) ngx_http_logbroker_body_limit(r))
+    {
+        reason = NGX_HTTP_LOGBROKER_BODY_TOO_BIG;
+        ngx_http_logbroker_too_big(ctx, reason, 1);
+    }
+
     if (reason == 0 && w->writer == NULL && !ngx_http_logbroker_waits(w)) {
         reason = NGX_HTTP_LOGBROKER_NO_RING;
     }
@@ -210,6 +222,12 @@ ngx_http_logbroker_body_handler(ngx_http_request_t *r)
 
     if (!ngx_http_logbroker_body_whole(ctx)) {
         ngx_http_logbroker_refused(ctx, NGX_HTTP_LOGBROKER_BODY_PARTIAL, 0);
+        return;
+    }
+
+    if (ctx->len > ngx_http_logbroker_body_limit(r)) {
+        ngx_http_logbroker_too_big(ctx, NGX_HTTP_LOGBROKER_BODY_TOO_BIG, 1);
+        ngx_http_logbroker_refused(ctx, NGX_HTTP_LOGBROKER_BODY_TOO_BIG, 0);
         return;
     }
 

@@ -222,17 +222,15 @@ ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx)
 
 ngx_uint_t
 ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx, const u_char *payload, size_t len)
+    ngx_http_logbroker_ctx_t *ctx, uint32_t crc, size_t len)
 {
     time_t                       now;
-    uint32_t                     crc;
     ngx_uint_t                   reason;
     ngx_http_logbroker_keys_t   *keys;
     ngx_http_logbroker_entry_t  *e;
 
     keys = w->keys;
     now = ngx_time();
-    crc = lb_crc32c(0, payload, len);
     reason = 0;
 
     ngx_shmtx_lock(&keys->shpool->mutex);

@@ -28,6 +28,8 @@ static char *ngx_http_logbroker_check_max_event(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_logbroker_check_write_timeout(ngx_conf_t *cf,
     void *post, void *data);
+static char *ngx_http_logbroker_check_max_body(ngx_conf_t *cf, void *post,
+    void *data);
 static void *ngx_http_logbroker_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_logbroker_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf);
@@ -57,6 +59,11 @@ static ngx_conf_post_t  ngx_http_logbroker_max_event_post = {
 
 static ngx_conf_post_t  ngx_http_logbroker_write_timeout_post = {
     ngx_http_logbroker_check_write_timeout
+};
+
+
+static ngx_conf_post_t  ngx_http_logbroker_max_body_post = {
+    ngx_http_logbroker_check_max_body
 };
 
 
@@ -117,6 +124,13 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_logbroker_loc_conf_t, max_event),
       &ngx_http_logbroker_max_event_post },
+
+    { ngx_string("logbroker_max_body"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_logbroker_loc_conf_t, max_body),
+      &ngx_http_logbroker_max_body_post },
 
     { ngx_string("logbroker_access_log"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF
@@ -565,6 +579,22 @@ ngx_http_logbroker_check_write_timeout(ngx_conf_t *cf, void *post, void *data)
 }
 
 
+static char *
+ngx_http_logbroker_check_max_body(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t *sp = data;
+
+    if (*sp < 1024 || *sp > 1024 * 1024 * 1024) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"logbroker_max_body\" must be between 1k and "
+                           "1g");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 /* The spool may be configured further down: remember where to point to. */
 
 void
@@ -670,6 +700,7 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
     conf->sync = NGX_CONF_UNSET_UINT;
     conf->success = NGX_CONF_UNSET_UINT;
     conf->max_event = NGX_CONF_UNSET_SIZE;
+    conf->max_body = NGX_CONF_UNSET_SIZE;
     conf->access = NGX_CONF_UNSET_PTR;
 
     return conf;
@@ -707,6 +738,8 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->success, prev->success,
                               NGX_HTTP_NO_CONTENT);
     ngx_conf_merge_size_value(conf->max_event, prev->max_event, 1024 * 1024);
+    ngx_conf_merge_size_value(conf->max_body, prev->max_body,
+                              64 * 1024 * 1024);
 
     return ngx_http_logbroker_access_merge(cf, prev, conf);
 }

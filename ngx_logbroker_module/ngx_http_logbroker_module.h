@@ -4,6 +4,7 @@
  *   handler.c   the request and its answer
  *   accept.c    media type, encoding and stream: what is taken
  *   body.c      the body as one piece of memory
+ *   large.c     bodies that a thread makes records of
  *   decode.c    gzip and zstd
  *   stage.c     from the body to a record, parking
  *   append.c    group commit and the requests that wait for it
@@ -49,11 +50,13 @@
 /* milliseconds between two attempts at a ring while requests are parked */
 #define NGX_HTTP_LOGBROKER_CLAIM_RETRY   20
 
-/* bodies being read back from temporary files, all requests together */
-#define NGX_HTTP_LOGBROKER_READING_MAX   (32 * 1024 * 1024)
+/* the largest body that the event loop itself deals with, decoded; and one
+ * that it tries to decode; it takes a fraction of a millisecond */
+#define NGX_HTTP_LOGBROKER_INLINE        (128 * 1024)
+#define NGX_HTTP_LOGBROKER_INLINE_PACKED (32 * 1024)
 
-/* scratch memory kept between requests */
-#define NGX_HTTP_LOGBROKER_SCRATCH_MAX   (1024 * 1024)
+/* events of one request */
+#define NGX_HTTP_LOGBROKER_EVENTS_MAX    1000000
 
 
 /* what logbroker_status serves; _ACCEPT: what the client prefers */
@@ -90,10 +93,15 @@ typedef enum {
     NGX_HTTP_LOGBROKER_KEYS_LOADING,
     NGX_HTTP_LOGBROKER_BODY_PARTIAL,
     NGX_HTTP_LOGBROKER_DISK_HANGS,
+    NGX_HTTP_LOGBROKER_TOO_MANY,
     NGX_HTTP_LOGBROKER_REASONS,
 
     /* not a refusal: the request is answered like the one it repeats */
-    NGX_HTTP_LOGBROKER_REPEATED
+    NGX_HTTP_LOGBROKER_REPEATED,
+
+    /* nor these: the body is left to a thread; a ring with room is sought */
+    NGX_HTTP_LOGBROKER_LARGE,
+    NGX_HTTP_LOGBROKER_SEEK
 } ngx_http_logbroker_reason_e;
 
 
@@ -185,6 +193,7 @@ typedef struct {
     ngx_uint_t                       sync;
     ngx_uint_t                       success;       /* 204 or 200 */
     size_t                           max_event;
+    size_t                           max_body;
 
     /* of the location, and of the blocks within it that have no name */
     ngx_http_handler_pt              handler;
@@ -234,37 +243,58 @@ ngx_uint_t ngx_http_logbroker_decode(ngx_http_logbroker_codec_t *codec,
 void ngx_http_logbroker_codec_free(ngx_http_logbroker_codec_t *codec);
 ngx_int_t ngx_http_logbroker_mem_grow(ngx_http_logbroker_mem_t *mem,
     size_t size);
+void ngx_http_logbroker_mem_trim(ngx_http_logbroker_mem_t *mem, size_t size);
 void ngx_http_logbroker_mem_free(ngx_http_logbroker_mem_t *mem);
 
 
-/*
- * Reads a body from its temporary file in a thread.  Owns its memory and its
- * descriptor, so that the request may die at any time.
- */
+/* What a thread makes a record of; owns all its memory. */
 
 typedef struct {
     ngx_thread_task_t                task;
     ngx_http_logbroker_worker_t     *worker;
     ngx_http_logbroker_ctx_t        *ctx;           /* NULL: client left */
 
+    /* the body as it was sent: pieces of memory, then a file */
+    u_char                          *block;
+    ngx_str_t                       *pieces;
+    ngx_uint_t                       npieces;
     ngx_fd_t                         fd;
     off_t                            offset;
     size_t                           len;
-    size_t                           limit;
-    ngx_uint_t                       encoding;
-    ngx_http_logbroker_mem_t         body;
 
+    ngx_uint_t                       encoding;
+    ngx_uint_t                       text;
+    size_t                           limit;         /* decoded */
+    size_t                           max_body;
+    size_t                           max_event;
+
+    ngx_http_logbroker_mem_t         raw;
+    ngx_http_logbroker_mem_t         decoded;
+
+    /* the payload lies behind room for the record's header */
+    ngx_http_logbroker_mem_t         record;
+    size_t                           header;
+    size_t                           payload;
+    ngx_uint_t                       events;
+    uint32_t                         crc;
+
+    /* or why there is none */
     ngx_uint_t                       reason;
     char                            *error;
+    size_t                           row;
+    size_t                           column;
     ngx_err_t                        err;
+    char                             words[512];
 
     unsigned                         running:1;
+    unsigned                         decoding:1;
 } ngx_http_logbroker_job_t;
 
 
 typedef enum {
     NGX_HTTP_LOGBROKER_NEW = 0,
-    NGX_HTTP_LOGBROKER_READING,                     /* job is running */
+    NGX_HTTP_LOGBROKER_QUEUED,                      /* in worker->large */
+    NGX_HTTP_LOGBROKER_WORKING,                     /* has a job */
     NGX_HTTP_LOGBROKER_PARKED,                      /* in worker->parked */
     NGX_HTTP_LOGBROKER_STAGED,                      /* in a group */
     NGX_HTTP_LOGBROKER_DONE
@@ -272,7 +302,7 @@ typedef enum {
 
 
 struct ngx_http_logbroker_ctx_s {
-    ngx_queue_t                      queue;         /* PARKED or STAGED */
+    ngx_queue_t                      queue;     /* QUEUED, PARKED, STAGED */
     ngx_http_request_t              *request;
     ngx_http_logbroker_job_t        *job;
     ngx_str_t                        stream;
@@ -428,8 +458,11 @@ struct ngx_http_logbroker_worker_s {
     ngx_msec_t                       kept_since;
     ngx_msec_t                       staged_at;     /* the last record */
 
-    ngx_uint_t                       jobs;
-    size_t                           reading;       /* bytes held by jobs */
+    /* large.c */
+    ngx_queue_t                      large;         /* waiting for a job */
+    ngx_uint_t                       nlarge;        /* and the one that has */
+    ngx_http_logbroker_job_t        *job;           /* NULL: none */
+    ngx_event_t                      large_next;    /* posted */
 
     ngx_http_logbroker_create_t      create;
     time_t                           create_after;
@@ -451,6 +484,7 @@ struct ngx_http_logbroker_worker_s {
     unsigned                         creating:1;
     unsigned                         want_sync:1;
     unsigned                         keys_look:1;   /* for the dead's keys */
+    unsigned                         trim:1;        /* much was freed */
     unsigned                         seeking:1;     /* requests are parked */
     unsigned                         leaving:1;     /* likewise */
     unsigned                         yielded:1;     /* no ring, on purpose */
@@ -486,16 +520,29 @@ ngx_uint_t ngx_http_logbroker_stream_valid(ngx_str_t *stream);
 
 ngx_int_t ngx_http_logbroker_body_request(ngx_http_logbroker_ctx_t *ctx,
     ngx_http_client_body_handler_pt handler);
-ngx_uint_t ngx_http_logbroker_body_in_file(ngx_http_request_t *r);
+ngx_uint_t ngx_http_logbroker_body_large(ngx_http_logbroker_ctx_t *ctx);
 size_t ngx_http_logbroker_body_len(ngx_http_request_t *r);
 ngx_uint_t ngx_http_logbroker_body_whole(ngx_http_logbroker_ctx_t *ctx);
 ngx_uint_t ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body);
-ngx_uint_t ngx_http_logbroker_body_read(ngx_http_logbroker_worker_t *w,
+size_t ngx_http_logbroker_body_limit(ngx_http_request_t *r);
+void ngx_http_logbroker_too_big(ngx_http_logbroker_ctx_t *ctx,
+    ngx_uint_t reason, ngx_uint_t decoded);
+void ngx_http_logbroker_error(ngx_http_logbroker_ctx_t *ctx,
+    const char *words);
+void ngx_http_logbroker_body_done(ngx_http_logbroker_ctx_t *ctx);
+u_char *ngx_http_logbroker_body_block(ngx_http_logbroker_ctx_t *ctx,
+    u_char **end);
+void ngx_http_logbroker_body_detach(ngx_http_logbroker_ctx_t *ctx);
+
+/* large.c */
+
+void ngx_http_logbroker_large_init(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_large(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
-void ngx_http_logbroker_body_done(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx);
-void ngx_http_logbroker_body_abandon(ngx_http_logbroker_ctx_t *ctx);
+void ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w);
+ngx_uint_t ngx_http_logbroker_wants_room(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_large_abandon(ngx_http_logbroker_ctx_t *ctx);
 
 /* stage.c */
 
@@ -505,8 +552,11 @@ void ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx,
 void ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
-void ngx_http_logbroker_park_first(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx);
+ngx_uint_t ngx_http_logbroker_scan_reason(lb_scan_status_t rc,
+    lb_scan_result_t *res);
+void ngx_http_logbroker_meta(ngx_http_logbroker_ctx_t *ctx, lb_meta_t *meta);
+ngx_uint_t ngx_http_logbroker_staged(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx, int rc, size_t len);
 void ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta);
 
 /* append.c */
@@ -548,7 +598,7 @@ void ngx_http_logbroker_hang_status(ngx_http_logbroker_worker_t *w,
 ngx_int_t ngx_http_logbroker_keys_init_zone(ngx_shm_zone_t *zone, void *data);
 ngx_uint_t ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx);
 ngx_uint_t ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx, const u_char *payload, size_t len);
+    ngx_http_logbroker_ctx_t *ctx, uint32_t crc, size_t len);
 void ngx_http_logbroker_keys_end(ngx_http_logbroker_worker_t *w,
     const u_char *hash, ngx_uint_t stored);
 void ngx_http_logbroker_keys_end_group(ngx_http_logbroker_worker_t *w,

@@ -227,7 +227,7 @@ ngx_http_logbroker_retry_handler(ngx_event_t *ev)
     if (w->seeking) {
         ngx_http_logbroker_seek_post(w);
 
-    } else if (!ngx_queue_empty(&w->parked)) {
+    } else if (ngx_http_logbroker_wants_room(w)) {
         ngx_http_logbroker_room_wanted(w);
     }
 }
@@ -284,7 +284,7 @@ ngx_http_logbroker_left(ngx_http_logbroker_worker_t *w)
     if (w->writer == NULL) {
         w->yielded = 1;
 
-        if (!ngx_queue_empty(&w->parked)) {
+        if (ngx_http_logbroker_wants_room(w)) {
             ngx_add_timer(&w->retry, NGX_HTTP_LOGBROKER_ROOM_AFTER);
         }
 
@@ -333,7 +333,7 @@ ngx_http_logbroker_share(ngx_http_logbroker_worker_t *w)
         }
 
     } else if (now - counters->room_early >= NGX_HTTP_LOGBROKER_ROOM_EARLY
-               || !ngx_queue_empty(&w->parked)
+               || ngx_http_logbroker_wants_room(w)
                || ngx_current_msec - w->staged_at
                   < NGX_HTTP_LOGBROKER_ROOM_IDLE
                || lb_writer_room(w->writer) < ngx_http_logbroker_worth(w, 0))

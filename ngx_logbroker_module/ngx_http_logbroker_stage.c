@@ -2,8 +2,8 @@
  * From a body to a record in the pending group.
  *
  * A request is NEW until its body is known, then either STAGED (its record
- * lies in the pending group) or PARKED (no room there yet), for a body in a
- * file with READING in between.
+ * lies in the pending group) or PARKED (no room there yet).  A large body goes
+ * by another way, which is large.c.
  */
 
 
@@ -33,6 +33,11 @@ ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t posted)
 
     w = ngx_http_logbroker_worker;
 
+    if (ngx_http_logbroker_body_large(ctx)) {
+        ngx_http_logbroker_large(w, ctx);
+        return;
+    }
+
     if (!w->hanging
         && (ngx_http_logbroker_waits(w)
             || (w->writer && (!ngx_queue_empty(&w->parked)
@@ -55,16 +60,6 @@ ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t posted)
 
 
 void
-ngx_http_logbroker_park_first(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx)
-{
-    ctx->state = NGX_HTTP_LOGBROKER_PARKED;
-    ngx_queue_insert_head(&w->parked, &ctx->queue);
-    w->nparked++;
-}
-
-
-void
 ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx)
 {
@@ -83,6 +78,8 @@ ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w)
     ngx_queue_t               *q;
     ngx_connection_t          *c;
     ngx_http_logbroker_ctx_t  *ctx;
+
+    ngx_http_logbroker_large_stage(w);
 
     while (!ngx_queue_empty(&w->parked)
            && (w->hanging || !ngx_http_logbroker_waits(w)))
@@ -125,18 +122,12 @@ ngx_http_logbroker_has_room(ngx_http_logbroker_worker_t *w,
         return 0;
     }
 
-    if (ctx->job == NULL
-        && w->reading && w->reading + ctx->len > NGX_HTTP_LOGBROKER_READING_MAX
-        && ngx_http_logbroker_body_in_file(ctx->request))
-    {
-        return 0;
-    }
-
     return 1;
 }
 
 
-/* The request becomes STAGED or READING, or a reason is returned. */
+/* The request becomes STAGED, PARKED again if the ring is full, QUEUED if its
+ * body turns out to be large, or a reason is returned. */
 
 static ngx_uint_t
 ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
@@ -155,52 +146,76 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
         return NGX_HTTP_LOGBROKER_NO_RING;
     }
 
-    if (ctx->job == NULL && ngx_http_logbroker_body_in_file(ctx->request)) {
-        return ngx_http_logbroker_body_read(w, ctx);
-    }
-
-    meta.received_us = lb_now_us();
-    meta.stream = ctx->stream.data;
-    meta.stream_len = ctx->stream.len;
-    meta.key = ctx->has_key ? ctx->key : NULL;
-
-    ngx_http_logbroker_client(ctx->request->connection, &meta);
+    ngx_http_logbroker_meta(ctx, &meta);
 
     ngx_str_null(&payload);
 
     reason = ngx_http_logbroker_body(w, ctx, &body);
+
+    if (reason == NGX_HTTP_LOGBROKER_LARGE) {
+        ngx_http_logbroker_large(w, ctx);
+        return 0;
+    }
 
     if (reason == 0) {
         reason = ngx_http_logbroker_scan(w, ctx, &meta, &body, &payload);
     }
 
     if (reason == 0 && ctx->has_key) {
-        reason = ngx_http_logbroker_keys_begin(w, ctx, payload.data,
+        reason = ngx_http_logbroker_keys_begin(w, ctx,
+                                               lb_crc32c(0, payload.data,
+                                                         payload.len),
                                                payload.len);
     }
 
-    if (reason) {
-        ngx_http_logbroker_body_done(w, ctx);
-        return reason;
+    if (reason == 0) {
+        rc = lb_writer_append(w->writer, &meta, payload.len, ctx->events);
+
+        reason = ngx_http_logbroker_staged(w, ctx, rc, payload.len);
+
+        if (reason == NGX_HTTP_LOGBROKER_SEEK) {
+            /* with its body, for the ring that is sought */
+            ctx->state = NGX_HTTP_LOGBROKER_PARKED;
+            ngx_queue_insert_head(&w->parked, &ctx->queue);
+            w->nparked++;
+            ngx_http_logbroker_hold(w);
+            return 0;
+        }
     }
 
-    rc = lb_writer_append(w->writer, &meta, payload.len, ctx->events);
+    ngx_http_logbroker_body_done(ctx);
 
+    return reason;
+}
+
+
+void
+ngx_http_logbroker_meta(ngx_http_logbroker_ctx_t *ctx, lb_meta_t *meta)
+{
+    meta->received_us = lb_now_us();
+    meta->stream = ctx->stream.data;
+    meta->stream_len = ctx->stream.len;
+    meta->key = ctx->has_key ? ctx->key : NULL;
+
+    ngx_http_logbroker_client(ctx->request->connection, meta);
+}
+
+
+/* What the append of a record with len bytes of payload came to. */
+
+ngx_uint_t
+ngx_http_logbroker_staged(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx, int rc, size_t len)
+{
     if (rc != 0 && ctx->has_key) {
         ngx_http_logbroker_keys_end(w, ctx->key, 0);
     }
 
     if (rc == LB_EFULL
-        && ngx_http_logbroker_no_room(w, payload.len + LB_RECORD_HEADER_MAX
-                                         + 8))
+        && ngx_http_logbroker_no_room(w, len + LB_RECORD_HEADER_MAX + 8))
     {
-        /* with its body, for the ring that is sought */
-        ngx_http_logbroker_park_first(w, ctx);
-        ngx_http_logbroker_hold(w);
-        return 0;
+        return NGX_HTTP_LOGBROKER_SEEK;
     }
-
-    ngx_http_logbroker_body_done(w, ctx);
 
     switch (rc) {
 
@@ -234,7 +249,7 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
 
     w->staged_at = ngx_current_msec;
 
-    ctx->bytes = payload.len;
+    ctx->bytes = len;
     ctx->slot = lb_writer_slot(w->writer);
     ctx->has_slot = 1;
 
@@ -253,6 +268,7 @@ ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
 {
     u_char                         *p;
     size_t                          cap, max;
+    ngx_uint_t                      reason;
     lb_scan_result_t                res;
     lb_scan_status_t                rc;
     ngx_http_logbroker_loc_conf_t  *llcf;
@@ -261,15 +277,12 @@ ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
         return NGX_HTTP_LOGBROKER_EMPTY;
     }
 
-    if (body->len > NGX_MAX_INT32_VALUE) {
-        return NGX_HTTP_LOGBROKER_BODY_TOO_BIG;
-    }
-
     llcf = ngx_http_get_module_loc_conf(ctx->request,
                                         ngx_http_logbroker_module);
 
     max = ctx->text ? lb_scan_text_out_max(body->len)
                     : lb_scan_json_out_max(body->len);
+    max = ngx_min(max, llcf->max_body);
 
     cap = ngx_min(body->len + body->len / 8 + 64, max);
 
@@ -291,34 +304,53 @@ ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
         cap = cap < max / 2 ? cap * 2 : max;
     }
 
-    switch (rc) {
+    reason = ngx_http_logbroker_scan_reason(rc, &res);
 
-    case LB_SCAN_OK:
+    switch (reason) {
 
-        if (res.out_len > NGX_MAX_UINT32_VALUE) {
-            return NGX_HTTP_LOGBROKER_BODY_TOO_BIG;
-        }
-
+    case 0:
         ctx->events = res.events;
         payload->data = p;
         payload->len = res.out_len;
-        return 0;
+        break;
+
+    case NGX_HTTP_LOGBROKER_MALFORMED:
+    case NGX_HTTP_LOGBROKER_EVENT_TOO_BIG:
+        ngx_http_logbroker_explain(ctx, body, &res);
+        break;
+
+    case NGX_HTTP_LOGBROKER_BODY_TOO_BIG:
+        ngx_http_logbroker_too_big(ctx, reason, 0);
+        break;
+
+    default:
+        break;
+    }
+
+    return reason;
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_scan_reason(lb_scan_status_t rc, lb_scan_result_t *res)
+{
+    switch (rc) {
+
+    case LB_SCAN_OK:
+        return res->events > NGX_HTTP_LOGBROKER_EVENTS_MAX
+                   ? NGX_HTTP_LOGBROKER_TOO_MANY : 0;
 
     case LB_SCAN_EMPTY:
         return NGX_HTTP_LOGBROKER_EMPTY;
 
     case LB_SCAN_TOOBIG:
-        ngx_http_logbroker_explain(ctx, body, &res);
         return NGX_HTTP_LOGBROKER_EVENT_TOO_BIG;
 
     case LB_SCAN_NOSPACE:
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "logbroker: %uz bytes are not enough for a body of %uz",
-                      max, body->len);
-        return NGX_HTTP_LOGBROKER_NO_MEMORY;
+        /* there is always enough room but for the limit */
+        return NGX_HTTP_LOGBROKER_BODY_TOO_BIG;
 
     default: /* LB_SCAN_BAD */
-        ngx_http_logbroker_explain(ctx, body, &res);
         return NGX_HTTP_LOGBROKER_MALFORMED;
     }
 }
@@ -341,15 +373,7 @@ ngx_http_logbroker_explain(ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body,
                                 sizeof(text));
     }
 
-    ctx->error.len = ngx_strlen(words);
-    ctx->error.data = ngx_pnalloc(ctx->request->pool, ctx->error.len);
-
-    if (ctx->error.data == NULL) {
-        ctx->error.len = 0;
-        return;
-    }
-
-    ngx_memcpy(ctx->error.data, words, ctx->error.len);
+    ngx_http_logbroker_error(ctx, words);
 }
 
 

@@ -18,8 +18,10 @@
 #endif
 
 
-/* free memory at the end of the heap that the worker keeps */
+/* free memory at the end of the heap that the worker keeps; what is larger
+ * than _MAP goes back to the system as soon as it is free */
 #define NGX_HTTP_LOGBROKER_MALLOC_KEEP   (8 * 1024 * 1024)
+#define NGX_HTTP_LOGBROKER_MALLOC_MAP    (1024 * 1024)
 
 /* seconds between two attempts at creating a ring, after a failure */
 #define NGX_HTTP_LOGBROKER_CREATE_RETRY  10
@@ -97,7 +99,7 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     /* bodies come and go: their memory is not to be returned to the system
      * and fetched again, page by page, each time */
 
-    (void) mallopt(M_MMAP_THRESHOLD, NGX_HTTP_LOGBROKER_MALLOC_KEEP);
+    (void) mallopt(M_MMAP_THRESHOLD, NGX_HTTP_LOGBROKER_MALLOC_MAP);
     (void) mallopt(M_TRIM_THRESHOLD, NGX_HTTP_LOGBROKER_MALLOC_KEEP);
 
 #endif
@@ -476,6 +478,13 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
 
     ngx_http_logbroker_unpark(w);
     ngx_http_logbroker_hold(w);
+
+    if (w->trim && w->job == NULL && ngx_queue_empty(&w->large)) {
+        w->trim = 0;
+#ifdef __GLIBC__
+        (void) malloc_trim(NGX_HTTP_LOGBROKER_MALLOC_KEEP);
+#endif
+    }
 
     ngx_add_timer(&w->tick, w->writer == NULL && !w->yielded
                             && ngx_http_logbroker_waits(w)

@@ -196,6 +196,16 @@ uint8_t *lb_writer_stage(lb_writer_t *writer, const lb_meta_t *meta,
 int lb_writer_append(lb_writer_t *writer, const lb_meta_t *meta,
                      size_t payload_len, uint32_t events);
 
+/* The same for a payload that was made elsewhere: it lies in *buf (of cap
+ * bytes, from malloc()) behind lb_writer_header() bytes for the header, with 8
+ * bytes of room behind it; crc is its lb_crc32c().  If nothing is staged the
+ * memory becomes the writer's and *buf is set to NULL, else the payload is
+ * copied.  Also -ENOMEM. */
+size_t lb_writer_header(const lb_meta_t *meta);
+int lb_writer_append_made(lb_writer_t *writer, const lb_meta_t *meta,
+                          uint8_t **buf, size_t cap, size_t payload_len,
+                          uint32_t events, uint32_t crc);
+
 /* Bytes staged and not yet begun. */
 size_t lb_writer_staged(const lb_writer_t *writer);
 

@@ -509,6 +509,13 @@ lb_writer_close(lb_writer_t *w)
     free(w);
 }
 
+size_t
+lb_writer_header(const lb_meta_t *meta)
+{
+    return lb_record_header_len(meta->stream_len,
+                                meta->key != NULL ? LB_KEY_LEN : 0);
+}
+
 uint8_t *
 lb_writer_stage(lb_writer_t *w, const lb_meta_t *meta, size_t payload_max)
 {
@@ -516,8 +523,7 @@ lb_writer_stage(lb_writer_t *w, const lb_meta_t *meta, size_t payload_max)
     uint8_t *buf;
     lb_group_t *g = &w->pending;
 
-    header = lb_record_header_len(meta->stream_len,
-                                  meta->key != NULL ? LB_KEY_LEN : 0);
+    header = lb_writer_header(meta);
 
     /* 8 more for the padding */
     need = g->len + header + payload_max + 8;
@@ -558,9 +564,9 @@ lb_writer_room(lb_writer_t *w)
     return w->id.capacity - (next_position(w) - load_acked(w));
 }
 
-int
-lb_writer_append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
-                 uint32_t events)
+static int
+append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
+       uint32_t events, const uint32_t *crc)
 {
     size_t header, len;
     uint8_t *p;
@@ -571,8 +577,7 @@ lb_writer_append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
         return LB_EPOISONED;
     }
 
-    header = lb_record_header_len(meta->stream_len,
-                                  meta->key != NULL ? LB_KEY_LEN : 0);
+    header = lb_writer_header(meta);
     len = (size_t)lb_align8(header + payload_len);
 
     if (len > w->id.capacity || payload_len > UINT32_MAX) {
@@ -593,7 +598,8 @@ lb_writer_append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
 
     lb_record_encode(p, meta, position, w->next_seq, w->cell.epoch, w->id.uuid,
                      (uint32_t)payload_len,
-                     lb_crc32c(0, p + header, payload_len), events);
+                     crc != NULL ? *crc : lb_crc32c(0, p + header, payload_len),
+                     events);
     memset(p + header + payload_len, 0, len - header - payload_len);
 
     if (g->len == 0) {
@@ -607,6 +613,57 @@ lb_writer_append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
 
     w->next_seq += events;
     g->end_seq = w->next_seq;
+
+    return 0;
+}
+
+int
+lb_writer_append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
+                 uint32_t events)
+{
+    return append(w, meta, payload_len, events, NULL);
+}
+
+int
+lb_writer_append_made(lb_writer_t *w, const lb_meta_t *meta, uint8_t **buf,
+                      size_t cap, size_t payload_len, uint32_t events,
+                      uint32_t crc)
+{
+    int rc;
+    size_t header, old_cap;
+    uint8_t *p, *old_buf;
+    lb_group_t *g = &w->pending;
+
+    header = lb_writer_header(meta);
+
+    if (g->len != 0 || cap < header + payload_len + 8) {
+
+        p = lb_writer_stage(w, meta, payload_len);
+        if (p == NULL) {
+            return -ENOMEM;
+        }
+
+        memcpy(p, *buf + header, payload_len);
+
+        return append(w, meta, payload_len, events, &crc);
+    }
+
+    old_buf = g->buf;
+    old_cap = g->cap;
+
+    g->buf = *buf;
+    g->cap = cap;
+
+    rc = append(w, meta, payload_len, events, &crc);
+
+    if (rc != 0) {
+        g->buf = old_buf;
+        g->cap = old_cap;
+        return rc;
+    }
+
+    free(old_buf);
+    *buf = NULL;
 
     return 0;
 }

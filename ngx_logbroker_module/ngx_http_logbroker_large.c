@@ -1,0 +1,692 @@
+/*
+ * Bodies that are too large for the event loop.
+ *
+ *     queue ----> job (a thread reads, decodes, scans) ----> pending group
+ *
+ * What takes longer than a moment, a body of some size or one that becomes
+ * one when it is decoded, is made a record by a thread.  There is one job at
+ * a time, until its record is in a group: that bounds what a worker holds
+ * decoded, whatever it is sent.  Small requests pass by meanwhile.
+ *
+ * A job owns its memory and its descriptor, so that the request may die at
+ * any time.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_logbroker_module.h"
+
+
+static void ngx_http_logbroker_large_next(ngx_http_logbroker_worker_t *w);
+static ngx_uint_t ngx_http_logbroker_large_start(
+    ngx_http_logbroker_worker_t *w, ngx_http_logbroker_ctx_t *ctx);
+static ngx_uint_t ngx_http_logbroker_job_body(ngx_http_logbroker_job_t *job,
+    ngx_http_request_t *r);
+static void ngx_http_logbroker_job_thread(void *data, ngx_log_t *log);
+static void ngx_http_logbroker_job_run(ngx_http_logbroker_job_t *job);
+static ngx_uint_t ngx_http_logbroker_job_join(ngx_http_logbroker_job_t *job);
+static void ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job,
+    u_char *in, size_t len);
+static void ngx_http_logbroker_job_drop(ngx_http_logbroker_job_t *job);
+static void ngx_http_logbroker_job_done(ngx_event_t *ev);
+static void ngx_http_logbroker_job_refused(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_job_t *job);
+static void ngx_http_logbroker_job_free(ngx_http_logbroker_job_t *job);
+static void ngx_http_logbroker_large_handler(ngx_event_t *ev);
+
+
+void
+ngx_http_logbroker_large_init(ngx_http_logbroker_worker_t *w)
+{
+    ngx_queue_init(&w->large);
+
+    w->large_next.handler = ngx_http_logbroker_large_handler;
+    w->large_next.data = w;
+    w->large_next.log = ngx_cycle->log;
+}
+
+
+void
+ngx_http_logbroker_large(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx)
+{
+    ctx->state = NGX_HTTP_LOGBROKER_QUEUED;
+    ngx_queue_insert_tail(&w->large, &ctx->queue);
+    w->nlarge++;
+
+    ngx_http_logbroker_hold(w);
+
+    /* not here: it may have to refuse this request, or others */
+
+    if (w->job == NULL) {
+        ngx_post_event(&w->large_next, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_http_logbroker_large_handler(ngx_event_t *ev)
+{
+    ngx_http_logbroker_worker_t  *w;
+
+    w = ev->data;
+
+    ngx_http_logbroker_large_next(w);
+    ngx_http_logbroker_hold(w);
+}
+
+
+static void
+ngx_http_logbroker_large_next(ngx_http_logbroker_worker_t *w)
+{
+    ngx_uint_t                 reason;
+    ngx_queue_t               *q;
+    ngx_http_logbroker_ctx_t  *ctx;
+
+    while (w->job == NULL && !ngx_queue_empty(&w->large)) {
+
+        q = ngx_queue_head(&w->large);
+        ngx_queue_remove(q);
+
+        ctx = ngx_queue_data(q, ngx_http_logbroker_ctx_t, queue);
+        ctx->state = NGX_HTTP_LOGBROKER_NEW;
+
+        ngx_http_set_log_request(ctx->request->connection->log, ctx->request);
+
+        reason = ngx_http_logbroker_large_start(w, ctx);
+
+        if (reason) {
+            w->nlarge--;
+            ngx_http_logbroker_refused(ctx, reason, 1);
+        }
+    }
+}
+
+
+/* 0 or a reason */
+
+static ngx_uint_t
+ngx_http_logbroker_large_start(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx)
+{
+    lb_meta_t                       meta;
+    ngx_uint_t                      reason;
+    ngx_http_request_t             *r;
+    ngx_http_logbroker_job_t       *job;
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    if (w->hanging) {
+        return NGX_HTTP_LOGBROKER_DISK_HANGS;
+    }
+
+    if (w->writer == NULL && !ngx_http_logbroker_waits(w)) {
+        return NGX_HTTP_LOGBROKER_NO_RING;
+    }
+
+    r = ctx->request;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
+
+    job = ngx_calloc(sizeof(ngx_http_logbroker_job_t), r->connection->log);
+    if (job == NULL) {
+        return NGX_HTTP_LOGBROKER_NO_MEMORY;
+    }
+
+    job->worker = w;
+    job->ctx = ctx;
+    job->fd = NGX_INVALID_FILE;
+    job->len = ctx->len;
+    job->encoding = ctx->encoding;
+    job->text = ctx->text;
+    job->limit = ngx_http_logbroker_body_limit(r);
+    job->max_body = llcf->max_body;
+    job->max_event = llcf->max_event;
+
+    ngx_http_logbroker_meta(ctx, &meta);
+
+    job->header = lb_writer_header(&meta);
+
+    reason = ngx_http_logbroker_job_body(job, r);
+
+    if (reason) {
+        ngx_http_logbroker_job_free(job);
+        return reason;
+    }
+
+    job->task.ctx = job;
+    job->task.handler = ngx_http_logbroker_job_thread;
+    job->task.event.handler = ngx_http_logbroker_job_done;
+    job->task.event.data = job;
+    job->task.event.log = ngx_cycle->log;
+
+    if (ngx_thread_task_post(w->pool, &job->task) != NGX_OK) {
+        ngx_http_logbroker_job_free(job);
+        return NGX_HTTP_LOGBROKER_NO_MEMORY;
+    }
+
+    job->running = 1;
+
+    w->job = job;
+    ctx->job = job;
+    ctx->state = NGX_HTTP_LOGBROKER_WORKING;
+
+    return 0;
+}
+
+
+/*
+ * Takes the body over: the pieces of it that lie in one block of memory of its
+ * own with this block, others as copies, a file by its descriptor.
+ */
+
+static ngx_uint_t
+ngx_http_logbroker_job_body(ngx_http_logbroker_job_t *job,
+    ngx_http_request_t *r)
+{
+    u_char       *block, *end, *copy;
+    size_t        copied;
+    ngx_buf_t    *b, *file;
+    ngx_str_t    *piece;
+    ngx_uint_t    n;
+    ngx_chain_t  *cl;
+
+    block = ngx_http_logbroker_body_block(job->ctx, &end);
+
+    file = NULL;
+    copied = 0;
+    n = 0;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (ngx_buf_in_memory(b)) {
+
+            if (b->pos == b->last) {
+                continue;
+            }
+
+            /* nginx gives one buffer with the whole file; a body filter of
+             * another module may have put memory before it */
+
+            if (file == NULL) {
+
+                if (b->pos < block || b->last > end) {
+                    copied += b->last - b->pos;
+                }
+
+                n++;
+                continue;
+            }
+
+        } else if (b->in_file && file == NULL) {
+            file = b;
+            continue;
+
+        } else if (ngx_buf_size(b) == 0) {
+            continue;
+        }
+
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "logbroker: unexpected buffers of a request body");
+
+        return NGX_HTTP_LOGBROKER_BODY_FAILED;
+    }
+
+    job->pieces = malloc((n + 1) * sizeof(ngx_str_t) + copied);
+
+    if (job->pieces == NULL) {
+        return NGX_HTTP_LOGBROKER_NO_MEMORY;
+    }
+
+    job->npieces = n;
+
+    piece = job->pieces;
+    copy = (u_char *) (piece + n + 1);
+
+    for (cl = r->request_body->bufs; cl && cl->buf != file; cl = cl->next) {
+        b = cl->buf;
+
+        if (!ngx_buf_in_memory(b) || b->pos == b->last) {
+            continue;
+        }
+
+        piece->len = b->last - b->pos;
+
+        if (b->pos < block || b->last > end) {
+            piece->data = copy;
+            copy = ngx_cpymem(copy, b->pos, piece->len);
+
+        } else {
+            piece->data = b->pos;
+        }
+
+        piece++;
+    }
+
+    if (file) {
+        job->offset = file->file_pos;
+
+        /* the request's own descriptor is closed when the request goes away */
+
+        job->fd = fcntl(file->file->fd, F_DUPFD_CLOEXEC, 0);
+
+        if (job->fd == NGX_INVALID_FILE) {
+            ngx_log_error(NGX_LOG_CRIT, r->connection->log, ngx_errno,
+                          "logbroker: cannot duplicate the descriptor of "
+                          "\"%V\"", &file->file->name);
+
+            return NGX_HTTP_LOGBROKER_BODY_FAILED;
+        }
+    }
+
+    if (block) {
+        job->block = block;
+        ngx_http_logbroker_body_detach(job->ctx);
+    }
+
+    return 0;
+}
+
+
+/* In the thread: nothing of nginx but its types. */
+
+static void
+ngx_http_logbroker_job_thread(void *data, ngx_log_t *log)
+{
+    ngx_http_logbroker_job_t *job = data;
+
+    ngx_http_logbroker_job_run(job);
+    ngx_http_logbroker_job_drop(job);
+
+    ngx_http_logbroker_mem_free(&job->raw);
+    ngx_http_logbroker_mem_free(&job->decoded);
+
+    if (job->reason) {
+        ngx_http_logbroker_mem_free(&job->record);
+    }
+}
+
+
+static void
+ngx_http_logbroker_job_run(ngx_http_logbroker_job_t *job)
+{
+    u_char                      *in;
+    size_t                       len;
+    ngx_http_logbroker_codec_t   codec;
+
+    job->reason = ngx_http_logbroker_job_join(job);
+
+    if (job->reason) {
+        return;
+    }
+
+    if (job->raw.data) {
+        in = job->raw.data;
+        len = job->raw.len;
+
+    } else {
+        in = job->pieces[0].data;
+        len = job->pieces[0].len;
+    }
+
+    if (job->encoding != NGX_HTTP_LOGBROKER_IDENTITY) {
+
+        ngx_memzero(&codec, sizeof(ngx_http_logbroker_codec_t));
+
+        job->decoding = 1;
+        job->reason = ngx_http_logbroker_decode(&codec, job->encoding, in, len,
+                                                job->limit, &job->decoded,
+                                                &job->error);
+
+        ngx_http_logbroker_codec_free(&codec);
+
+        /* not needed any more, before the record needs memory */
+
+        ngx_http_logbroker_job_drop(job);
+        ngx_http_logbroker_mem_free(&job->raw);
+
+        if (job->reason) {
+            return;
+        }
+
+        job->decoding = 0;
+
+        in = job->decoded.data;
+        len = job->decoded.len;
+    }
+
+    ngx_http_logbroker_job_scan(job, in, len);
+}
+
+
+/* Makes the body one piece, if it is not. */
+
+static ngx_uint_t
+ngx_http_logbroker_job_join(ngx_http_logbroker_job_t *job)
+{
+    ssize_t     n;
+    ngx_uint_t  i;
+
+    if (job->fd == NGX_INVALID_FILE && job->npieces == 1) {
+        return 0;
+    }
+
+    if (ngx_http_logbroker_mem_grow(&job->raw, job->len) != NGX_OK) {
+        return NGX_HTTP_LOGBROKER_NO_MEMORY;
+    }
+
+    for (i = 0; i < job->npieces; i++) {
+        ngx_memcpy(job->raw.data + job->raw.len, job->pieces[i].data,
+                   job->pieces[i].len);
+        job->raw.len += job->pieces[i].len;
+    }
+
+    while (job->raw.len < job->len) {
+
+        n = pread(job->fd, job->raw.data + job->raw.len,
+                  job->len - job->raw.len, job->offset);
+
+        if (n == -1 && errno == EINTR) {
+            continue;
+        }
+
+        if (n <= 0) {
+            job->err = n == 0 ? 0 : errno;
+            return NGX_HTTP_LOGBROKER_BODY_FAILED;
+        }
+
+        job->raw.len += n;
+        job->offset += n;
+    }
+
+    return 0;
+}
+
+
+/*
+ * The record's memory is asked for as large as it may become: what is not
+ * used is no memory yet.
+ */
+
+static void
+ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job, u_char *in,
+    size_t len)
+{
+    u_char            *p;
+    size_t             cap;
+    lb_scan_status_t   rc;
+    lb_scan_result_t   res;
+
+    cap = job->text ? lb_scan_text_out_max(len) : lb_scan_json_out_max(len);
+    cap = ngx_min(cap, job->max_body);
+
+    if (ngx_http_logbroker_mem_grow(&job->record, job->header + cap + 8)
+        != NGX_OK)
+    {
+        job->reason = NGX_HTTP_LOGBROKER_NO_MEMORY;
+        return;
+    }
+
+    p = job->record.data + job->header;
+
+    rc = job->text ? lb_scan_text(in, len, p, cap, job->max_event, &res)
+                   : lb_scan_json(in, len, p, cap, job->max_event, &res);
+
+    job->reason = ngx_http_logbroker_scan_reason(rc, &res);
+
+    if (job->reason) {
+
+        if (rc == LB_SCAN_BAD || rc == LB_SCAN_TOOBIG) {
+            job->row = res.row;
+            job->column = res.column;
+
+            if (job->text) {
+                job->error = (char *) res.error;
+
+            } else {
+                job->error = (char *) lb_scan_explain(in, len, &res,
+                                                      job->words,
+                                                      sizeof(job->words));
+            }
+        }
+
+        return;
+    }
+
+    job->events = res.events;
+    job->payload = res.out_len;
+    job->crc = lb_crc32c(0, p, res.out_len);
+
+    /* what was touched in vain goes back; smaller, so it cannot fail */
+    ngx_http_logbroker_mem_trim(&job->record,
+                                job->header + job->payload + 8);
+}
+
+
+/* Lets go of the body as it was sent. */
+
+static void
+ngx_http_logbroker_job_drop(ngx_http_logbroker_job_t *job)
+{
+    free(job->pieces);
+    job->pieces = NULL;
+    job->npieces = 0;
+
+    free(job->block);
+    job->block = NULL;
+}
+
+
+static void
+ngx_http_logbroker_job_done(ngx_event_t *ev)
+{
+    ngx_http_logbroker_job_t     *job;
+    ngx_http_logbroker_worker_t  *w;
+
+    job = ev->data;
+    w = job->worker;
+
+    job->running = 0;
+    w->trim = 1;
+
+    if (job->ctx == NULL) {
+        /* the client left */
+        w->job = NULL;
+        ngx_http_logbroker_job_free(job);
+
+    } else if (job->reason) {
+        ngx_http_logbroker_job_refused(w, job);
+    }
+
+    ngx_http_logbroker_large_next(w);
+    ngx_http_logbroker_unpark(w);
+
+    if (ngx_http_logbroker_wants_room(w)) {
+        ngx_http_logbroker_room_wanted(w);
+    }
+
+    ngx_http_logbroker_hold(w);
+}
+
+
+static void
+ngx_http_logbroker_job_refused(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_job_t *job)
+{
+    ngx_log_t                 *log;
+    ngx_uint_t                 reason;
+    ngx_http_logbroker_ctx_t  *ctx;
+
+    ctx = job->ctx;
+    reason = job->reason;
+    log = ctx->request->connection->log;
+
+    ngx_http_set_log_request(log, ctx->request);
+
+    w->job = NULL;
+    w->nlarge--;
+    ctx->job = NULL;
+    ctx->state = NGX_HTTP_LOGBROKER_NEW;
+
+    ctx->row = job->row;
+    ctx->column = job->column;
+
+    if (reason == NGX_HTTP_LOGBROKER_BODY_FAILED) {
+        ngx_log_error(NGX_LOG_CRIT, log, job->err,
+                      "logbroker: cannot read a request body back from its "
+                      "temporary file");
+
+    } else if (reason == NGX_HTTP_LOGBROKER_BODY_TOO_BIG
+               || reason == NGX_HTTP_LOGBROKER_TOO_MANY)
+    {
+        ngx_http_logbroker_too_big(ctx, reason, job->decoding);
+
+    } else if (job->error) {
+        ngx_http_logbroker_error(ctx, job->error);
+    }
+
+    ngx_http_logbroker_job_free(job);
+    ngx_http_logbroker_refused(ctx, reason, 1);
+}
+
+
+/* The record of the job goes into the pending group as soon as there is
+ * room.  Called before others are unparked. */
+
+void
+ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w)
+{
+    int                        rc;
+    size_t                     staged;
+    lb_meta_t                  meta;
+    ngx_uint_t                 reason;
+    ngx_http_logbroker_job_t  *job;
+    ngx_http_logbroker_ctx_t  *ctx;
+
+    job = w->job;
+
+    if (job == NULL || job->running
+        || (ngx_http_logbroker_waits(w) && !w->hanging))
+    {
+        return;
+    }
+
+    ctx = job->ctx;
+
+    ngx_http_set_log_request(ctx->request->connection->log, ctx->request);
+
+    if (w->hanging) {
+        reason = NGX_HTTP_LOGBROKER_DISK_HANGS;
+        goto done;
+    }
+
+    if (w->writer == NULL) {
+        reason = NGX_HTTP_LOGBROKER_NO_RING;
+        goto done;
+    }
+
+    staged = lb_writer_staged(w->writer);
+
+    if (staged && staged + job->payload > NGX_HTTP_LOGBROKER_STAGED_MAX) {
+        return;
+    }
+
+    ngx_http_logbroker_meta(ctx, &meta);
+
+    reason = 0;
+
+    if (ctx->has_key) {
+        reason = ngx_http_logbroker_keys_begin(w, ctx, job->crc, job->payload);
+    }
+
+    if (reason) {
+        goto done;
+    }
+
+    rc = lb_writer_append_made(w->writer, &meta, &job->record.data,
+                               job->record.size, job->payload, job->events,
+                               job->crc);
+
+    ctx->events = job->events;
+
+    reason = ngx_http_logbroker_staged(w, ctx, rc, job->payload);
+
+    if (reason == NGX_HTTP_LOGBROKER_SEEK) {
+        return;
+    }
+
+done:
+
+    w->job = NULL;
+    w->nlarge--;
+    ctx->job = NULL;
+
+    ngx_http_logbroker_job_free(job);
+
+    if (reason) {
+        ctx->state = NGX_HTTP_LOGBROKER_NEW;
+        ngx_http_logbroker_refused(ctx, reason, 1);
+    }
+
+    if (!ngx_queue_empty(&w->large)) {
+        ngx_post_event(&w->large_next, &ngx_posted_events);
+    }
+}
+
+
+/* Does a request wait for a ring? */
+
+ngx_uint_t
+ngx_http_logbroker_wants_room(ngx_http_logbroker_worker_t *w)
+{
+    return !ngx_queue_empty(&w->parked) || (w->job && !w->job->running);
+}
+
+
+/* The request goes away: the job, if it runs, finishes alone. */
+
+void
+ngx_http_logbroker_large_abandon(ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_http_logbroker_job_t     *job;
+    ngx_http_logbroker_worker_t  *w;
+
+    job = ctx->job;
+    w = job->worker;
+
+    ctx->job = NULL;
+    job->ctx = NULL;
+    w->nlarge--;
+
+    if (job->running) {
+        return;
+    }
+
+    w->job = NULL;
+
+    ngx_http_logbroker_job_free(job);
+
+    if (!ngx_queue_empty(&w->large)) {
+        ngx_post_event(&w->large_next, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_http_logbroker_job_free(ngx_http_logbroker_job_t *job)
+{
+    ngx_http_logbroker_job_drop(job);
+
+    if (job->fd != NGX_INVALID_FILE && ngx_close_file(job->fd) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
+                      ngx_close_file_n " of a request body failed");
+    }
+
+    ngx_http_logbroker_mem_free(&job->raw);
+    ngx_http_logbroker_mem_free(&job->decoded);
+    ngx_http_logbroker_mem_free(&job->record);
+    ngx_free(job);
+}

@@ -1,0 +1,360 @@
+"""Bodies that are too large for the event loop: stored like any other, within
+limits that count what is held, while small requests pass by."""
+
+import base64
+import collections
+import concurrent.futures
+import contextlib
+import gzip
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import threading
+import time
+import zlib
+
+import pytest
+
+import spoolread
+from nginxd import Nginx, sanitized, wait_for
+from test_module import body_of, zstd
+
+GZIP = {"Content-Encoding": "gzip"}
+ZSTD = {"Content-Encoding": "zstd"}
+TEXT = {"Content-Type": "text/plain"}
+
+BIG = "client_max_body_size 64m; client_body_buffer_size 256k;"
+
+
+def words(answer):
+    return json.loads(answer.body)["error"]
+
+
+@pytest.mark.parametrize("buffer", ["8k", "4m"])
+def test_ways(tmp_path, buffer):
+    """Around the size from which on a thread does the work, plain, chunked
+    and compressed well or badly, in memory and in a file."""
+    inline = 128 * 1024
+    noise = base64.b64encode(random.Random(1).randbytes(150_000))
+    plain = [body_of(size) for size in (
+        inline - 1, inline, inline + 1, 300_000, 2_000_000)]
+    plain.append(b'{"noise":"%s"}\n' % noise)
+    with Nginx(tmp_path, spool="size=64m rings=2", http=f"""
+            client_max_body_size 8m;
+            client_body_buffer_size {buffer};""") as nginx:
+        sent = []
+        c = nginx.connect()
+        for body in plain:
+            for data, headers in (
+                    (body, {}), (iter([body[:70_000], body[70_000:]]), {}),
+                    (gzip.compress(body), GZIP), (zstd(body), ZSTD),
+                    (iter([gzip.compress(body)]), GZIP)):
+                a = nginx.post("/log", data, headers, c)
+                assert a.status == 204, (len(body), headers, a)
+                sent.append(body)
+        # chunks so small that there are thousands of them
+        body = body_of(200_000)
+        a = nginx.post("/log", (body[i:i + 50] for i in range(
+            0, len(body), 50)), conn=c)
+        assert a.status == 204
+        sent.append(body)
+        text = b"one line\n" * 40_000
+        assert nginx.post("/log/t", text, TEXT, c).status == 204
+        assert nginx.post("/log/t", gzip.compress(text), GZIP | TEXT,
+                          c).status == 204
+        sent += [b'{"message":"one line"}\n' * 40_000] * 2
+        records = spoolread.records(nginx.spool)
+        assert [r.payload for r in records] == sent
+        assert [r.events for r in records] == [s.count(b"\n") for s in sent]
+        assert records[-1].stream == "t"
+        # what is wrong is still told, with its place
+        bad = body_of(300_000)
+        for data, headers in ((bad + b'{"a":x}', {}),
+                              (gzip.compress(bad + b'{"a":x}'), GZIP)):
+            a = nginx.post("/log", data, headers, c)
+            assert a.status == 400, a
+            got = json.loads(a.body)
+            assert (got["row"], got["column"]) == (bad.count(b"\n") + 1, 6)
+            assert "expected a value" in got["error"]
+        a = nginx.post("/log", b"x" * 299_999 + b"\n\xff", TEXT, c)
+        assert (a.status, json.loads(a.body)["row"]) == (400, 2)
+        for data in (gzip.compress(bad)[:-3], gzip.compress(bad) + b"x"):
+            a = nginx.post("/log", data, GZIP, c)
+            assert (a.status, "gzip" in words(a)) == (400, True)
+        a = nginx.post("/log", b" " * 300_000, conn=c)
+        assert (a.status, words(a)) == (400, "no event in the body")
+        a = nginx.post("/log", b'{"a":"%s"}' % (b"x" * 2_000_000), conn=c)
+        assert (a.status, json.loads(a.body)["row"]) == (413, 1)
+        assert len(spoolread.records(nginx.spool)) == len(sent)
+
+
+def test_limits(tmp_path):
+    """Each says which one it is."""
+    with Nginx(tmp_path, spool="size=64m rings=2", http=BIG, server="""
+            location /none { logbroker; client_max_body_size 0; }
+            location /small { logbroker; client_max_body_size 0;
+                              logbroker_max_body 10k; }
+            location /both { logbroker; client_max_body_size 20k;
+                             logbroker_max_body 1m; }""") as nginx:
+        c = nginx.connect()
+
+        def refused(path, body, headers, *wanted):
+            a = nginx.post(path, body, headers, c)
+            assert a.status == 413, (path, a)
+            for w in wanted:
+                assert w in words(a), words(a)
+
+        mine = '"logbroker_max_body" allows'
+        over = body_of(10 * 1024 + 1)
+        refused("/small", over, {}, "the body is too large", mine, "10240")
+        refused("/small", iter([over]), {}, "the body is", mine)
+        refused("/small", gzip.compress(over), GZIP, "decompressed", mine)
+        refused("/small", b"a\n" * 2000, TEXT, "as they are stored", mine)
+        refused("/small", b"{}" * 4500, {}, "as they are stored", mine)
+        refused("/small", gzip.compress(b"{}" * 4500), GZIP, "as they are",
+                mine)
+        refused("/both", gzip.compress(body_of(20 * 1024 + 1)), GZIP,
+                "decompressed", '"client_max_body_size" allows 20480')
+        refused("/both", gzip.compress(body_of(500_000)), GZIP,
+                "decompressed", '"client_max_body_size" allows 20480')
+        # without client_max_body_size there still is a limit
+        refused("/none", gzip.compress(b" " * 200_000_000, 1), GZIP,
+                "decompressed", mine, "67108864")
+        refused("/none", gzip.compress(b"a\n" * 10_000_000, 1), GZIP | TEXT,
+                "as they are stored", mine)
+        with socket.create_connection(("127.0.0.1", nginx.port)) as s:
+            s.sendall(b"POST /none HTTP/1.1\r\nHost: x\r\n"
+                      b"Content-Length: 67108865\r\n\r\n{")
+            assert b'\\"logbroker_max_body\\" allows 67' in s.recv(10000)
+        # events of a request
+        many = b"{}" * 1_000_001
+        refused("/log", many, {}, "more than 1000000 events")
+        refused("/log", gzip.compress(many), GZIP, "more than 1000000")
+        assert spoolread.records(nginx.spool) == []
+        assert nginx.post("/log", many[2:], conn=c).status == 204
+        assert nginx.post("/small", body_of(10 * 1024), conn=c).status == 204
+        r = nginx.status()["refused"]
+        assert (r["too_many_events"], r["body_too_big"]) == (2, 11)
+    for size in ("1", "1023", "1025m"):
+        status, text = Nginx(tmp_path / size, location=
+                             f"logbroker_max_body {size};").test_conf()
+        assert status != 0
+        assert "between 1k and 1g" in text
+
+
+BOMBS = {
+    "spaces": (gzip.compress(b" " * 30_000_000), GZIP, 400),
+    "short lines": (gzip.compress(b"a\n" * 15_000_000), GZIP | TEXT, 413),
+    "empty events": (gzip.compress(b"{}" * 15_000_000), GZIP, 413),
+    "empty lines": (gzip.compress(b"\n" * 30_000_000), GZIP | TEXT, 400),
+    "escapes": (gzip.compress(b"\1" * 900_000 + b"\n"), GZIP | TEXT, 413),
+    "one event of 30 MB": (
+        gzip.compress(b'{"a":"' + b"x" * 30_000_000 + b'"}'), GZIP, 413),
+    "an error at the end": (gzip.compress(body_of(30_000_000) + b"{", 1),
+                            GZIP, 400),
+    "30 MB": (body_of(30_000_000), {}, 204),
+    "30 MB, packed": (gzip.compress(body_of(30_000_000), 1), GZIP, 204),
+}
+
+
+@pytest.mark.skipif(sanitized(), reason="slow on purpose")
+@pytest.mark.parametrize("name", BOMBS)
+def test_loop_goes_on(tmp_path, name):
+    """Other requests of the same worker do not notice."""
+    body, headers, status = BOMBS[name]
+    with Nginx(tmp_path, spool="size=256m rings=2", http=BIG,
+               server="location = /ok { return 200; }") as nginx:
+        got = []
+        threads = [threading.Thread(target=lambda: got.append(
+            nginx.post("/log", body, headers).status)) for _ in range(3)]
+        for t in threads:
+            t.start()
+        waited = []
+        c = nginx.connect()
+        while any(t.is_alive() for t in threads):
+            begun = time.monotonic()
+            assert nginx.request("GET", "/ok", conn=c).status == 200
+            waited.append(time.monotonic() - begun)
+            time.sleep(0.001)
+        assert got == [status] * 3
+        # on a busy machine a moment may be long: the median of what was worst
+        # in each of ten stretches
+        n = max(len(waited) // 10, 1)
+        worst = sorted(max(waited[i:i + n]) for i in range(0, len(waited), n))
+        assert worst[len(worst) // 2] < 0.1, worst
+
+
+def memory(nginx, what):
+    text = pathlib.Path(f"/proc/{nginx.workers()[0]}/status").read_text()
+    return int(re.search(what + r":\s+(\d+)", text)[1]) / 1024
+
+
+@pytest.mark.skipif(sanitized(), reason="sanitizers keep freed memory")
+@pytest.mark.parametrize("name", ["short lines", "30 MB, packed"])
+def test_memory_is_bounded(tmp_path, name):
+    """Sixty at once are held decoded one at a time, and nothing of it is left
+    while their clients are still there."""
+    body, headers, status = BOMBS[name]
+    noise = gzip.compress(random.Random(1).randbytes(360_000))
+    with Nginx(tmp_path, spool="size=256m rings=2", http=BIG) as nginx:
+        before = memory(nginx, "VmRSS")
+        clients = [nginx.connect(200) for _ in range(60)]
+        idle = nginx.connect()
+        for i, c in enumerate(clients):
+            c.request("POST", "/log", body if i % 6 == 0 else noise, headers)
+            if i == 30:
+                assert nginx.post("/log", "{}", conn=idle).status == 204
+        got = collections.Counter(c.getresponse().status for c in clients)
+        assert got == {status: 10, 400: 50}
+        # decoded, record, group in flight and the next one; and 22 MB sent
+        assert memory(nginx, "VmHWM") - before < 230
+        wait_for(lambda: memory(nginx, "VmRSS") - before < 24,
+                 what="the memory to be given back")
+
+
+def test_clients_leave(tmp_path):
+    """Before their turn, in it, and behind it: what is stored is whole, and
+    the next one is dealt with."""
+    body = body_of(3_000_000)
+    packed = gzip.compress(body, 1)
+    with Nginx(tmp_path, spool="size=512m rings=2", http=BIG) as nginx:
+        rng = random.Random(3)
+        for _ in range(12):
+            with contextlib.ExitStack() as stack:
+                for _ in range(4):
+                    s = stack.enter_context(socket.create_connection(
+                        ("127.0.0.1", nginx.port)))
+                    data = rng.choice((body, packed))
+                    head = (b"POST /log HTTP/1.1\r\nHost: x\r\n"
+                            b"Content-Length: %d\r\n" % len(data))
+                    if data is packed:
+                        head += b"Content-Encoding: gzip\r\n"
+                    s.sendall(head + b"\r\n")
+                    s.sendall(data[:rng.choice((len(data), len(data) // 2))])
+                    if rng.random() < 0.5:
+                        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                     b"\1\0\0\0\0\0\0\0")
+                time.sleep(rng.random() * 0.02)
+        assert nginx.post("/log", body, headers={
+            "Idempotency-Key": "k"}).status == 204
+        assert {r.payload for r in spoolread.records(nginx.spool)} == {body}
+
+
+@pytest.mark.parametrize("sync", ["always", "off"])
+def test_all_at_once(tmp_path, sync):
+    """Small and large, many clients, reloads meanwhile: each answered request
+    is stored once, none that was refused."""
+    rng = random.Random(5)
+    sizes = (100, 5_000, 127_000, 140_000, 1_000_000, 5_000_000)
+    count = 20 if sanitized() else 60
+    with Nginx(tmp_path, workers=2, spool="size=128m rings=6",
+               http=BIG + f"logbroker_sync {sync};") as nginx:
+        wait_for(lambda: nginx.status()["total"]["rings"] >= 4,
+                 what="spare rings")
+
+        def client(n):
+            r = random.Random(n)
+            c = nginx.connect()
+            sent = []
+            for i in range(count // 6):
+                pad = body_of(r.choice(sizes))
+                body = b'{"client":%d,"i":%d}\n' % (n, i) + pad
+                headers = {"Idempotency-Key": f"{n}-{i}"} if i % 2 else {}
+                data = body
+                if r.random() < 0.5:
+                    data = gzip.compress(body, 1)
+                    headers |= GZIP
+                try:
+                    a = nginx.post("/log", data, headers, c)
+                except OSError:
+                    c = nginx.connect()
+                    continue
+                if a.status == 204:
+                    sent.append(zlib.crc32(body))
+                else:
+                    assert a.status == 503, a
+                if a.headers.get("Connection") == "close":
+                    c = nginx.connect()
+            return sent
+
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            jobs = [pool.submit(client, n) for n in range(6)]
+            while not all(j.done() for j in jobs):
+                time.sleep(rng.random())
+                nginx.send(signal.SIGHUP)
+            sent = [s for j in jobs for s in j.result()]
+        stored = collections.Counter(
+            zlib.crc32(r.payload) for r in spoolread.records(nginx.spool))
+        assert sent
+        assert not set(sent) - set(stored)
+        assert max(stored.values()) == 1
+
+
+def test_quit_waits(tmp_path):
+    """A worker leaves when what it has taken is stored and answered."""
+    body = body_of(20_000_000)
+    packed = gzip.compress(body, 9)
+    nginx = Nginx(tmp_path, spool="size=128m rings=2", http=BIG).start()
+    try:
+        clients = [nginx.connect() for _ in range(4)]
+        for c in clients:
+            c.request("POST", "/log", packed, GZIP)
+        wait_for(lambda: memory(nginx, "VmRSS") > 20, what="work")
+        nginx.send(signal.SIGQUIT)
+        assert [c.getresponse().status for c in clients] == [204] * 4
+        nginx.process.wait(20)
+    finally:
+        nginx.stop()
+    assert [r.payload for r in spoolread.records(nginx.spool)] == [body] * 4
+
+
+def test_killed_meanwhile(tmp_path):
+    """kill -9 in the middle: what was answered is there, the rest is whole or
+    not there."""
+    body = body_of(4_000_000)
+    packed = gzip.compress(body, 1)
+    with Nginx(tmp_path, spool="size=256m rings=4", http=BIG) as nginx:
+        answered = 0
+        for i in range(6):
+            clients = [nginx.connect(20) for _ in range(3)]
+            for c in clients:
+                c.request("POST", "/log", packed, GZIP)
+            time.sleep(0.01 * i)
+            os.kill(nginx.workers()[0], signal.SIGKILL)
+            for c in clients:
+                with contextlib.suppress(Exception):
+                    answered += c.getresponse().status == 204
+            wait_for(lambda: nginx.connects() and nginx.workers(),
+                     what="a new worker")
+            wait_for(nginx.ready, what="its ring")
+        records = spoolread.records(nginx.spool)
+        assert {r.payload for r in records} <= {body}
+        assert len(records) >= answered
+
+
+def test_repeated(tmp_path):
+    """Idempotency keys hold for large bodies as well."""
+    body = body_of(1_000_000)
+    with Nginx(tmp_path, spool="size=16m", http=BIG) as nginx:
+        key = {"Idempotency-Key": "a"}
+        assert nginx.post("/log", body, key).status == 204
+        assert nginx.post("/log", gzip.compress(body), key | GZIP).status == 204
+        assert nginx.post("/log", body + b"{}", key).status == 422
+        assert len(spoolread.records(nginx.spool)) == 1
+
+
+def test_full(tmp_path):
+    """A ring without room for a large record still takes small ones."""
+    body = body_of(400_000)
+    with Nginx(tmp_path, spool="size=1m rings=1", http=BIG) as nginx:
+        assert [nginx.post("/log", body).status for _ in range(4)] == \
+            [204, 204, 503, 503]
+        assert nginx.post("/log", "{}").status == 204
+        a = nginx.post("/log", body_of(2_000_000))
+        assert (a.status, "ring" in words(a)) == (413, True)
+        assert [r.payload for r in spoolread.records(nginx.spool)] == \
+            [body, body, b"{}\n"]
