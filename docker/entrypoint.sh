@@ -9,6 +9,8 @@
 #                LOGBROKER_CLICKHOUSE_USER (logbroker)
 #                LOGBROKER_BROKER (the host name)
 #                LOGBROKER_NODE_INDEX (0)  LOGBROKER_NODE_COUNT (1)
+#                /etc/logbroker/clickhouse/ca.pem  whom to trust, with https
+#                /etc/logbroker/clickhouse/{cert,key}.pem  how to be known
 #   edge         LOGBROKER_WORKERS (auto)
 #                LOGBROKER_BROKERS  "HOST:PORT ...", unless there is a file
 #                /etc/logbroker/edge/brokers.conf with "server HOST:PORT ...;"
@@ -84,12 +86,17 @@ broker() {
 
 flusher() {
     wait_for_password
+    tls=
+    [ ! -f /etc/logbroker/clickhouse/ca.pem ] ||
+        tls="$tls \"ca_file\": \"/etc/logbroker/clickhouse/ca.pem\","
+    [ ! -f /etc/logbroker/clickhouse/cert.pem ] ||
+        tls="$tls \"client_certificate\": \"/etc/logbroker/clickhouse/cert.pem\", \"client_key\": \"/etc/logbroker/clickhouse/key.pem\","
     cat >$run/flusher.json <<EOT
 {
   "spool": "/var/spool/logbroker",
   "clickhouse": {
     "urls": $(json_list "${LOGBROKER_CLICKHOUSE_URLS:-http://clickhouse:8123}"),
-    "user": "${LOGBROKER_CLICKHOUSE_USER:-logbroker}",
+    "user": "${LOGBROKER_CLICKHOUSE_USER:-logbroker}",$tls
     "password_file": "$password"
   },
   "broker": "${LOGBROKER_BROKER:-$(hostname)}",

@@ -67,15 +67,41 @@ ask_flusher(const lb_options_t *o, lb_preflight_t *p)
     return 1;
 }
 
+/* Until a request may be sent, but for so long. */
+static void
+wait_but(const lb_pace_t *pace, int64_t ms)
+{
+    int64_t wait;
+    struct timespec ts;
+
+    while (
+        (wait = lb_pace_wait(pace, mono_ms(), (int64_t)(lb_now_us() / 1000)) -
+                ms) > 0) {
+        ts.tv_sec = wait / 1000;
+        ts.tv_nsec = wait % 1000 * 1000000;
+        (void)nanosleep(&ts, NULL);
+    }
+}
+
+static int
+gate(void *arg)
+{
+    lb_pace_t *pace = arg;
+
+    wait_but(pace, 0);
+    lb_pace_start(pace, mono_ms());
+
+    return 0;
+}
+
 int
 lb_check_table(const lb_options_t *o, const volatile sig_atomic_t *abort)
 {
     char sql[LB_PREFLIGHT_SQL];
-    int64_t wait;
+    uint32_t tries = 0;
     lb_ch_t *ch;
     lb_pace_t pace;
     lb_preflight_t p;
-    struct timespec ts;
 
     static lb_ch_result_t result;
 
@@ -87,24 +113,26 @@ lb_check_table(const lb_options_t *o, const volatile sig_atomic_t *abort)
             return 1;
         }
 
+        /* in a second of this node, like any request */
         lb_pace_init(&pace, o->node_index, o->node_count, mono_ms());
+        lb_ch_set_gate(ch, gate, &pace);
+
         lb_preflight_sql(o, sql, sizeof(sql));
         memset(&p, 0, sizeof(p));
 
         do {
-            /* in a second of this node, like any request */
-            while ((wait = lb_pace_wait(&pace, mono_ms(),
-                                        (int64_t)(lb_now_us() / 1000))) > 0) {
-                ts.tv_sec = wait / 1000;
-                ts.tv_nsec = wait % 1000 * 1000000;
-                (void)nanosleep(&ts, NULL);
-            }
-
-            lb_pace_start(&pace, mono_ms());
+            /* the connection a little ahead */
+            wait_but(&pace, 500);
             lb_ch_query(ch, sql, &result);
 
-            /* without a setting that was refused */
-        } while (result.relearn);
+            if (result.outcome == LB_CH_NOT_SENT) {
+                lb_ch_next_url(ch);
+                tries++;
+            }
+
+            /* without a setting that was refused, or another server */
+        } while (result.relearn ||
+                 (result.outcome == LB_CH_NOT_SENT && tries < o->nurls));
 
         lb_preflight_judge(o, &result, &p);
         lb_ch_free(ch);

@@ -1,13 +1,18 @@
 #include "flusher/clickhouse.h"
 
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <zstd.h>
 
+#include "flusher/connect.h"
 #include "flusher/notify.h"
 #include "flusher/settings.h"
 #include "spool/lb_ring.h"
@@ -17,6 +22,12 @@
  * an INSERT's always is. */
 static const char url_settings[] = "wait_end_of_query=1&dialect=clickhouse";
 
+/* A question is answered within that, or not soon. */
+#define QUERY_TIMEOUT_MS 10000
+
+/* A connection may stand so long before its request leaves. */
+#define GATE_TIMEOUT_MS 10000
+
 struct lb_ch_s {
     CURL *curl;
     const lb_options_t *options;
@@ -25,19 +36,30 @@ struct lb_ch_s {
     lb_settings_t settings;
     struct curl_slist *query_headers;
     struct curl_slist *insert_headers;
+    char *password;
+    lb_connect_t connect;
+    int (*gate)(void *arg);
+    void *gate_arg;
+    char curl_text[CURL_ERROR_SIZE];
 
     /* of the request */
     const lb_ch_insert_t *insert;
     int read_failed;
-    uint64_t sent;
     ZSTD_CCtx *zstd;
     uint8_t *raw; /* input of the compressor */
     ZSTD_inBuffer in;
     int last;
 
+    int fd;           /* of the connection, once it stands */
+    int64_t deadline; /* monotonic ms for the answer; 0: nothing has left */
+    uint32_t timeout_ms;
+    uint32_t packets; /* sent more than once before the request */
+
     int code;
+    int named; /* the answer is ClickHouse's own */
     int truncated;
     char summary[1024];
+    char location[256];
     size_t answer_len;
     lb_ch_result_t *result;
 };
@@ -151,42 +173,78 @@ lb_ch_judge(long http, int code, const char *summary, const char *body,
                : LB_CH_UNKNOWN;
 }
 
+static int64_t
+mono_ms(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Packets of the connection that were sent more than once. */
+static uint32_t
+repeated(const lb_ch_t *ch)
+{
+    socklen_t len = sizeof(struct tcp_info);
+    struct tcp_info info;
+
+    memset(&info, 0, sizeof(info));
+    (void)getsockopt(ch->fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+
+    return info.tcpi_total_retrans;
+}
+
+/* The value of a header line of that name, NULL: it is another. */
+static const char *
+value_of(const char *line, const char *name)
+{
+    size_t len = strlen(name);
+
+    if (strncasecmp(line, name, len) != 0 || line[len] != ':') {
+        return NULL;
+    }
+
+    return line + len + 1 + strspn(line + len + 1, " \t");
+}
+
 static size_t
 on_header(char *data, size_t size, size_t n, void *arg)
 {
-    size_t len = size * n, value;
+    size_t len = size * n, cut;
     lb_ch_t *ch = arg;
+    char line[1200];
+    const char *value;
 
-    static const char code[] = "X-ClickHouse-Exception-Code:";
-    static const char summary[] = "X-ClickHouse-Summary:";
-    static const char date[] = "Date:";
+    cut = len < sizeof(line) - 1 ? len : sizeof(line) - 1;
+    memcpy(line, data, cut);
+    line[cut] = '\0';
+    line[strcspn(line, "\r\n")] = '\0';
 
-    if (len >= sizeof(date) - 1 && len < 64 &&
-        strncasecmp(data, date, sizeof(date) - 1) == 0) {
-        char text[64];
-
-        memcpy(text, data + sizeof(date) - 1, len - (sizeof(date) - 1));
-        text[len - (sizeof(date) - 1)] = '\0';
-        ch->result->date = (int64_t)curl_getdate(text, NULL);
+    if (ch->result->dated_ms == 0) {
         ch->result->dated_ms = (int64_t)(lb_now_us() / 1000);
+        ch->result->repeated = repeated(ch) != ch->packets;
+    }
+
+    if ((value = value_of(line, "Date")) != NULL) {
+        ch->result->date = (int64_t)curl_getdate(value, NULL);
         if (ch->result->date < 0) {
             ch->result->date = 0;
         }
+
+    } else if ((value = value_of(line, "Location")) != NULL) {
+        (void)snprintf(ch->location, sizeof(ch->location), "%.255s", value);
+
+    } else if ((value = value_of(line, "X-ClickHouse-Exception-Code")) !=
+               NULL) {
+        ch->code = atoi(value);
+
+    } else if ((value = value_of(line, "X-ClickHouse-Summary")) != NULL) {
+        (void)snprintf(ch->summary, sizeof(ch->summary), "%.1023s", value);
     }
 
-    if (len >= sizeof(code) - 1 &&
-        strncasecmp(data, code, sizeof(code) - 1) == 0) {
-        ch->code = atoi(data + sizeof(code) - 1);
-    }
-
-    if (len >= sizeof(summary) - 1 &&
-        strncasecmp(data, summary, sizeof(summary) - 1) == 0) {
-        value = len - (sizeof(summary) - 1);
-        if (value < sizeof(ch->summary)) {
-            memcpy(ch->summary, data + sizeof(summary) - 1, value);
-            ch->summary[value] = '\0';
-        }
-    }
+    ch->named |= strncasecmp(line, "X-ClickHouse-", 13) == 0;
 
     return len;
 }
@@ -237,7 +295,6 @@ on_read(char *buf, size_t size, size_t n, void *arg)
         if (got < 0) {
             return CURL_READFUNC_ABORT;
         }
-        ch->sent += (uint64_t)got;
         ch->result->complete |= got == 0;
         return (size_t)got;
     }
@@ -278,9 +335,64 @@ on_read(char *buf, size_t size, size_t n, void *arg)
         }
     }
 
-    ch->sent += out.pos;
-
     return out.pos;
+}
+
+/* The flusher blocks its signals while it works. */
+static int
+aborted(const lb_ch_t *ch)
+{
+    sigset_t none;
+    struct timespec zero = {0, 0};
+
+    lb_notify_alive();
+
+    sigemptyset(&none);
+    (void)ppoll(NULL, 0, &zero, &none);
+
+    return *ch->abort != 0;
+}
+
+/* Nothing has come but the end: what is sent now is read by nobody. */
+static int
+closed(const lb_ch_t *ch)
+{
+    struct pollfd p;
+
+    p.fd = ch->fd;
+    p.events = POLLRDHUP;
+    p.revents = 0;
+
+    return poll(&p, 1, 0) > 0 &&
+           (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+/* The connection stands and nothing of the request has left. */
+static int
+on_ready(void *arg, char *to, char *from, int to_port, int from_port)
+{
+    lb_ch_t *ch = arg;
+
+    (void)to;
+    (void)from;
+    (void)to_port;
+
+    ch->fd = lb_connect_made(&ch->connect, from_port);
+
+    if (ch->gate != NULL && ch->gate(ch->gate_arg) != 0) {
+        ch->result->late = 1;
+        return CURL_PREREQFUNC_ABORT;
+    }
+
+    if (closed(ch)) {
+        return CURL_PREREQFUNC_ABORT;
+    }
+
+    ch->packets = repeated(ch);
+    ch->result->sent_ms = (int64_t)(lb_now_us() / 1000);
+    ch->deadline = mono_ms() + ch->timeout_ms;
+
+    return CURL_PREREQFUNC_OK;
 }
 
 static int
@@ -293,9 +405,12 @@ on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
     (void)c;
     (void)d;
 
-    lb_notify_alive();
+    if (ch->deadline != 0 && mono_ms() >= ch->deadline) {
+        ch->result->timed_out = 1;
+        return 1;
+    }
 
-    return *ch->abort != 0;
+    return aborted(ch);
 }
 
 static int
@@ -319,25 +434,44 @@ add_header(struct curl_slist **list, const char *name, const char *value)
 }
 
 static int
-credentials(struct curl_slist **list, const lb_options_t *o)
+make_headers(lb_ch_t *ch)
 {
-    /* no "Expect: 100-continue": one more round trip for nothing */
-    if (add_header(list, "Expect", "") != 0 ||
-        add_header(list, "Content-Type", "application/octet-stream") != 0) {
-        return -1;
+    int i;
+    const char *user = ch->options->user;
+    struct curl_slist *lists[2] = {NULL, NULL};
+
+    for (i = 0; i < 2; i++) {
+        /* no "Expect: 100-continue": one more round trip for nothing */
+        if (add_header(&lists[i], "Expect", "") != 0 ||
+            add_header(&lists[i], "Content-Type", "application/octet-stream") !=
+                0 ||
+            (user != NULL && user[0] != '\0' &&
+             add_header(&lists[i], "X-ClickHouse-User", user) != 0) ||
+            (ch->password != NULL &&
+             add_header(&lists[i], "X-ClickHouse-Key", ch->password) != 0)) {
+            goto failed;
+        }
     }
 
-    if (o->user != NULL && o->user[0] != '\0' &&
-        add_header(list, "X-ClickHouse-User", o->user) != 0) {
-        return -1;
+    if (add_header(&lists[1], "Transfer-Encoding", "chunked") != 0 ||
+        (ch->options->zstd &&
+         add_header(&lists[1], "Content-Encoding", "zstd") != 0)) {
+        goto failed;
     }
 
-    if (o->password != NULL &&
-        add_header(list, "X-ClickHouse-Key", o->password) != 0) {
-        return -1;
-    }
+    curl_slist_free_all(ch->query_headers);
+    curl_slist_free_all(ch->insert_headers);
+    ch->query_headers = lists[0];
+    ch->insert_headers = lists[1];
 
     return 0;
+
+failed:
+
+    curl_slist_free_all(lists[0]);
+    curl_slist_free_all(lists[1]);
+
+    return -1;
 }
 
 lb_ch_t *
@@ -354,12 +488,13 @@ lb_ch_new(const lb_options_t *options, const volatile sig_atomic_t *abort)
     ch->curl = curl_easy_init();
     ch->raw = malloc(RAW_SIZE);
 
+    if (options->password != NULL) {
+        ch->password = strdup(options->password);
+    }
+
     if (ch->curl == NULL || ch->raw == NULL ||
-        credentials(&ch->query_headers, options) != 0 ||
-        credentials(&ch->insert_headers, options) != 0 ||
-        add_header(&ch->insert_headers, "Transfer-Encoding", "chunked") != 0 ||
-        (options->zstd &&
-         add_header(&ch->insert_headers, "Content-Encoding", "zstd") != 0)) {
+        (options->password != NULL && ch->password == NULL) ||
+        make_headers(ch) != 0) {
         lb_ch_free(ch);
         return NULL;
     }
@@ -376,8 +511,16 @@ lb_ch_free(lb_ch_t *ch)
         curl_easy_cleanup(ch->curl);
         ZSTD_freeCCtx(ch->zstd);
         free(ch->raw);
+        free(ch->password);
         free(ch);
     }
+}
+
+void
+lb_ch_set_gate(lb_ch_t *ch, int (*gate)(void *arg), void *arg)
+{
+    ch->gate = gate;
+    ch->gate_arg = arg;
 }
 
 void
@@ -420,16 +563,21 @@ prepare(lb_ch_t *ch, const char *url, lb_ch_result_t *result)
 
     ch->result = result;
     ch->code = 0;
+    ch->named = 0;
     ch->truncated = 0;
     ch->summary[0] = '\0';
+    ch->location[0] = '\0';
     ch->answer_len = 0;
-    ch->sent = 0;
     ch->read_failed = 0;
+    ch->insert = NULL;
+    ch->timeout_ms = o->request_timeout_ms;
+    ch->curl_text[0] = '\0';
 
     curl_easy_reset(c);
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_POST, 1L);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, ch->curl_text);
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, ch);
@@ -437,63 +585,149 @@ prepare(lb_ch_t *ch, const char *url, lb_ch_result_t *result)
     curl_easy_setopt(c, CURLOPT_HEADERDATA, ch);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_answer);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, ch);
+    curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_ready);
+    curl_easy_setopt(c, CURLOPT_PREREQDATA, ch);
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_timeout_ms);
-    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)o->request_timeout_ms);
 
-    /* One connection a second is cheap, and one that the server closed while
-     * it was idle cannot put an outcome in doubt. */
-    curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L);
-    curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L);
+    lb_connect_prepare(&ch->connect, c, o);
 }
 
 /* The outcome as far as curl knows it: 1 if there is an answer to judge. */
 static int
 perform(lb_ch_t *ch)
 {
+    long sent = 0;
     CURLcode rc;
     lb_ch_result_t *r = ch->result;
-    curl_off_t connected = 0;
+    const lb_options_t *o = ch->options;
 
-    r->sent_ms = (int64_t)(lb_now_us() / 1000);
+    /* on_progress is more exact, but called only when curl turns */
+    curl_easy_setopt(ch->curl, CURLOPT_TIMEOUT_MS,
+                     (long)o->connect_timeout_ms + GATE_TIMEOUT_MS +
+                         (long)ch->timeout_ms);
 
-    rc = curl_easy_perform(ch->curl);
+    ch->deadline = 0;
+    ch->fd = -1;
+
+    do {
+        rc = curl_easy_perform(ch->curl);
+
+        /* There is no connection: nothing of the request has left. */
+    } while (rc != CURLE_OK && ch->fd < 0 && ch->deadline == 0 && !r->late &&
+             *ch->abort == 0 && lb_connect_failed(&ch->connect));
 
     curl_easy_getinfo(ch->curl, CURLINFO_RESPONSE_CODE, &r->http);
-    curl_easy_getinfo(ch->curl, CURLINFO_CONNECT_TIME_T, &connected);
+    curl_easy_getinfo(ch->curl, CURLINFO_REQUEST_SIZE, &sent);
     r->code = ch->code;
+
+    /* A proxy has a clock of its own. */
+    if (!ch->named) {
+        r->date = 0;
+    }
 
     if (rc == CURLE_OK) {
         return 1;
     }
 
-    r->outcome = LB_CH_UNKNOWN;
-    r->timed_out = rc == CURLE_OPERATION_TIMEDOUT;
+    r->timed_out |= rc == CURLE_OPERATION_TIMEDOUT && ch->deadline != 0;
+    r->outcome = ch->deadline == 0 || (rc == CURLE_SEND_ERROR && sent == 0)
+                     ? LB_CH_NOT_SENT
+                     : LB_CH_UNKNOWN;
 
-    switch (rc) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_URL_MALFORMAT:
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
-        r->outcome = LB_CH_NOT_SENT;
-        break;
-    case CURLE_OPERATION_TIMEDOUT:
-        /* still connecting */
-        if (connected == 0 && ch->sent == 0) {
-            r->outcome = LB_CH_NOT_SENT;
-        }
-        break;
-    default:
-        break;
+    if (r->outcome == LB_CH_NOT_SENT) {
+        r->complete = 0;
     }
 
-    say(r, "%s: %s", lb_ch_url(ch),
-        ch->read_failed ? "reading the batch failed" : curl_easy_strerror(rc));
+    if (r->late) {
+        say(r,
+            "%s: the connection was there too late for this node's turn, it "
+            "takes the next",
+            lb_ch_url(ch));
+    } else if (r->outcome == LB_CH_NOT_SENT && ch->fd >= 0) {
+        say(r, "%s: the server closed the connection before the request",
+            lb_ch_url(ch));
+    } else if (ch->read_failed) {
+        say(r, "%s: reading the batch failed", lb_ch_url(ch));
+    } else if (r->timed_out) {
+        say(r, "%s: no answer within %u ms", lb_ch_url(ch), ch->timeout_ms);
+    } else {
+        say(r, "%s: %.200s%s", lb_ch_url(ch),
+            ch->curl_text[0] != '\0' ? ch->curl_text : curl_easy_strerror(rc),
+            ch->deadline == 0 ? lb_connect_advice(rc) : "");
+    }
 
     return 0;
+}
+
+/* Passwords change: the server's first or the file's.  The next request carries
+ * what is in the file now. */
+static void
+read_password_again(lb_ch_t *ch)
+{
+    char *password, *before, text[512];
+    size_t len;
+    lb_ch_result_t *r = ch->result;
+
+    static const int codes[] = {192, 193, 194, 516};
+
+    for (len = 0; len < sizeof(codes) / sizeof(codes[0]); len++) {
+        if (r->code == codes[len]) {
+            break;
+        }
+    }
+
+    if ((len == sizeof(codes) / sizeof(codes[0]) && r->http != 401) ||
+        ch->options->password_file == NULL) {
+        return;
+    }
+
+    password =
+        lb_options_password(ch->options->password_file, text, sizeof(text));
+    len = strlen(r->text);
+
+    if (password == NULL) {
+        (void)snprintf(r->text + len, sizeof(r->text) - len, "; %s", text);
+        return;
+    }
+
+    if (ch->password == NULL || strcmp(password, ch->password) != 0) {
+        (void)snprintf(r->text + len, sizeof(r->text) - len,
+                       "; clickhouse.password_file has changed and is used "
+                       "from now on");
+    }
+
+    before = ch->password;
+    ch->password = password;
+    if (make_headers(ch) != 0) {
+        ch->password = before;
+        free(password);
+        return;
+    }
+    free(before);
+}
+
+/* What the server said, for people. */
+static void
+quote(lb_ch_t *ch)
+{
+    lb_ch_result_t *r = ch->result;
+
+    if (r->http >= 300 && r->http < 400) {
+        say(r,
+            "%s: HTTP %ld: redirects are not followed, clickhouse.urls must "
+            "name the server itself%s%.200s",
+            lb_ch_url(ch), r->http, ch->location[0] != '\0' ? ": " : "",
+            ch->location);
+    } else if (r->answer[0] != '\0') {
+        say(r, "%s: HTTP %ld, %.300s", lb_ch_url(ch), r->http, r->answer);
+    } else if (ch->insert != NULL) {
+        say(r, "%s: HTTP %ld, summary %.200s for %llu rows", lb_ch_url(ch),
+            r->http, ch->summary, (unsigned long long)ch->insert->rows);
+    } else {
+        say(r, "%s: HTTP %ld", lb_ch_url(ch), r->http);
+    }
+
+    read_password_again(ch);
 }
 
 /* A setting that the server does not know is not needed there; one that may not
@@ -559,12 +793,7 @@ lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert, lb_ch_result_t *result)
                              insert->rows, insert->reads, &r->read_rows);
 
     if (r->outcome != LB_CH_DONE) {
-        if (r->answer[0] != '\0') {
-            say(r, "%s: HTTP %ld, %.400s", lb_ch_url(ch), r->http, r->answer);
-        } else {
-            say(r, "%s: HTTP %ld, summary %.200s for %llu rows", lb_ch_url(ch),
-                r->http, ch->summary, (unsigned long long)insert->rows);
-        }
+        quote(ch);
     }
 
     learn(ch);
@@ -580,6 +809,10 @@ lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result)
     (void)snprintf(url, sizeof(url), "%s/?%s", lb_ch_url(ch), url_settings);
 
     prepare(ch, url, result);
+
+    if (ch->timeout_ms > QUERY_TIMEOUT_MS) {
+        ch->timeout_ms = QUERY_TIMEOUT_MS;
+    }
 
     lb_settings_sql(&ch->settings, 0, NULL, settings, sizeof(settings));
     size = strlen(sql) + strlen(settings) + sizeof(" SETTINGS ");
@@ -603,7 +836,7 @@ lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result)
             r->outcome = LB_CH_DONE;
         } else {
             r->outcome = r->code != 0 ? LB_CH_REFUSED : LB_CH_UNKNOWN;
-            say(r, "%s: HTTP %ld, %.400s", lb_ch_url(ch), r->http, r->answer);
+            quote(ch);
             learn(ch);
         }
     }

@@ -1,6 +1,6 @@
 /*
- * Requests to ClickHouse over HTTP, and what their outcome means.  The only
- * part that knows curl.
+ * Requests to ClickHouse over HTTP, and what their outcome means.  With
+ * connect.h the only part that knows curl.
  */
 
 #ifndef _LB_CLICKHOUSE_H_INCLUDED_
@@ -21,12 +21,14 @@ typedef enum {
 
 typedef struct {
     lb_ch_outcome_t outcome;
-    int code;           /* ClickHouse's exception code, 0: none */
-    long http;          /* status, 0: no answer */
-    char text[512];     /* for people, one line; empty if DONE */
-    int64_t sent_ms;    /* wall clock when the request began, */
-    int64_t dated_ms;   /* and when the answer's Date came, */
-    int64_t date;       /* seconds since 1970, 0: there was none */
+    int code;         /* ClickHouse's exception code, 0: none */
+    long http;        /* status, 0: no answer */
+    char text[512];   /* for people, one line; empty if DONE */
+    int64_t sent_ms;  /* wall clock when the request left, 0: it did not, */
+    int64_t dated_ms; /* and when the answer's headers were in, */
+    int64_t date;     /* its Date, seconds since 1970; 0: none of ClickHouse */
+    int repeated;     /* packets were: it may have come later than sent */
+    int late;         /* NOT_SENT, for this node's turn was over */
     uint64_t read_rows; /* of an INSERT without an error; 0: not told */
     int relearn;   /* 1: a setting may not be changed and was left out from now
                     on: look at the server before anything else is sent */
@@ -42,6 +44,10 @@ typedef struct lb_ch_s lb_ch_t;
 lb_ch_t *lb_ch_new(const lb_options_t *options,
                    const volatile sig_atomic_t *abort);
 void lb_ch_free(lb_ch_t *ch);
+
+/* Called when the connection to the server stands and nothing of the request
+ * has left: waits until it may.  Nonzero: not now, it is not sent. */
+void lb_ch_set_gate(lb_ch_t *ch, int (*gate)(void *arg), void *arg);
 
 /* The next request goes to the next URL of the list. */
 void lb_ch_next_url(lb_ch_t *ch);

@@ -31,8 +31,16 @@
 /* looks at the table after which refused settings are tried again */
 #define FORGET_LOOKS 30
 
-/* looks at the table for the sake of the clock are not made more often */
-#define DOUBT_MS 60000
+/* A request is begun before it may be sent, by the time that its batch and its
+ * connection took at most of late, half as much again, and this. */
+#define EARLY_MS 5
+
+/* Time for two packets that get lost. */
+#define PREPARE_MAX_MS 3000
+
+/* A request that is ready waits so long at most: if its turn is over, something
+ * else may have to be done until the next. */
+#define GATE_MAX_MS 5000
 
 static volatile sig_atomic_t terminations;
 static volatile sig_atomic_t hangups;
@@ -156,11 +164,66 @@ typedef struct {
     lb_look_t look;
     int look_again; /* a setting was refused: without it, at once */
     uint32_t looks;
-    int64_t doubted_at;   /* monotonic ms: last look for the clock's sake */
     int64_t retry_at;     /* monotonic ms, for backoff */
+    int64_t begun_at;     /* monotonic ms of the last step */
+    int64_t prepare_ms;   /* from there until its request is ready */
+    uint32_t unreachable; /* servers in a row without a connection */
     int64_t published_at; /* monotonic ms */
     int64_t told_at;      /* monotonic ms the writers were told again */
 } flusher_t;
+
+/* Milliseconds until a request that is ready so much later may be sent. */
+static int64_t
+pace_wait(const flusher_t *f, int64_t now, int64_t later)
+{
+    int64_t wall = (int64_t)(lb_now_us() / 1000);
+
+    return lb_pace_wait(&f->pace, now + later,
+                        wall + later - lb_clock_offset(&f->clock, now, wall));
+}
+
+static int64_t
+slowest_of_late(int64_t slowest, int64_t took)
+{
+    return took >= slowest ? took : slowest - (slowest - took + 7) / 8;
+}
+
+/* Every request comes through here, whatever it is: see lb_ch_set_gate. */
+static int
+gate(void *arg)
+{
+    int64_t wait, now = mono_ms();
+    flusher_t *f = arg;
+    sigset_t none;
+    struct timespec ts;
+
+    sigemptyset(&none);
+
+    f->prepare_ms = slowest_of_late(f->prepare_ms, now - f->begun_at);
+    if (f->prepare_ms > PREPARE_MAX_MS) {
+        f->prepare_ms = PREPARE_MAX_MS;
+    }
+
+    while ((wait = pace_wait(f, now, 0)) > 0) {
+
+        if (wait > GATE_MAX_MS || abort_request) {
+            return -1;
+        }
+
+        lb_notify_alive();
+
+        wait = wait < 100 ? wait : 100;
+        ts.tv_sec = 0;
+        ts.tv_nsec = wait * 1000000;
+        (void)ppoll(NULL, 0, &ts, &none);
+        now = mono_ms();
+    }
+
+    lb_pace_start(&f->pace, now);
+    lb_metrics_request(&f->metrics, now);
+
+    return 0;
+}
 
 static int
 start(flusher_t *f)
@@ -197,6 +260,7 @@ start(flusher_t *f)
         return -1;
     }
 
+    lb_ch_set_gate(f->ch, gate, f);
     transport.ctx = &f->ch;
 
     f->deliver.spool = f->spool;
@@ -274,6 +338,7 @@ reload(flusher_t *f)
 
     lb_ch_free(f->ch);
     f->ch = ch;
+    lb_ch_set_gate(f->ch, gate, f);
     lb_options_free(f->options);
     f->options = o;
     f->deliver.options = o;
@@ -307,6 +372,9 @@ preflight(flusher_t *f)
     /* once more without the setting it stumbled on */
     again = f->look_again = r->relearn;
     p->hold |= r->relearn && r->code == 452;
+
+    /* nor does it say anything that it was not this node's turn any more */
+    again |= r->late;
 
     lb_look_made(&f->look, mono_ms(), f->options->node_count, p, again);
 
@@ -396,28 +464,27 @@ look_at_clock(flusher_t *f)
     int64_t now;
     lb_ch_result_t *r = &f->deliver.result;
 
-    if (r->date == 0) {
+    if (r->date == 0 && f->metrics.preflight.server_ms == 0) {
         return;
     }
 
+    now = mono_ms();
+    now -= (int64_t)(lb_now_us() / 1000) - r->dated_ms;
+
     if (f->metrics.preflight.server_ms != 0) {
-        lb_clock_measure(&f->clock, r->sent_ms, r->dated_ms,
+        lb_clock_measure(&f->clock, now, r->sent_ms, r->dated_ms,
                          f->metrics.preflight.server_ms);
         f->metrics.preflight.server_ms = 0;
 
-    } else if (lb_clock_doubtful(&f->clock, r->sent_ms, r->dated_ms, r->date)) {
-        /* not again and again if its Date is somebody else's */
-        now = mono_ms();
-        if (f->doubted_at == 0 || now - f->doubted_at >= DOUBT_MS) {
-            f->doubted_at = now;
-            f->look.at = f->look.idle = now;
-            f->look.need = 0;
-        }
+    } else if (lb_clock_date(&f->clock, now, r->sent_ms, r->dated_ms,
+                             r->date)) {
+        f->look.at = f->look.idle = mono_ms();
+        f->look.need = 0;
     }
 
     r->date = 0;
 
-    f->metrics.clock_offset_ms = lb_clock_offset(&f->clock);
+    f->metrics.clock_offset_ms = lb_clock_offset(&f->clock, now, r->dated_ms);
     off = f->metrics.clock_offset_ms != 0;
 
     if (off != f->clock_told) {
@@ -431,6 +498,30 @@ look_at_clock(flusher_t *f)
             log_line(LB_LOG_INFO,
                      "the clock of this machine agrees with ClickHouse's");
         }
+    }
+}
+
+/* If nobody could be asked, the next server is, at once; after all of them
+ * there is a pause. */
+static void
+reached(flusher_t *f, int look)
+{
+    const lb_ch_result_t *r = &f->deliver.result;
+
+    if (r->outcome != LB_CH_NOT_SENT || r->late) {
+        f->unreachable = 0;
+        return;
+    }
+
+    if (++f->unreachable % f->options->nurls == 0) {
+        return;
+    }
+
+    if (look) {
+        f->look.at = f->look.idle = mono_ms();
+        f->look.need = 0;
+    } else {
+        f->retry_at = 0;
     }
 }
 
@@ -468,11 +559,9 @@ turn(flusher_t *f)
 
     if (wanted || look) {
 
-        wait = lb_pace_wait(&f->pace, now,
-                            (int64_t)(lb_now_us() / 1000) -
-                                lb_clock_offset(&f->clock));
+        wait = pace_wait(f, now, f->prepare_ms) - EARLY_MS - f->prepare_ms / 2;
 
-        if (!look && f->retry_at > now + wait) {
+        if (!look && f->retry_at > now && f->retry_at - now > wait) {
             wait = f->retry_at - now;
         }
 
@@ -481,13 +570,12 @@ turn(flusher_t *f)
             return wait < LOOK_MS ? wait : LOOK_MS;
         }
 
-        lb_pace_start(&f->pace, now);
-        lb_metrics_request(&f->metrics, now);
+        f->begun_at = now;
+        before = f->deliver.counters.requests;
 
         if (look) {
             preflight(f);
         } else {
-            before = f->deliver.counters.requests;
 
             if (lb_deliver_step(&f->deliver)) {
                 f->retry_at = 0;
@@ -502,6 +590,16 @@ turn(flusher_t *f)
                 f->metrics.preflight.hold |=
                     f->deliver.result.relearn && f->deliver.result.code == 452;
             }
+        }
+
+        if (f->deliver.counters.requests != before) {
+            reached(f, look);
+        }
+
+        /* a packet got lost: it may have come much later than it was sent */
+        if (f->deliver.result.repeated) {
+            f->deliver.result.repeated = 0;
+            lb_pace_start(&f->pace, mono_ms());
         }
 
         look_at_clock(f);
@@ -581,7 +679,6 @@ catch_signals(void)
     /* containers of the broker image are stopped with it */
     sigaction(SIGQUIT, &sa, NULL);
     sigaction(SIGHUP, &sa, NULL);
-    signal(SIGPIPE, SIG_IGN);
 
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -639,6 +736,8 @@ main(int argc, char **argv)
         fprintf(stderr, "logbroker-flusher: %s\n", text);
         return 2;
     }
+
+    signal(SIGPIPE, SIG_IGN);
 
     if (check) {
         dump = lb_options_dump(f.options);

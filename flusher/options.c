@@ -1,5 +1,6 @@
 #include "flusher/options.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>
@@ -7,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "spool/lb_format.h"
@@ -141,6 +144,131 @@ plain_name(report_t *r, const char *at, const char *name)
     }
 }
 
+/* With or without a zone, %eth0 or %25eth0. */
+static int
+ipv6(const char *text, size_t len)
+{
+    char address[64];
+    struct in6_addr in;
+    const char *zone = memchr(text, '%', len);
+
+    len = zone != NULL ? (size_t)(zone - text) : len;
+    if (len >= sizeof(address)) {
+        return 0;
+    }
+
+    memcpy(address, text, len);
+    address[len] = '\0';
+
+    return inet_pton(AF_INET6, address, &in) == 1;
+}
+
+static int
+host_name(const char *text, size_t len)
+{
+    return len > 0 && strspn(text, "abcdefghijklmnopqrstuvwxyz"
+                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                   "0123456789-._") >= len;
+}
+
+/* A URL, and nothing of it in what is said: it may hold a secret. */
+static char *
+read_url(report_t *r, size_t i, const char *url)
+{
+    char *copy, *end;
+    size_t len, host, scheme;
+    const char *p;
+    unsigned long port;
+
+    scheme = url == NULL                            ? 0
+             : strncasecmp(url, "http://", 7) == 0  ? 7
+             : strncasecmp(url, "https://", 8) == 0 ? 8
+                                                    : 0;
+
+    if (scheme == 0 || strcspn(url + scheme, "/?#") == 0) {
+        mistake(r,
+                "clickhouse.urls[%zu]: must be like \"http://host:8123\" or "
+                "\"https://host:8443\"",
+                i);
+        return NULL;
+    }
+
+    len = strcspn(url + scheme, "/?#");
+
+    if (memchr(url + scheme, '@', len) != NULL) {
+        mistake(r,
+                "clickhouse.urls[%zu]: must not hold a user or password: set "
+                "clickhouse.user and clickhouse.password_file",
+                i);
+        return NULL;
+    }
+
+    if (strpbrk(url, "?#") != NULL) {
+        mistake(r,
+                "clickhouse.urls[%zu]: must not hold a query (?) or fragment "
+                "(#): settings of ClickHouse belong into the user's profile",
+                i);
+        return NULL;
+    }
+
+    for (p = url; *p != '\0'; p++) {
+        if ((unsigned char)*p <= ' ' || (unsigned char)*p > '~' ||
+            strchr("\"\\<>^`{|}", *p) != NULL) {
+            mistake(r,
+                    "clickhouse.urls[%zu]: must not hold blanks, quotes or "
+                    "letters beyond ASCII",
+                    i);
+            return NULL;
+        }
+    }
+
+    /* host, [address], and a port */
+
+    p = url + scheme;
+    host = p[0] == '[' ? strcspn(p, "]/") + 1 : strcspn(p, ":/");
+
+    if (host > len || (p[host] != ':' && host != len) ||
+        !(p[0] == '[' ? p[host - 1] == ']' && ipv6(p + 1, host - 2)
+                      : host_name(p, host))) {
+        mistake(
+            r,
+            "clickhouse.urls[%zu]: the host must be a name, an IPv4 address "
+            "or an IPv6 address like [::1]",
+            i);
+        return NULL;
+    }
+
+    if (p[host] == ':' && host != len) {
+        port = strtoul(p + host + 1, &end, 10);
+        if (p[host + 1] < '0' || p[host + 1] > '9' || end != p + len ||
+            port < 1 || port > 65535) {
+            mistake(r,
+                    "clickhouse.urls[%zu]: the port must be a number from 1 to "
+                    "65535",
+                    i);
+            return NULL;
+        }
+    }
+
+    len = strlen(url);
+    while (url[len - 1] == '/') {
+        len--;
+    }
+
+    if (len > LB_URL_MAX) {
+        mistake(r, "clickhouse.urls[%zu]: must be at most %d bytes", i,
+                LB_URL_MAX);
+        return NULL;
+    }
+
+    copy = strndup(url, len);
+    for (end = copy; end != NULL && *end != ':'; end++) {
+        *end = (char)(*end | 0x20);
+    }
+
+    return copy;
+}
+
 static void
 read_urls(report_t *r, json_t *clickhouse, lb_options_t *o)
 {
@@ -156,47 +284,134 @@ read_urls(report_t *r, json_t *clickhouse, lb_options_t *o)
 
     json_array_foreach(urls, i, v)
     {
-        if (!json_is_string(v) ||
-            (strncmp(json_string_value(v), "http://", 7) != 0 &&
-             strncmp(json_string_value(v), "https://", 8) != 0) ||
-            strchr(json_string_value(v), '?') != NULL) {
-            mistake(r,
-                    "clickhouse.urls[%zu]: must be like "
-                    "\"http://host:8123\"",
-                    i);
+        char *url = read_url(r, i, json_string_value(v));
+
+        if (url == NULL) {
             return;
         }
-        o->urls[o->nurls++] = strdup(json_string_value(v));
+        o->urls[o->nurls++] = url;
     }
 }
 
+/* What goes into a header of a request. */
 static void
-read_password(report_t *r, lb_options_t *o)
+one_header(report_t *r, const char *at, const char *value, size_t max)
 {
-    FILE *f;
-    char buf[1024];
+    const char *p;
 
-    f = fopen(o->password_file, "r");
-
-    if (f == NULL) {
-        mistake(r, "clickhouse.password_file: cannot open \"%s\": %s",
-                o->password_file, strerror(errno));
+    if (value == NULL) {
         return;
     }
 
+    if (strlen(value) > max) {
+        mistake(r, "%s: must be at most %zu bytes", at, max);
+    }
+
+    for (p = value; *p != '\0'; p++) {
+        if ((unsigned char)*p < ' ' || *p == 0x7f) {
+            mistake(r, "%s: must not hold control characters", at);
+        }
+    }
+}
+
+char *
+lb_options_password(const char *path, char *text, size_t size)
+{
+    FILE *f;
+    char buf[LB_PASSWORD_MAX + 2], *copy;
+    report_t r = {text, size, 0};
+
+    f = fopen(path, "re");
+
+    if (f == NULL) {
+        mistake(&r, "clickhouse.password_file: cannot open \"%s\": %s", path,
+                strerror(errno));
+        return NULL;
+    }
+
+    errno = 0;
     if (fgets(buf, sizeof(buf), f) == NULL) {
         buf[0] = '\0';
+        if (ferror(f)) {
+            mistake(&r, "clickhouse.password_file: cannot read \"%s\": %s",
+                    path, strerror(errno));
+        }
     }
 
     fclose(f);
     buf[strcspn(buf, "\r\n")] = '\0';
 
     if (buf[0] == '\0') {
-        mistake(r, "clickhouse.password_file: \"%s\" is empty",
-                o->password_file);
+        mistake(&r, "clickhouse.password_file: \"%s\" is empty", path);
     }
 
-    o->password = strdup(buf);
+    one_header(&r, "clickhouse.password_file: the first line", buf,
+               LB_PASSWORD_MAX);
+    copy = r.failed ? NULL : strdup(buf);
+    explicit_bzero(buf, sizeof(buf));
+
+    return copy;
+}
+
+/* A file that curl will read for each connection. */
+static char *
+file(report_t *r, json_t *c, const char *key)
+{
+    FILE *f;
+    char *path = string(r, "clickhouse", c, key, NULL);
+    struct stat st;
+
+    if (path == NULL) {
+        return NULL;
+    }
+
+    f = fopen(path, "re");
+
+    if (f == NULL) {
+        mistake(r, "clickhouse.%s: cannot open \"%s\": %s", key, path,
+                strerror(errno));
+        return path;
+    }
+
+    if (fstat(fileno(f), &st) == 0 &&
+        (!S_ISREG(st.st_mode) || st.st_size == 0)) {
+        mistake(r, "clickhouse.%s: \"%s\" is %s", key, path,
+                S_ISREG(st.st_mode) ? "empty" : "not a file");
+    }
+
+    fclose(f);
+
+    return path;
+}
+
+static void
+read_tls(report_t *r, json_t *c, lb_options_t *o)
+{
+    char *minimum;
+
+    o->ca_file = file(r, c, "ca_file");
+    o->client_certificate = file(r, c, "client_certificate");
+    o->client_key = file(r, c, "client_key");
+
+    if (o->client_key != NULL && o->client_certificate == NULL) {
+        mistake(r,
+                "clickhouse.client_key: needs clickhouse.client_certificate");
+    }
+    if (o->client_certificate != NULL && o->client_key == NULL) {
+        mistake(r, "clickhouse.client_certificate: needs clickhouse.client_key "
+                   "(the same file, if the key is in it)");
+    }
+
+    minimum = string(r, "clickhouse", c, "tls_minimum", "1.2");
+    o->tls_minimum = 12;
+    if (minimum != NULL) {
+        if (strcmp(minimum, "1.3") == 0) {
+            o->tls_minimum = 13;
+        } else if (strcmp(minimum, "1.2") != 0) {
+            mistake(r, "clickhouse.tls_minimum: must be \"1.2\" or \"1.3\"");
+        }
+        free(minimum);
+    }
 }
 
 static void
@@ -217,6 +432,10 @@ read_root(report_t *r, json_t *root, lb_options_t *o)
                                              "connect_timeout_ms",
                                              "request_timeout_ms",
                                              "compression",
+                                             "ca_file",
+                                             "client_certificate",
+                                             "client_key",
+                                             "tls_minimum",
                                              NULL};
     static const char *const node[] = {"index", "count", NULL};
     static const char *const batch[] = {"max_rows", "max_bytes", NULL};
@@ -271,8 +490,12 @@ read_root(report_t *r, json_t *root, lb_options_t *o)
         free(compression);
     }
 
+    one_header(r, "clickhouse.user", o->user, LB_NAME_MAX);
+    read_tls(r, c, o);
+
     if (o->password_file != NULL && !r->failed) {
-        read_password(r, o);
+        o->password = lb_options_password(o->password_file, r->text, r->size);
+        r->failed = o->password == NULL;
     }
 
     s = section(r, root, "node");
@@ -312,6 +535,7 @@ read_root(report_t *r, json_t *root, lb_options_t *o)
 lb_options_t *
 lb_options_load(const char *path, char *text, size_t size)
 {
+    char *near;
     json_t *root;
     report_t r = {text, size, 0};
     json_error_t err;
@@ -325,6 +549,11 @@ lb_options_load(const char *path, char *text, size_t size)
                            err.column, err.text);
         } else {
             (void)snprintf(text, size, "%s", err.text);
+        }
+        /* what it is near to may be a URL with a password */
+        near = strstr(text, " near ");
+        if (near != NULL && strstr(near, "://") != NULL) {
+            *near = '\0';
         }
         one_line(text);
         return NULL;
@@ -370,6 +599,9 @@ lb_options_free(lb_options_t *o)
     free(o->user);
     free(o->password_file);
     free(o->password);
+    free(o->ca_file);
+    free(o->client_certificate);
+    free(o->client_key);
     free(o);
 }
 
@@ -399,6 +631,20 @@ lb_options_dump(const lb_options_t *o)
     if (o->password_file != NULL) {
         json_object_set_new(clickhouse, "password_file",
                             json_string(o->password_file));
+    }
+
+    json_object_set_new(clickhouse, "tls_minimum",
+                        json_string(o->tls_minimum == 13 ? "1.3" : "1.2"));
+
+    if (o->ca_file != NULL) {
+        json_object_set_new(clickhouse, "ca_file", json_string(o->ca_file));
+    }
+
+    if (o->client_certificate != NULL) {
+        json_object_set_new(clickhouse, "client_certificate",
+                            json_string(o->client_certificate));
+        json_object_set_new(clickhouse, "client_key",
+                            json_string(o->client_key));
     }
 
     root = json_pack(

@@ -65,6 +65,8 @@ static const struct {
     {"read_overflow_mode_leaf", "'throw'", 0, HOLD},
     {"result_overflow_mode", "'throw'", 0, HOLD},
     {"timeout_overflow_mode", "'throw'", 0, HOLD},
+    /* nobody waits for the answer any longer */
+    {"max_execution_time", "11", 0, MAY},
     {"extremes", "0", 0, MAY},
     {"session_timezone", "'UTC'", 0, MAY},
 

@@ -73,7 +73,7 @@ class Daemon:
 
     @property
     def pid(self):
-        return int(self.pidfile.read_text())
+        return int(self.pidfile.read_text() or 0)
 
     def signal(self, sig):
         os.kill(self.pid, sig)
@@ -282,11 +282,11 @@ http {{
 
 
 class Door:
-    """Passes TCP connections on to a server and remembers when each began:
-    the flusher makes one connection per request.
+    """Passes TCP connections on to a server and remembers when the first byte
+    of each came: the flusher makes one connection per request, ahead of it.
 
-    mode, looked at when a connection begins, may be a function that returns
-    one of
+    mode, looked at when that byte comes (shut: when the connection begins,
+    unless a function says so), may be a function that returns one of
       pass   as it is
       shut   the connection is closed at once
       cut    the request ends after some bytes of its body (the embedded engine
@@ -327,13 +327,15 @@ class Door:
                 inner, _ = self.listener.accept()
             except OSError:
                 return
-            self.starts.append(time.monotonic())
-            mode = self.mode() if callable(self.mode) else self.mode
-            threading.Thread(target=self._serve, args=(inner, mode),
+            threading.Thread(target=self._serve, args=(inner,),
                              daemon=True).start()
 
-    def _serve(self, inner, mode):
+    def _serve(self, inner):
         with inner, contextlib.suppress(OSError):
+            if self.mode == "shut" or not inner.recv(1, socket.MSG_PEEK):
+                return
+            self.starts.append(time.monotonic())
+            mode = self.mode() if callable(self.mode) else self.mode
             if mode == "shut":
                 return
             if mode in self.INSTEAD:

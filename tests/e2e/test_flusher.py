@@ -250,7 +250,7 @@ def test_check(tmp_path):
                 "shutdown_timeout_ms"):
         assert example[key] == shown[key]
     for key in ("database", "table", "connect_timeout_ms",
-                "request_timeout_ms", "compression"):
+                "request_timeout_ms", "compression", "tls_minimum"):
         assert example["clickhouse"][key] == shown["clickhouse"][key]
 
     settings.write_text('{"spool": 1}')

@@ -42,6 +42,11 @@ load(const char *json)
 
 #define MINIMAL "\"spool\": \"/s\", \"clickhouse\": {\"urls\": [\"http://h\"]}"
 
+/* with more settings of ClickHouse */
+#define CLICKHOUSE(more)                                                       \
+    "{\"spool\": \"/s\", \"clickhouse\": {\"urls\": [\"http://h\"], " more "}" \
+    "}"
+
 static void
 defaults(void **state)
 {
@@ -62,7 +67,91 @@ defaults(void **state)
     assert_int_equal(o->node_count, 1);
     assert_true(strlen(o->broker) > 0);
     assert_false(o->zstd);
+    assert_null(o->ca_file);
+    assert_int_equal(o->tls_minimum, 12);
     lb_options_free(o);
+}
+
+/* What may be in a URL, and as what it is kept. */
+static void
+urls(void **state)
+{
+    size_t i;
+    char json[2048];
+    lb_options_t *o;
+    static const struct {
+        const char *url;
+        const char *kept; /* or, without "://", what is said */
+    } cases[] = {
+        {"http://h", "http://h"},
+        {"http://h:8123/", "http://h:8123"},
+        {"HTTPS://Click-House_1.example.org:8443//",
+         "https://Click-House_1.example.org:8443"},
+        {"http://h/click/house/", "http://h/click/house"},
+        {"http://10.0.0.1:8123", "http://10.0.0.1:8123"},
+        {"http://[::1]:8123/", "http://[::1]:8123"},
+        {"http://[2001:db8::7]", "http://[2001:db8::7]"},
+        {"http://[fe80::1%25eth0]:8123/x", "http://[fe80::1%25eth0]:8123/x"},
+        {"", "must be like"},
+        {"h:8123", "must be like"},
+        {"ftp://h", "must be like"},
+        {"http:/h", "must be like"},
+        {"http://", "must be like"},
+        {"http:///x", "must be like"},
+        {"http://?x", "must be like"},
+        {"http://sesame:sesame@h:8123", "must not hold a user or password"},
+        {"https://sesame@h", "must not hold a user or password"},
+        {"http://sesame:a@sesame@h/", "must not hold a user or password"},
+        {"http://a:se/same@h", "port must be a number"},
+        {"http://h/?user=default&password=sesame", "must not hold a query"},
+        {"http://h#sesame", "must not hold a query (?) or fragment"},
+        {"http://h:8123?", "must not hold a query"},
+        {"http://h:", "port must be a number"},
+        {"http://h:0", "port must be a number"},
+        {"http://h:65536", "port must be a number"},
+        {"http://h:81x", "port must be a number"},
+        {"http://h:+81", "port must be a number"},
+        {"http://:8123", "host must be a name"},
+        {"http://[::1", "host must be a name"},
+        {"http://[::1]8123", "host must be a name"},
+        {"http://[sesame]:1", "host must be a name"},
+        {"http://[]", "host must be a name"},
+        {"http://::1:8123", "host must be a name"},
+        {"http://a b", "must not hold blanks"},
+        {"http://h/a b", "must not hold blanks"},
+        {"http://h/\\n", "must not hold blanks"},
+        {"http://h\\u00e4user", "must not hold blanks"},
+        {"http://h%41", "host must be a name"},
+    };
+
+    (void)state;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void)snprintf(json, sizeof(json),
+                       "{\"spool\": \"/s\", \"clickhouse\": {\"urls\": "
+                       "[\"http://first\", \"%s\"]}}",
+                       cases[i].url);
+        o = load(json);
+
+        if (strstr(cases[i].kept, "://") != NULL) {
+            if (o == NULL || strcmp(o->urls[1], cases[i].kept) != 0) {
+                fail_msg("%s gave: %s", cases[i].url,
+                         o != NULL ? o->urls[1] : words);
+            }
+        } else if (o != NULL || strstr(words, cases[i].kept) == NULL ||
+                   strncmp(words, "clickhouse.urls[1]: ", 20) != 0 ||
+                   strstr(words, "sesame") != NULL) {
+            fail_msg("%s gave: %s", cases[i].url, words);
+        }
+
+        lb_options_free(o);
+    }
+
+    /* nor where the file is not JSON */
+    assert_null(load("{\"clickhouse\": {\"urls\": [\"http://a\" "
+                     "\"http://u:sesame@h\"]}}"));
+    assert_non_null(strstr(words, "flusher.json:1:"));
+    assert_null(strstr(words, "sesame"));
 }
 
 static void
@@ -111,6 +200,20 @@ mistakes_are_named(void **state)
         {"{\"spool\": \"/s\", \"clickhouse\": {\"urls\": [\"http://h\"], "
          "\"password_file\": \"/nowhere/at/all\"}}",
          "clickhouse.password_file: cannot open"},
+        {CLICKHOUSE("\"ca_file\": \"/nowhere/ca.pem\""),
+         "clickhouse.ca_file: cannot open \"/nowhere/ca.pem\""},
+        {CLICKHOUSE("\"ca_file\": \"/\""), "\"/\" is not a file"},
+        {CLICKHOUSE("\"ca_file\": \"/dev/null\""), "is not a file"},
+        {CLICKHOUSE("\"client_certificate\": \"/nowhere/c.pem\", "
+                    "\"client_key\": \"/nowhere/k.pem\""),
+         "clickhouse.client_certificate: cannot open"},
+        {CLICKHOUSE("\"client_certificate\": \"/proc/version\""),
+         "clickhouse.client_certificate: \"/proc/version\" is empty"},
+        {CLICKHOUSE("\"tls_minimum\": \"1.1\""),
+         "clickhouse.tls_minimum: must be \"1.2\" or \"1.3\""},
+        {CLICKHOUSE("\"tls_minimum\": 1.2"), "clickhouse.tls_minimum"},
+        {CLICKHOUSE("\"user\": \"a\\nX-Other: b\""),
+         "clickhouse.user: must not hold control characters"},
     };
 
     (void)state;
@@ -132,6 +235,7 @@ secrets_stay_inside(void **state)
 {
     char path[300], json[1024], *dump;
     lb_options_t *o;
+    static char big[2000];
 
     (void)state;
 
@@ -159,6 +263,63 @@ secrets_stay_inside(void **state)
     write_file("password", "\n", path, sizeof(path));
     assert_null(load(json));
     assert_non_null(strstr(words, "is empty"));
+
+    write_file("password", "s3cret\tword\n", path, sizeof(path));
+    assert_null(load(json));
+    assert_non_null(strstr(words, "must not hold control characters"));
+    assert_null(strstr(words, "s3cret"));
+
+    memset(big, 'x', sizeof(big) - 1);
+    write_file("password", big, path, sizeof(path));
+    assert_null(load(json));
+    assert_non_null(strstr(words, "must be at most 1024 bytes"));
+}
+
+static void
+tls(void **state)
+{
+    char path[300], json[2048], *dump;
+    lb_options_t *o;
+
+    (void)state;
+
+    write_file("both.pem", "x", path, sizeof(path));
+    (void)snprintf(json, sizeof(json),
+                   "{\"spool\": \"/s\", \"clickhouse\": {\"urls\": "
+                   "[\"https://h\"], \"ca_file\": \"%s\", "
+                   "\"client_certificate\": \"%s\", \"client_key\": \"%s\", "
+                   "\"tls_minimum\": \"1.3\"}}",
+                   path, path, path);
+    o = load(json);
+    if (o == NULL) {
+        fail_msg("%s", words);
+    }
+    assert_string_equal(o->ca_file, path);
+    assert_string_equal(o->client_certificate, path);
+    assert_string_equal(o->client_key, path);
+    assert_int_equal(o->tls_minimum, 13);
+
+    /* what is printed can be read again */
+    dump = lb_options_dump(o);
+    lb_options_free(o);
+    o = load(dump);
+    free(dump);
+    if (o == NULL) {
+        fail_msg("%s", words);
+    }
+    assert_string_equal(o->client_key, path);
+    assert_int_equal(o->tls_minimum, 13);
+    lb_options_free(o);
+
+    /* one of the two */
+    (void)snprintf(json, sizeof(json), CLICKHOUSE("\"client_key\": \"%s\""),
+                   path);
+    assert_null(load(json));
+    assert_non_null(strstr(words, "client_key: needs"));
+    (void)snprintf(json, sizeof(json),
+                   CLICKHOUSE("\"client_certificate\": \"%s\""), path);
+    assert_null(load(json));
+    assert_non_null(strstr(words, "client_certificate: needs"));
 }
 
 int
@@ -171,6 +332,8 @@ main(void)
         cmocka_unit_test(defaults),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(secrets_stay_inside),
+        cmocka_unit_test(urls),
+        cmocka_unit_test(tls),
     };
 
     (void)snprintf(dir, sizeof(dir), "%.200s/lb-options-XXXXXX",

@@ -1,0 +1,189 @@
+#include "flusher/connect.h"
+
+#include <netinet/in.h>
+#include <string.h>
+#include <time.h>
+
+static int64_t
+mono_ms(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static curl_socket_t
+on_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
+{
+    int fd;
+    uint32_t i;
+    lb_address_t *a = NULL;
+    lb_connect_t *c = arg;
+
+    (void)purpose;
+
+    for (i = 0; i < c->n && a == NULL; i++) {
+        if (c->address[i].len == to->addrlen &&
+            memcmp(&c->address[i].addr, &to->addr, to->addrlen) == 0) {
+            a = &c->address[i];
+        }
+    }
+
+    if (a != NULL && a->until > mono_ms() && !c->all) {
+        c->left_out = 1;
+        return CURL_SOCKET_BAD;
+    }
+
+    fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+
+    if (a == NULL) {
+        /* the oldest may be tried again */
+        if (c->n == LB_ADDRESSES_MAX) {
+            memmove(c->address, c->address + 1,
+                    (LB_ADDRESSES_MAX - 1) * sizeof(c->address[0]));
+            c->n--;
+        }
+        a = &c->address[c->n++];
+        memcpy(&a->addr, &to->addr, to->addrlen);
+        a->len = to->addrlen;
+    }
+
+    a->fd = fd;
+    a->until = 0;
+
+    return fd;
+}
+
+void
+lb_connect_prepare(lb_connect_t *c, CURL *curl, const lb_options_t *o)
+{
+    uint32_t i;
+
+    for (i = 0; i < c->n; i++) {
+        c->address[i].fd = -1;
+    }
+    c->left_out = 0;
+
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                     (long)o->connect_timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, c);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+
+    /* The settings say where ClickHouse is, not the environment. */
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+
+    /* A name is looked up for each connection; a look-up that hangs does not
+     * hold us. */
+    curl_easy_setopt(curl, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+
+    /* One connection a second is cheap, and one that the server closed while
+     * it was idle cannot put an outcome in doubt. */
+    curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+    curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
+
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION,
+                     o->tls_minimum == 13 ? (long)CURL_SSLVERSION_TLSv1_3
+                                          : (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, 60L);
+
+    if (o->ca_file != NULL) {
+        curl_easy_setopt(curl, CURLOPT_CAINFO, o->ca_file);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    }
+
+    if (o->client_certificate != NULL) {
+        curl_easy_setopt(curl, CURLOPT_SSLCERT, o->client_certificate);
+        curl_easy_setopt(curl, CURLOPT_SSLKEY, o->client_key);
+    }
+}
+
+static int
+port_of(int fd)
+{
+    socklen_t len = sizeof(struct sockaddr_storage);
+    struct sockaddr_storage addr;
+
+    memset(&addr, 0, sizeof(addr));
+
+    if (fd < 0 || getsockname(fd, (struct sockaddr *)&addr, &len) != 0) {
+        return -1;
+    }
+
+    return ntohs(addr.ss_family == AF_INET6
+                     ? ((struct sockaddr_in6 *)&addr)->sin6_port
+                     : ((struct sockaddr_in *)&addr)->sin_port);
+}
+
+int
+lb_connect_made(lb_connect_t *c, int local_port)
+{
+    int fd = -1;
+    uint32_t i;
+
+    for (i = 0; i < c->n && fd < 0; i++) {
+        if (port_of(c->address[i].fd) == local_port) {
+            fd = c->address[i].fd;
+        }
+    }
+
+    for (i = 0; i < c->n; i++) {
+        if (c->address[i].fd >= 0 && c->address[i].fd != fd) {
+            c->address[i].until = mono_ms() + LB_ADDRESS_AVOID_MS;
+        }
+        c->address[i].fd = -1;
+    }
+
+    c->all = 0;
+
+    return fd;
+}
+
+int
+lb_connect_failed(lb_connect_t *c)
+{
+    if (c->left_out && !c->all) {
+        c->all = 1;
+        return 1;
+    }
+
+    /* whichever answers first next time */
+    c->all = 0;
+    c->n = 0;
+
+    return 0;
+}
+
+const char *
+lb_connect_advice(CURLcode code)
+{
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return "; check the name in clickhouse.urls and this machine's DNS";
+    case CURLE_COULDNT_CONNECT:
+        return "; is ClickHouse running, and does every firewall between let "
+               "this machine in?";
+    case CURLE_OPERATION_TIMEDOUT:
+        return "; nothing answers within clickhouse.connect_timeout_ms: does a "
+               "firewall between drop it?";
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return "; the server's certificate is not trusted: set "
+               "clickhouse.ca_file to the certificate of its authority, and "
+               "use a name in clickhouse.urls that is in the certificate";
+    case CURLE_SSL_CACERT_BADFILE:
+        return "; clickhouse.ca_file must hold certificates in PEM";
+    case CURLE_SSL_CERTPROBLEM:
+        return "; clickhouse.client_certificate and clickhouse.client_key "
+               "must be in PEM and belong together";
+    case CURLE_SSL_CONNECT_ERROR:
+        return "; does this port speak TLS (https), a version allowed by "
+               "clickhouse.tls_minimum, and want a "
+               "clickhouse.client_certificate?";
+    default:
+        return "";
+    }
+}
