@@ -677,7 +677,9 @@ ngx_http_logbroker_access_lost(ngx_http_logbroker_worker_t *w,
 {
     (void) ngx_atomic_fetch_add(&w->counters->access_lost, 1);
 
-    if (why == w->access_why && ngx_time() - w->access_logged < 60) {
+    /* another reason at once, unless they take turns */
+
+    if (ngx_time() - w->access_logged < (why == w->access_why ? 60 : 5)) {
         return;
     }
 

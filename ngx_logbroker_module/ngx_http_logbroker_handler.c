@@ -10,6 +10,10 @@
 #include "ngx_http_logbroker_module.h"
 
 
+/* milliseconds between two examples of refused requests in the log */
+#define NGX_HTTP_LOGBROKER_REFUSED_EVERY  60000
+
+
 /* in the order of ngx_http_logbroker_reason_e */
 
 ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
@@ -98,6 +102,8 @@ static void ngx_http_logbroker_body_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_logbroker_send_success(ngx_http_request_t *r);
 static ngx_int_t ngx_http_logbroker_send_refusal(
     ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason);
+static void ngx_http_logbroker_log_refusal(ngx_http_logbroker_ctx_t *ctx,
+    ngx_str_t *error);
 static ngx_int_t ngx_http_logbroker_add_header(ngx_http_request_t *r,
     ngx_str_t *name, ngx_str_t *value);
 
@@ -126,6 +132,9 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
 
     /* gone as soon as the body is asked for */
     ctx->streamed = r->request_body_no_buffering;
+
+    /* nothing to warn of at each request */
+    r->request_body_file_log_level = NGX_LOG_INFO;
 
     ngx_http_set_ctx(r, ctx, ngx_http_logbroker_module);
 
@@ -341,9 +350,10 @@ ngx_http_logbroker_send_refusal(ngx_http_logbroker_ctx_t *ctx,
         error.len = ngx_strlen(why->text);
     }
 
-    if (why->status < NGX_HTTP_INTERNAL_SERVER_ERROR) {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "logbroker refused a request: %V", &error);
+    if (why->status < NGX_HTTP_INTERNAL_SERVER_ERROR
+        || reason == NGX_HTTP_LOGBROKER_BODY_PARTIAL)
+    {
+        ngx_http_logbroker_log_refusal(ctx, &error);
     }
 
     r->connection->log->action = "sending response to client";
@@ -397,6 +407,48 @@ ngx_http_logbroker_send_refusal(ngx_http_logbroker_ctx_t *ctx,
     *b->last++ = LF;
 
     return ngx_http_logbroker_send(r, why->status, b);
+}
+
+
+/*
+ * What is wrong with a request is the business of its client, who is told.  One
+ * that does not listen must not fill the disk with it, nor be overlooked: once
+ * a minute one such line is an example of them all.
+ */
+
+static void
+ngx_http_logbroker_log_refusal(ngx_http_logbroker_ctx_t *ctx, ngx_str_t *error)
+{
+    ngx_uint_t                    seconds;
+    ngx_http_request_t           *r;
+    ngx_http_logbroker_worker_t  *w;
+
+    r = ctx->request;
+    w = ngx_http_logbroker_worker;
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "logbroker refused a request: %V", error);
+
+    w->refused++;
+
+    if (w->refused_logged
+        && ngx_current_msec - w->refused_logged
+           < NGX_HTTP_LOGBROKER_REFUSED_EVERY)
+    {
+        return;
+    }
+
+    seconds = w->refused_logged
+                  ? (ngx_current_msec - w->refused_logged) / 1000 : 0;
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "logbroker refused a request of client %V to \"%V\": %V "
+                  "(%ui refused within %ui seconds, this one is an example)",
+                  &r->connection->addr_text, &r->unparsed_uri, error,
+                  w->refused, seconds);
+
+    w->refused = 0;
+    w->refused_logged = ngx_current_msec | 1;
 }
 
 

@@ -478,6 +478,8 @@ struct ngx_http_logbroker_worker_s {
     int                              problem_code;
     time_t                           problem_logged;
     time_t                           full_logged;
+    ngx_uint_t                       refused;       /* since then */
+    ngx_msec_t                       refused_logged;
     time_t                           access_logged;
     const char                      *access_why;    /* then */
 

@@ -389,3 +389,42 @@ def test_own_access_log_has_no_limit(tmp_path):
         wait_for(lambda: [r for r in spoolread.records(nginx.spool)
                           if b"/log" in r.payload], what="the log")
         assert nginx.status()["access_log"]["lost"] == lost
+
+
+def test_log_stays_small(tmp_path):
+    """A client that does not listen cannot fill the disk: an example a minute,
+    with how many there were, and nothing else of what is its own fault."""
+    with Nginx(tmp_path, http="client_max_body_size 40k;"
+                              "client_body_buffer_size 1k;",
+               location=f"error_log {tmp_path}/own.log warn;",
+               server="location = /streamed { proxy_request_buffering off;"
+                      "  proxy_http_version 1.1; error_page 502 = @sp;"
+                      f"  proxy_pass http://127.0.0.1:{free_port()}; }}"
+                      "location @sp { logbroker;"
+                      f"  error_log {tmp_path}/own.log crit; }}") as nginx:
+        c = nginx.connect()
+        for i in range(100):
+            for path, body, headers, status in (
+                    ("/log", b'{"a":%d,}' % i, {}, 400),
+                    ("/log", b"{}" * 4000, {}, 204),        # in a file
+                    ("/log", b"{} " * 4000 + b"x", {}, 400),
+                    ("/log", b"x", {"Content-Encoding": "gzip"}, 400),
+                    ("/log", b"x", {"Content-Encoding": "br"}, 415),
+                    ("/log", b"x", {"Content-Type": "image/png"}, 415),
+                    ("/log", b"x", {"Idempotency-Key": ""}, 400),
+                    ("/log/%0a/b", b"{}", {}, 400)):
+                a = nginx.post(path, body, headers, c)
+                assert a.status == status, (path, body[:20], a)
+            assert nginx.request("PUT", "/log", "{}", conn=c).status == 405
+        for i in range(10):
+            status, body = send(nginx.port, "/streamed", [LINES[0]] * 3,
+                                pause=0.01)
+            partial(status, body)
+        own = (tmp_path / "own.log").read_text().splitlines()
+        own = [x for x in own if "connect() failed" not in x]
+        assert own == []
+        lines = [x for x in nginx.error_log.read_text().splitlines()
+                 if "[info]" not in x and "this one is an example" in x]
+        assert len(lines) == 1
+        assert "client 127.0.0.1" in lines[0]
+        assert 'to "/log"' in lines[0]
