@@ -225,6 +225,18 @@ gate(void *arg)
     return 0;
 }
 
+static void
+name_other(void *arg, const char *path, const lb_left_t *left)
+{
+    (void)arg;
+
+    log_line(LB_LOG_WARN,
+             "another spool, \"%.300s\", holds %llu events that no flusher "
+             "delivers: if the path was changed, let a flusher with the old "
+             "one deliver them",
+             path, (unsigned long long)(left->events + left->letters));
+}
+
 static int
 start(flusher_t *f)
 {
@@ -292,6 +304,8 @@ start(flusher_t *f)
              "serving spool \"%s\" as broker \"%s\", node %u of %u",
              f->options->spool, f->options->broker, f->options->node_index,
              f->options->node_count);
+
+    lb_spool_others(f->spool, name_other, NULL);
 
     return 0;
 }

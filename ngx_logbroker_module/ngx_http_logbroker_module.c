@@ -745,6 +745,49 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 }
 
 
+/* A reload gave the spool another path: the old one needs a flusher still. */
+
+static void
+ngx_http_logbroker_left_behind(ngx_cycle_t *cycle, ngx_str_t *path)
+{
+    ngx_uint_t                       i;
+    lb_left_t                        left;
+    lb_error_t                       err;
+    lb_spool_t                      *spool;
+    ngx_cycle_t                     *old;
+    ngx_http_logbroker_main_conf_t  *lmcf;
+
+    old = cycle->old_cycle;
+
+    if (old == NULL || old->conf_ctx == NULL || old->modules == NULL) {
+        return;
+    }
+
+    for (i = 0; old->modules[i] != &ngx_http_logbroker_module; i++) {
+        if (old->modules[i] == NULL) {
+            return;
+        }
+    }
+
+    lmcf = ngx_http_cycle_get_module_main_conf(old, ngx_http_logbroker_module);
+
+    if (lmcf == NULL || lmcf->path.data == NULL
+        || ngx_strcmp(lmcf->path.data, path->data) == 0
+        || lb_spool_open((char *) lmcf->path.data, 0, &spool, &err) != 0)
+    {
+        return;
+    }
+
+    lb_spool_left(spool, &left);
+    lb_spool_close(spool);
+
+    ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                  "logbroker: the spool is \"%V\" from now on; \"%V\" still "
+                  "holds %uL events, which only a flusher with that path "
+                  "delivers", path, &lmcf->path, left.events + left.letters);
+}
+
+
 /*
  * Runs in the master, at start and at each reload: nothing here may fail, a
  * worker without a spool answers 503 and says why.
@@ -776,6 +819,8 @@ ngx_http_logbroker_init_module(ngx_cycle_t *cycle)
     if (ngx_test_config) {
         return NGX_OK;
     }
+
+    ngx_http_logbroker_left_behind(cycle, &lmcf->path);
 
     if (ngx_create_dir(lmcf->path.data, 0770) == NGX_FILE_ERROR) {
         err = ngx_errno;

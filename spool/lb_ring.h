@@ -110,6 +110,11 @@ void lb_spool_left(lb_spool_t *spool, lb_left_t *left);
 /* 1 if there is anything. */
 int lb_left_any(const lb_left_t *left);
 
+/* Calls fn for each other spool near this one that holds something and that no
+ * flusher serves: the old one, if the path was changed. */
+typedef void (*lb_other_pt)(void *arg, const char *path, const lb_left_t *left);
+void lb_spool_others(lb_spool_t *spool, lb_other_pt fn, void *arg);
+
 /* Ties a spool that was moved to where it is now.  1: done, 0: it was tied
  * here before; -EEXIST: it is still where it was, too. */
 int lb_spool_move(lb_spool_t *spool, lb_error_t *err);

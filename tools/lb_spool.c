@@ -238,9 +238,10 @@ run(const char *command, const lb_tool_options_t *o, const char *path)
         lb_tool_tie(spool, 1, stdout);
         printf(", \"delivered\": %" PRIu64 ", \"dead\": %" PRIu64
                ", \"lost_bytes\": %" PRIu64
-               ", \"in_flight\": %s, \"token\": \"%s\", \"rows\": %" PRIu64
-               ", \"rings\": [",
+               ", \"doubt\": %s, \"in_flight\": %s, \"token\": \"%s\", "
+               "\"rows\": %" PRIu64 ", \"rings\": [",
                ckpt.delivered, ckpt.dead, ckpt.lost_bytes,
+               ckpt.flags & LB_CKPT_DOUBT ? "true" : "false",
                ckpt.flags & LB_CKPT_IN_FLIGHT ? "true" : "false", ckpt.token,
                ckpt.flags & LB_CKPT_IN_FLIGHT ? ckpt.rows : 0);
     } else if (is_stat) {
@@ -248,6 +249,10 @@ run(const char *command, const lb_tool_options_t *o, const char *path)
                " dead letters, %" PRIu64 " bytes lost to damage\n",
                uuid, ckpt.delivered, ckpt.dead, ckpt.lost_bytes);
         lb_tool_tie(spool, 0, stdout);
+        if (ckpt.flags & LB_CKPT_DOUBT) {
+            puts("the checkpoint may not be the newest: the flusher asks "
+                 "ClickHouse what it has before it sends anything");
+        }
         if (ckpt.flags & LB_CKPT_IN_FLIGHT) {
             t = (time_t)(ckpt.fixed_us / 1000000);
             strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", gmtime(&t));
@@ -292,9 +297,13 @@ run(const char *command, const lb_tool_options_t *o, const char *path)
         if (o->json) {
             fputs("{\"tie\": ", stdout);
             lb_tool_tie(spool, 1, stdout);
-            fputs(", ", stdout);
+            printf(", \"doubt\": %s, ",
+                   ckpt.flags & LB_CKPT_DOUBT ? "true" : "false");
         } else {
             lb_tool_tie(spool, 0, stdout);
+            if (ckpt.flags & LB_CKPT_DOUBT) {
+                puts("the checkpoint may not be the newest");
+            }
         }
         printf(o->json ? "\"records\": %" PRIu64 ", \"events\": %" PRIu64
                          ", \"damaged_places\": %" PRIu64

@@ -28,6 +28,7 @@
 #include "flusher/clickhouse.h"
 #include "flusher/options.h"
 #include "flusher/pace.h"
+#include "flusher/question.h"
 #include "spool/lb_dead.h"
 
 /* rings asked about in one request: the answer has to fit */
@@ -35,9 +36,6 @@
 
 /* holes of a ring that are named one by one */
 #define HOLES 100
-
-/* ClickHouse's code for a right the user lacks */
-#define LB_CH_DENIED 497
 
 /* where waiting for an INSERT that still runs is given up */
 #define PATIENCE 60
@@ -171,24 +169,42 @@ settings(const lb_tool_recover_t *o, const char *spool, char *text, size_t size)
     return options;
 }
 
-/* One request, in a second of this node; the answer is in `answer`. */
+/* Until so long before the next second of this node. */
+static void
+wait_but(lb_pace_t *pace, int64_t ms)
+{
+    int64_t wait;
+    struct timespec ts;
+
+    while (
+        (wait = lb_pace_wait(pace, mono_ms(), (int64_t)(lb_now_us() / 1000)) -
+                ms) > 0) {
+        ts.tv_sec = wait / 1000;
+        ts.tv_nsec = wait % 1000 * 1000000;
+        (void)nanosleep(&ts, NULL);
+    }
+}
+
+static int
+gate(void *arg)
+{
+    wait_but(arg, 0);
+    lb_pace_start(arg, mono_ms());
+
+    return 0;
+}
+
+/* One request, in a second of this node like any other; the answer is in
+ * `answer`. */
 static int
 ask(recover_t *r, const char *sql)
 {
     uint32_t i;
-    int64_t wait;
-    struct timespec ts;
 
     for (i = 0; i < r->options->nurls; i++) {
 
-        while ((wait = lb_pace_wait(&r->pace, mono_ms(),
-                                    (int64_t)(lb_now_us() / 1000))) > 0) {
-            ts.tv_sec = wait / 1000;
-            ts.tv_nsec = wait % 1000 * 1000000;
-            (void)nanosleep(&ts, NULL);
-        }
-
-        lb_pace_start(&r->pace, mono_ms());
+        /* the connection a little ahead */
+        wait_but(&r->pace, 500);
         lb_ch_query(r->ch, sql, &answer);
 
         if (answer.outcome == LB_CH_DONE) {
@@ -301,8 +317,7 @@ static int
 ask_rows(recover_t *r, int from, int to, uint64_t *running)
 {
     int i, rc;
-    char *sql, *line, *save, uuid[LB_UUID_TEXT];
-    const char *c;
+    char *sql, *line, *save, uuid[LB_UUID_TEXT], prefix[LB_TOKEN_PREFIX];
     FILE *f;
     size_t size;
     uint64_t v[5];
@@ -313,16 +328,11 @@ ask_rows(recover_t *r, int from, int to, uint64_t *running)
     }
 
     if (!r->no_processes) {
-        fputs("SELECT 'running', count(), 0, 0, 0, 0 FROM system.processes "
-              "WHERE query_id LIKE '",
-              f);
-        lb_uuid_format(lb_spool_uuid(r->spool), uuid);
-        for (c = uuid; *c != '\0'; c++) {
-            if (*c != '-') {
-                putc(*c, f);
-            }
-        }
-        fputs("%' UNION ALL ", f);
+        lb_question_prefix(lb_spool_uuid(r->spool), prefix);
+        fprintf(f,
+                "SELECT 'running', count(), 0, 0, 0, 0 FROM system.processes "
+                "WHERE startsWith(query_id, '%s') UNION ALL ",
+                prefix);
     }
 
     fputs("SELECT toString(ring), countIf(late), uniqExactIf(seq, late), "
@@ -346,7 +356,7 @@ ask_rows(recover_t *r, int from, int to, uint64_t *running)
     rc = ask(r, sql);
     free(sql);
 
-    if (rc != 0 && answer.code == LB_CH_DENIED && !r->no_processes) {
+    if (rc != 0 && answer.code == LB_CH_ACCESS_DENIED && !r->no_processes) {
         fputs("logbroker-spool: this user may not read system.processes: make "
               "sure that no INSERT of this spool still runs\n",
               stderr);
@@ -723,6 +733,11 @@ compose(const recover_t *r, lb_ckpt_state_t *st)
 
     /* above every number there was: no token is used twice */
     st->batch_id = lb_now_us() / 1000;
+
+    /* An INSERT of the flusher's last life may still be on its way, and a
+     * replica behind the others: the flusher asks once more, and for long
+     * enough, before it sends anything. */
+    st->flags = LB_CKPT_DOUBT;
 }
 
 static int
@@ -878,10 +893,13 @@ execute(recover_t *r, lb_ckpt_t *ckpt)
         printf("%" PRIu64 " events are delivered, %" PRIu64 " are dead "
                "letters, %" PRIu64 " will be delivered\n",
                st->delivered, st->dead, to_deliver);
-        puts(done        ? "the checkpoint was written: start the flusher"
-             : rc == 0   ? "nothing was changed: repeat with --yes"
-             : r->o->yes ? "nothing was changed"
-                         : "nothing would be changed");
+        puts(
+            done
+                ? "the checkpoint was written: start the flusher. For a minute "
+                  "it asks whether anything else comes in, then it goes on"
+            : rc == 0   ? "nothing was changed: repeat with --yes"
+            : r->o->yes ? "nothing was changed"
+                        : "nothing would be changed");
     }
 
     free(st);
@@ -930,7 +948,7 @@ lb_spool_tool_recover(const lb_tool_recover_t *o, const char *path)
 
         if (rc == 0) {
             puts(o->json ? "{\"done\": false, \"whole\": true}"
-                         : "the checkpoint is whole: there is nothing to "
+                         : "the checkpoint can be read: there is nothing to "
                            "recover");
 
         } else if (rc == LB_EFOREIGN ||
@@ -940,6 +958,7 @@ lb_spool_tool_recover(const lb_tool_recover_t *o, const char *path)
         } else {
             lb_pace_init(&r.pace, r.options->node_index, r.options->node_count,
                          mono_ms());
+            lb_ch_set_gate(r.ch, gate, &r.pace);
             rc = execute(&r, ckpt);
         }
     }

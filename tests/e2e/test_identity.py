@@ -224,6 +224,47 @@ def test_adopt_of_a_spool_in_use(make_broker):  # noqa: F811
     assert post(a.port, "{}")[0] == 204
 
 
+def test_path_changed(clickhouse, make_broker):  # noqa: F811
+    """What is left in the old spool is named: by nginx at the reload, by the
+    flusher at its start."""
+    a = make_broker(NOWHERE, flusher=FAST, name="a")
+    a.start()
+    fill(a, 20, "x")
+    old, a.spool = a.spool, a.dir / "elsewhere"
+    for conf in (a.conf, a.settings):
+        conf.write_text(conf.read_text().replace(str(old), str(a.spool)))
+    a.reload()
+    log = a.dir / "error.log"
+    wait_for(lambda: "the spool is" in log.read_text(), what="the reload")
+    assert f'"{old}" still holds 20 events' in log.read_text()
+    wait_for(lambda: a.spool.exists() and a.ready(), 30, "the new spool")
+    a.flusher.stop()
+    reach(a, clickhouse.url)
+    a.start_flusher()
+    wait_for(lambda: "another spool" in (a.dir / "flusher.log").read_text(),
+             what="a word about the old spool")
+    said = (a.dir / "flusher.log").read_text()
+    assert f'another spool, "{old}", holds 20 events' in said
+    fill(a, 10, "y")
+    settled(a, clickhouse, 10)
+    # as it is told: a flusher with the old path, for as long as it takes
+    a.stop()
+    settings = json.loads(a.settings.read_text())
+    settings["spool"] = str(old)
+    b = make_broker(clickhouse.url, flusher=FAST, name="b")
+    b.settings.write_text(json.dumps(settings))
+    b.spool = old
+    b.start_flusher()
+    settled(b, clickhouse, 30)
+    b.flusher.stop()
+    (a.dir / "flusher.log").write_text("")
+    a.start_flusher()
+    wait_for(lambda: "serving spool" in (a.dir / "flusher.log").read_text(),
+             what="the flusher")
+    a.flusher.stop()
+    assert "another spool" not in (a.dir / "flusher.log").read_text()
+
+
 def on_a_machine(tmp_path, machine_id):
     """A prefix for commands that see this machine id, whatever machine or
     container this is: in a root folder of their own."""
