@@ -30,6 +30,9 @@ static void ngx_http_logbroker_job_run(ngx_http_logbroker_job_t *job);
 static ngx_uint_t ngx_http_logbroker_job_join(ngx_http_logbroker_job_t *job);
 static void ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job,
     u_char *in, size_t len);
+static lb_scan_status_t ngx_http_logbroker_job_unfold(
+    ngx_http_logbroker_job_t *job, u_char *in, size_t len, u_char *p,
+    size_t cap, lb_scan_status_t rc, lb_scan_result_t *res);
 static void ngx_http_logbroker_job_drop(ngx_http_logbroker_job_t *job);
 static void ngx_http_logbroker_job_done(ngx_event_t *ev);
 static void ngx_http_logbroker_job_refused(ngx_http_logbroker_worker_t *w,
@@ -435,6 +438,11 @@ ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job, u_char *in,
     rc = job->text ? lb_scan_text(in, len, p, cap, job->max_event, &res)
                    : lb_scan_json(in, len, p, cap, job->max_event, &res);
 
+    if (!job->text) {
+        rc = ngx_http_logbroker_job_unfold(job, in, len, p, cap, rc, &res);
+        p = job->record.data + job->header;
+    }
+
     job->reason = ngx_http_logbroker_scan_reason(rc, &res);
 
     if (job->reason) {
@@ -443,7 +451,7 @@ ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job, u_char *in,
             job->row = res.row;
             job->column = res.column;
 
-            if (job->text) {
+            if (job->text || res.row == 0) {
                 job->error = (char *) res.error;
 
             } else {
@@ -463,6 +471,73 @@ ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job, u_char *in,
     /* what was touched in vain goes back; smaller, so it cannot fail */
     ngx_http_logbroker_mem_trim(&job->record,
                                 job->header + job->payload + 8);
+}
+
+
+/*
+ * A body that is one wrapper of events becomes these.  The limit for an event
+ * is none for the wrapper, which then is looked at once more.
+ */
+
+static lb_scan_status_t
+ngx_http_logbroker_job_unfold(ngx_http_logbroker_job_t *job, u_char *in,
+    size_t len, u_char *p, size_t cap, lb_scan_status_t rc,
+    lb_scan_result_t *res)
+{
+    lb_scan_status_t          unfolded;
+    lb_scan_result_t          whole;
+    ngx_http_logbroker_mem_t  mem;
+
+    whole = *res;
+
+    if (rc == LB_SCAN_TOOBIG && res->events == 0) {
+
+        if (lb_scan_json(in, len, p, cap, cap, &whole) != LB_SCAN_OK) {
+            return rc;
+        }
+
+    } else if (rc != LB_SCAN_OK) {
+        return rc;
+    }
+
+    if (whole.events != 1 || !lb_unfold_maybe(p, whole.out_len)) {
+        return rc;
+    }
+
+    ngx_memzero(&mem, sizeof(ngx_http_logbroker_mem_t));
+
+    if (ngx_http_logbroker_mem_grow(&mem, job->header + job->max_body + 8)
+        != NGX_OK)
+    {
+        /* nothing is lost in one event either */
+        return rc;
+    }
+
+    unfolded = lb_unfold(p, whole.out_len, mem.data + job->header,
+                         job->max_body, job->max_event, &whole);
+
+    if (unfolded == LB_SCAN_OK) {
+        ngx_http_logbroker_mem_free(&job->record);
+        job->record = mem;
+        *res = whole;
+        return LB_SCAN_OK;
+    }
+
+    ngx_http_logbroker_mem_free(&mem);
+
+    if (unfolded == LB_SCAN_NOSPACE) {
+        return LB_SCAN_NOSPACE;
+    }
+
+    if (unfolded == LB_SCAN_TOOBIG) {
+        res->error = "an event in the array is larger than the limit for one "
+                     "event";
+        res->row = 0;
+        return LB_SCAN_TOOBIG;
+    }
+
+    /* LB_SCAN_EMPTY: no wrapper */
+    return rc;
 }
 
 

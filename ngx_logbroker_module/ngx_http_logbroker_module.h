@@ -35,6 +35,7 @@
 
 #include "spool/lb_ring.h"
 #include "event/scanner.h"
+#include "event/unfold.h"
 
 
 #define NGX_HTTP_LOGBROKER_SYNC_OFF      0

@@ -152,13 +152,13 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
 
     reason = ngx_http_logbroker_body(w, ctx, &body);
 
+    if (reason == 0) {
+        reason = ngx_http_logbroker_scan(w, ctx, &meta, &body, &payload);
+    }
+
     if (reason == NGX_HTTP_LOGBROKER_LARGE) {
         ngx_http_logbroker_large(w, ctx);
         return 0;
-    }
-
-    if (reason == 0) {
-        reason = ngx_http_logbroker_scan(w, ctx, &meta, &body, &payload);
     }
 
     if (reason == 0 && ctx->has_key) {
@@ -302,6 +302,16 @@ ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
         }
 
         cap = cap < max / 2 ? cap * 2 : max;
+    }
+
+    /* a wrapper of events, and one that is too large for an event: in peace */
+
+    if (!ctx->text
+        && ((rc == LB_SCAN_OK && res.events == 1
+             && lb_unfold_maybe(p, res.out_len))
+            || (rc == LB_SCAN_TOOBIG && res.events == 0)))
+    {
+        return NGX_HTTP_LOGBROKER_LARGE;
     }
 
     reason = ngx_http_logbroker_scan_reason(rc, &res);

@@ -1,0 +1,214 @@
+/*
+ * Unfolding: see unfold.h.  What is read here came out of the scanner, so that
+ * nothing has to be checked again: no white space, strings that end, brackets
+ * that match.  It still never reads behind len.
+ */
+
+#include "event/unfold.h"
+
+#include <string.h>
+
+typedef struct {
+    const uint8_t *key; /* behind the quote */
+    size_t key_len;
+    const uint8_t *value;
+    const uint8_t *end; /* of the value */
+} lb_part_t;
+
+static int
+lb_unfold_one_of(const char *const *names, const uint8_t *key, size_t len)
+{
+    for (; *names != NULL; names++) {
+        if (strlen(*names) == len && memcmp(*names, key, len) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Behind the string that begins at p. */
+static const uint8_t *
+lb_unfold_string(const uint8_t *p, const uint8_t *end)
+{
+    for (p++; p < end && *p != '"'; p++) {
+        p += *p == '\\';
+    }
+    return p < end ? p + 1 : end;
+}
+
+/* Behind the value that begins at p. */
+static const uint8_t *
+lb_unfold_value(const uint8_t *p, const uint8_t *end)
+{
+    size_t depth = 0;
+
+    while (p < end) {
+        switch (*p) {
+        case '"':
+            p = lb_unfold_string(p, end);
+            break;
+        case '{':
+        case '[':
+            depth++;
+            p++;
+            break;
+        case '}':
+        case ']':
+            if (depth == 0) {
+                return p;
+            }
+            depth--;
+            p++;
+            break;
+        case ',':
+            if (depth == 0) {
+                return p;
+            }
+            p++;
+            continue;
+        default:
+            p++;
+            continue;
+        }
+        if (depth == 0) {
+            return p;
+        }
+    }
+    return end;
+}
+
+/* The member at p; returns where the next one begins, or end. */
+static const uint8_t *
+lb_unfold_member(const uint8_t *p, const uint8_t *end, lb_part_t *m)
+{
+    m->key = p + 1;
+    p = lb_unfold_string(p, end);
+    m->key_len = (size_t)(p - 1 - m->key);
+    m->value = p < end ? p + 1 : end;
+    m->end = lb_unfold_value(m->value, end);
+    return m->end < end && *m->end == ',' ? m->end + 1 : end;
+}
+
+/* Is the value an array of objects, of at least one? */
+static int
+lb_unfold_objects(const uint8_t *p, const uint8_t *end)
+{
+    if (p >= end || *p != '[') {
+        return 0;
+    }
+    do {
+        p++;
+        if (p >= end || *p != '{') {
+            return 0;
+        }
+        p = lb_unfold_value(p, end);
+    } while (p < end && *p == ',');
+    return 1;
+}
+
+int
+lb_unfold_maybe(const uint8_t *line, size_t len)
+{
+    const uint8_t *p = line;
+    const uint8_t *end = line + len;
+
+    while ((p = memchr(p, '[', (size_t)(end - p))) != NULL) {
+        if (p - line >= 2 && end - p >= 2 && p[1] == '{' && p[-1] == ':' &&
+            p[-2] == '"') {
+            return 1;
+        }
+        p++;
+    }
+    return 0;
+}
+
+#define LB_PUT(from, n)                                                        \
+    do {                                                                       \
+        size_t put_ = (n);                                                     \
+        if ((size_t)(out_end - o) < put_) {                                    \
+            return LB_SCAN_NOSPACE;                                            \
+        }                                                                      \
+        memcpy(o, (from), put_);                                               \
+        o += put_;                                                             \
+    } while (0)
+
+lb_scan_status_t
+lb_unfold(const uint8_t *line, size_t len, uint8_t *out, size_t cap,
+          size_t max_event, lb_scan_result_t *res)
+{
+    static const char *const wrappers[] = {
+        "logs",    "events", "Events", "entries",
+        "records", "lines",  "batch",  NULL,
+    };
+    /* those of lift.c */
+    static const char *const own[] = {
+        "message",   "msg", "log",        "body",      "event", "level",
+        "severity",  "lvl", "loglevel",   "log.level", "time",  "levelname",
+        "timestamp", "ts",  "@timestamp", NULL,
+    };
+    const uint8_t *first = line + 1;
+    const uint8_t *end;
+    const uint8_t *p, *next, *object;
+    const uint8_t *before = NULL; /* where the array's member begins */
+    const uint8_t *behind = NULL;
+    lb_part_t m, array = {0};
+    uint8_t *o = out;
+    uint8_t *const out_end = out + cap;
+    uint32_t events = 0;
+
+    memset(res, 0, sizeof(*res));
+
+    if (len < 3 || line[0] != '{' || line[1] != '"') {
+        return LB_SCAN_EMPTY;
+    }
+
+    end = line + len - 2; /* the closing brace */
+
+    for (p = first; p < end; p = next) {
+        next = lb_unfold_member(p, end, &m);
+
+        if (before == NULL && lb_unfold_one_of(wrappers, m.key, m.key_len) &&
+            lb_unfold_objects(m.value, m.end)) {
+            array = m;
+            before = p;
+            behind = next;
+
+        } else if (lb_unfold_one_of(own, m.key, m.key_len)) {
+            return LB_SCAN_EMPTY;
+        }
+    }
+
+    if (before == NULL) {
+        return LB_SCAN_EMPTY;
+    }
+
+    for (p = array.value + 1; p < array.end; p++) {
+        uint8_t *begin = o;
+
+        object = p;
+        p = lb_unfold_value(p, array.end);
+
+        LB_PUT(object, (size_t)(p - 1 - object));
+
+        /* what is before the array ends with a comma, what is behind it has
+         * one only where the array was not the last */
+        if (before > first) {
+            LB_PUT(",", (size_t)(p - object > 2));
+            LB_PUT(first, (size_t)(before - 1 - first));
+        }
+        if (behind < end) {
+            LB_PUT(",", (size_t)(p - object > 2 || before > first));
+            LB_PUT(behind, (size_t)(end - behind));
+        }
+        LB_PUT("}\n", 2);
+
+        if ((size_t)(o - begin) - 1 > max_event) {
+            return LB_SCAN_TOOBIG;
+        }
+        events++;
+    }
+
+    res->out_len = (size_t)(o - out);
+    res->events = events;
+    return LB_SCAN_OK;
+}
