@@ -12,10 +12,12 @@
  *        ^                    |
  *        +--- group failed ---+
  *
- * Entries lie in a circle in the order in which they came, which is the order
- * in which they expire, and are found by hash.  A worker may be killed while
- * it holds the lock (the master then releases it): each change is made so that
- * whatever was done of it is harmless.
+ * Entries are found by hash.  A new one is put into the next place of the
+ * table that is free or whose key has expired; nothing else is ever done with
+ * expired keys.  Time is that since the machine was started, which nobody can
+ * set.  A worker may be killed while it holds the lock (the master then
+ * releases it): each change is made so that whatever was done of it is
+ * harmless.
  */
 
 
@@ -33,6 +35,12 @@
 #define NGX_HTTP_LOGBROKER_TABLE_LOADING  1
 #define NGX_HTTP_LOGBROKER_TABLE_READY    2
 
+/* places looked at for a new key, and entries per hold of the lock */
+#define NGX_HTTP_LOGBROKER_KEYS_STEP     1024
+
+/* milliseconds after which reading back lets others have the thread */
+#define NGX_HTTP_LOGBROKER_KEYS_SLICE    20
+
 /* attempts at a ring that somebody holds, who may just be recovering it */
 #define NGX_HTTP_LOGBROKER_KEYS_TRIES    3
 
@@ -40,6 +48,7 @@
 typedef enum {
     NGX_HTTP_LOGBROKER_KEY_FREE = 0,                /* not in a bucket */
     NGX_HTTP_LOGBROKER_KEY_PENDING,
+    NGX_HTTP_LOGBROKER_KEY_SOUGHT,                  /* of a dead worker */
     NGX_HTTP_LOGBROKER_KEY_STORED
 } ngx_http_logbroker_key_state_e;
 
@@ -49,7 +58,7 @@ typedef struct {
     uint32_t                         crc;           /* of the payload */
     uint32_t                         len;
     uint32_t                         next;          /* index + 1, 0: none */
-    uint32_t                         time;
+    int32_t                          time;          /* seconds since boot */
     int32_t                          pid;           /* of a PENDING one */
     uint16_t                         slot;
     uint16_t                         state;
@@ -62,28 +71,43 @@ struct ngx_http_logbroker_keys_s {
     ngx_pid_t                        loader;
     uint32_t                         size;
     uint32_t                         mask;          /* of buckets */
-    uint32_t                         first;
-    uint32_t                         used;
+    uint32_t                         next;          /* place to look at */
+    uint32_t                         top;           /* places ever used */
+    uint32_t                         hole;          /* index + 1, 0: none */
+    int32_t                          window;
     uint32_t                        *buckets;       /* index + 1, 0: none */
     ngx_http_logbroker_entry_t      *entries;
 };
 
 
-static void ngx_http_logbroker_keys_expire(ngx_http_logbroker_keys_t *keys,
-    time_t before);
+static int32_t ngx_http_logbroker_keys_now(void);
+static ngx_uint_t ngx_http_logbroker_keys_expired(
+    ngx_http_logbroker_keys_t *keys, ngx_http_logbroker_entry_t *e,
+    int32_t now);
 static ngx_http_logbroker_entry_t *ngx_http_logbroker_keys_find(
-    ngx_http_logbroker_keys_t *keys, const u_char *hash);
+    ngx_http_logbroker_keys_t *keys, const u_char *hash, int32_t now);
 static ngx_http_logbroker_entry_t *ngx_http_logbroker_keys_insert(
     ngx_http_logbroker_keys_t *keys, const u_char *hash, uint32_t crc,
-    uint32_t len, ngx_uint_t slot, ngx_uint_t state, time_t now);
+    uint32_t len, ngx_uint_t slot, ngx_uint_t state, int32_t time,
+    int32_t now);
 static void ngx_http_logbroker_keys_unlink(ngx_http_logbroker_keys_t *keys,
     ngx_http_logbroker_entry_t *e);
 static ngx_uint_t ngx_http_logbroker_dead(ngx_pid_t pid);
 static void ngx_http_logbroker_keys_thread(void *data, ngx_log_t *log);
-static void ngx_http_logbroker_keys_load(ngx_http_logbroker_keys_job_t *job,
-    u_char *slots);
-static void ngx_http_logbroker_keys_load_ring(
+static ngx_uint_t ngx_http_logbroker_keys_seek(
+    ngx_http_logbroker_keys_job_t *job);
+static void ngx_http_logbroker_keys_unsought(
+    ngx_http_logbroker_keys_job_t *job);
+static ngx_uint_t ngx_http_logbroker_keys_load(
+    ngx_http_logbroker_keys_job_t *job);
+static ngx_uint_t ngx_http_logbroker_keys_open_ring(
     ngx_http_logbroker_keys_job_t *job, uint32_t slot);
+static ngx_uint_t ngx_http_logbroker_keys_load_ring(
+    ngx_http_logbroker_keys_job_t *job, uint64_t until);
+static int32_t ngx_http_logbroker_keys_time(
+    ngx_http_logbroker_keys_job_t *job, lb_record_t *rec);
+static ngx_int_t ngx_http_logbroker_keys_post(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_keys_job_t *job);
 static void ngx_http_logbroker_keys_done(ngx_event_t *ev);
 
 
@@ -224,20 +248,20 @@ ngx_uint_t
 ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, uint32_t crc, size_t len)
 {
-    time_t                       now;
+    int32_t                      now;
     ngx_uint_t                   reason;
     ngx_http_logbroker_keys_t   *keys;
     ngx_http_logbroker_entry_t  *e;
 
     keys = w->keys;
-    now = ngx_time();
+    now = ngx_http_logbroker_keys_now();
     reason = 0;
 
     ngx_shmtx_lock(&keys->shpool->mutex);
 
-    ngx_http_logbroker_keys_expire(keys, now - w->keys_window);
+    keys->window = w->keys_window;
 
-    e = ngx_http_logbroker_keys_find(keys, ctx->key);
+    e = ngx_http_logbroker_keys_find(keys, ctx->key, now);
 
     if (e && e->state == NGX_HTTP_LOGBROKER_KEY_STORED) {
         reason = (e->crc == crc && e->len == len)
@@ -257,7 +281,7 @@ ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
     } else if (ngx_http_logbroker_keys_insert(keys, ctx->key, crc, len,
                                               lb_writer_slot(w->writer),
                                               NGX_HTTP_LOGBROKER_KEY_PENDING,
-                                              now)
+                                              now, now)
                == NULL)
     {
         reason = NGX_HTTP_LOGBROKER_KEYS_FULL;
@@ -297,7 +321,8 @@ ngx_http_logbroker_keys_end(ngx_http_logbroker_worker_t *w, const u_char *hash,
 
     ngx_shmtx_lock(&keys->shpool->mutex);
 
-    e = ngx_http_logbroker_keys_find(keys, hash);
+    e = ngx_http_logbroker_keys_find(keys, hash,
+                                     ngx_http_logbroker_keys_now());
 
     if (e && e->state == NGX_HTTP_LOGBROKER_KEY_PENDING && e->pid == ngx_pid) {
 
@@ -336,32 +361,28 @@ ngx_http_logbroker_keys_end_group(ngx_http_logbroker_worker_t *w,
 }
 
 
-static void
-ngx_http_logbroker_keys_expire(ngx_http_logbroker_keys_t *keys, time_t before)
+static int32_t
+ngx_http_logbroker_keys_now(void)
 {
-    ngx_http_logbroker_entry_t  *e;
+    return (int32_t) (lb_boot_us() / 1000000);
+}
 
-    while (keys->used) {
 
-        e = &keys->entries[keys->first];
+/* What is being stored does not expire. */
 
-        if ((time_t) e->time > before
-            && e->state != NGX_HTTP_LOGBROKER_KEY_FREE)
-        {
-            return;
-        }
-
-        ngx_http_logbroker_keys_unlink(keys, e);
-
-        keys->first = (keys->first + 1) % keys->size;
-        keys->used--;
-    }
+static ngx_uint_t
+ngx_http_logbroker_keys_expired(ngx_http_logbroker_keys_t *keys,
+    ngx_http_logbroker_entry_t *e, int32_t now)
+{
+    return now - e->time > keys->window
+           && (e->state == NGX_HTTP_LOGBROKER_KEY_STORED
+               || (e->pid != ngx_pid && ngx_http_logbroker_dead(e->pid)));
 }
 
 
 static ngx_http_logbroker_entry_t *
 ngx_http_logbroker_keys_find(ngx_http_logbroker_keys_t *keys,
-    const u_char *hash)
+    const u_char *hash, int32_t now)
 {
     uint32_t                     i, bucket;
     ngx_http_logbroker_entry_t  *e;
@@ -372,9 +393,16 @@ ngx_http_logbroker_keys_find(ngx_http_logbroker_keys_t *keys,
 
         e = &keys->entries[i - 1];
 
-        if (ngx_memcmp(e->hash, hash, LB_KEY_LEN) == 0) {
-            return e;
+        if (ngx_memcmp(e->hash, hash, LB_KEY_LEN) != 0) {
+            continue;
         }
+
+        if (ngx_http_logbroker_keys_expired(keys, e, now)) {
+            ngx_http_logbroker_keys_unlink(keys, e);
+            return NULL;
+        }
+
+        return e;
     }
 
     return NULL;
@@ -384,22 +412,43 @@ ngx_http_logbroker_keys_find(ngx_http_logbroker_keys_t *keys,
 static ngx_http_logbroker_entry_t *
 ngx_http_logbroker_keys_insert(ngx_http_logbroker_keys_t *keys,
     const u_char *hash, uint32_t crc, uint32_t len, ngx_uint_t slot,
-    ngx_uint_t state, time_t now)
+    ngx_uint_t state, int32_t time, int32_t now)
 {
-    uint32_t                     i, bucket;
+    uint32_t                     i, n, bucket;
     ngx_http_logbroker_entry_t  *e;
 
-    if (keys->used == keys->size) {
-        return NULL;
-    }
+    /* the place of the last key that came to nothing, or the next one */
 
-    i = (keys->first + keys->used) % keys->size;
+    i = keys->hole ? keys->hole - 1 : keys->next;
     e = &keys->entries[i];
 
-    /* counted first, linked last */
+    keys->hole = 0;
 
-    e->state = NGX_HTTP_LOGBROKER_KEY_FREE;
-    keys->used++;
+    for (n = 0; e->state != NGX_HTTP_LOGBROKER_KEY_FREE; n++) {
+
+        if (ngx_http_logbroker_keys_expired(keys, e, now)) {
+            ngx_http_logbroker_keys_unlink(keys, e);
+            keys->hole = 0;
+            break;
+        }
+
+        if (n == NGX_HTTP_LOGBROKER_KEYS_STEP || n == keys->size) {
+            return NULL;
+        }
+
+        i = keys->next;
+        e = &keys->entries[i];
+
+        keys->next = (i + 1) % keys->size;
+    }
+
+    if (i == keys->next) {
+        keys->next = (i + 1) % keys->size;
+    }
+
+    keys->top = ngx_max(keys->top, i + 1);
+
+    /* linked last */
 
     ngx_memcpy(&bucket, hash, sizeof(uint32_t));
     bucket &= keys->mask;
@@ -409,7 +458,7 @@ ngx_http_logbroker_keys_insert(ngx_http_logbroker_keys_t *keys,
     e->len = len;
     e->slot = slot;
     e->pid = ngx_pid;
-    e->time = now;
+    e->time = time;
     e->state = state;
     e->next = keys->buckets[bucket];
 
@@ -439,6 +488,7 @@ ngx_http_logbroker_keys_unlink(ngx_http_logbroker_keys_t *keys,
     }
 
     e->state = NGX_HTTP_LOGBROKER_KEY_FREE;
+    keys->hole = e - keys->entries + 1;
 }
 
 
@@ -489,23 +539,141 @@ ngx_http_logbroker_keys_look(ngx_http_logbroker_worker_t *w)
     job->task.event.data = w;
     job->task.event.log = ngx_cycle->log;
 
-    if (ngx_thread_task_post(w->pool, &job->task) != NGX_OK) {
-        ngx_free(job);
-        return;
+    if (ngx_http_logbroker_keys_post(w, job) == NGX_OK) {
+        w->keys_look = 0;
     }
-
-    w->keys_job = job;
-    w->keys_look = 0;
 }
 
+
+static ngx_int_t
+ngx_http_logbroker_keys_post(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_keys_job_t *job)
+{
+    if (ngx_thread_task_post(w->pool, &job->task) == NGX_OK) {
+        w->keys_job = job;
+        return NGX_OK;
+    }
+
+    /* as if the worker had died at it: somebody begins anew */
+
+    if (job->state == NGX_HTTP_LOGBROKER_KEYS_ALL) {
+        job->keys->state = NGX_HTTP_LOGBROKER_TABLE_NEW;
+    }
+
+    lb_reader_close(job->reader);
+    ngx_free(job);
+
+    w->keys_job = NULL;
+
+    return NGX_ERROR;
+}
+
+
+/* A slice of the work. */
 
 static void
 ngx_http_logbroker_keys_thread(void *data, ngx_log_t *log)
 {
     ngx_http_logbroker_keys_job_t *job = data;
 
+    ngx_uint_t                  first;
+    ngx_http_logbroker_keys_t  *keys;
+
+    keys = job->keys;
+
+    if (job->state == NGX_HTTP_LOGBROKER_KEYS_BEGIN) {
+
+        ngx_shmtx_lock(&keys->shpool->mutex);
+
+        first = keys->state == NGX_HTTP_LOGBROKER_TABLE_NEW
+                || (keys->state == NGX_HTTP_LOGBROKER_TABLE_LOADING
+                    && ngx_http_logbroker_dead(keys->loader));
+
+        if (first) {
+            keys->state = NGX_HTTP_LOGBROKER_TABLE_LOADING;
+            keys->loader = ngx_pid;
+            keys->window = job->window;
+        }
+
+        ngx_shmtx_unlock(&keys->shpool->mutex);
+
+        if (first) {
+            job->state = NGX_HTTP_LOGBROKER_KEYS_ALL;
+            ngx_memset(job->slots, 1, sizeof(job->slots));
+
+        } else {
+            /* what workers that died were about to store: is it there? */
+
+            job->state = NGX_HTTP_LOGBROKER_KEYS_SOUGHT;
+
+            if (!ngx_http_logbroker_keys_seek(job)) {
+                job->state = NGX_HTTP_LOGBROKER_KEYS_DONE;
+                return;
+            }
+        }
+
+        job->n = lb_spool_slots(job->spool, job->there, &job->error);
+    }
+
+    if (ngx_http_logbroker_keys_load(job)) {
+        return;
+    }
+
+    if (job->state == NGX_HTTP_LOGBROKER_KEYS_ALL) {
+        keys->state = NGX_HTTP_LOGBROKER_TABLE_READY;
+
+    } else {
+        ngx_http_logbroker_keys_unsought(job);
+    }
+
+    job->state = NGX_HTTP_LOGBROKER_KEYS_DONE;
+}
+
+
+static ngx_uint_t
+ngx_http_logbroker_keys_seek(ngx_http_logbroker_keys_job_t *job)
+{
     uint32_t                     i;
-    u_char                       slots[LB_SLOTS_MAX];
+    ngx_uint_t                   found;
+    ngx_http_logbroker_keys_t   *keys;
+    ngx_http_logbroker_entry_t  *e;
+
+    keys = job->keys;
+    found = 0;
+
+    ngx_shmtx_lock(&keys->shpool->mutex);
+
+    for (i = 0; i < keys->top; i++) {
+
+        if (i % NGX_HTTP_LOGBROKER_KEYS_STEP == 0) {
+            ngx_shmtx_unlock(&keys->shpool->mutex);
+            ngx_shmtx_lock(&keys->shpool->mutex);
+        }
+
+        e = &keys->entries[i];
+
+        if ((e->state == NGX_HTTP_LOGBROKER_KEY_PENDING
+             || e->state == NGX_HTTP_LOGBROKER_KEY_SOUGHT)
+            && ngx_http_logbroker_dead(e->pid))
+        {
+            e->state = NGX_HTTP_LOGBROKER_KEY_SOUGHT;
+            job->slots[e->slot] = 1;
+            found = 1;
+        }
+    }
+
+    ngx_shmtx_unlock(&keys->shpool->mutex);
+
+    return found;
+}
+
+
+/* What was sought and not found was not stored. */
+
+static void
+ngx_http_logbroker_keys_unsought(ngx_http_logbroker_keys_job_t *job)
+{
+    uint32_t                     i;
     ngx_http_logbroker_keys_t   *keys;
     ngx_http_logbroker_entry_t  *e;
 
@@ -513,50 +681,16 @@ ngx_http_logbroker_keys_thread(void *data, ngx_log_t *log)
 
     ngx_shmtx_lock(&keys->shpool->mutex);
 
-    if (keys->state == NGX_HTTP_LOGBROKER_TABLE_NEW
-        || (keys->state == NGX_HTTP_LOGBROKER_TABLE_LOADING
-            && ngx_http_logbroker_dead(keys->loader)))
-    {
-        keys->state = NGX_HTTP_LOGBROKER_TABLE_LOADING;
-        keys->loader = ngx_pid;
+    for (i = 0; i < keys->top; i++) {
 
-        ngx_shmtx_unlock(&keys->shpool->mutex);
-
-        ngx_memset(slots, 1, sizeof(slots));
-        ngx_http_logbroker_keys_load(job, slots);
-
-        keys->state = NGX_HTTP_LOGBROKER_TABLE_READY;
-        return;
-    }
-
-    /* what workers that died were about to store: is it in their rings? */
-
-    ngx_memzero(slots, sizeof(slots));
-
-    for (i = 0; i < keys->used; i++) {
-
-        e = &keys->entries[(keys->first + i) % keys->size];
-
-        if (e->state == NGX_HTTP_LOGBROKER_KEY_PENDING
-            && ngx_http_logbroker_dead(e->pid))
-        {
-            slots[e->slot] = 1;
+        if (i % NGX_HTTP_LOGBROKER_KEYS_STEP == 0) {
+            ngx_shmtx_unlock(&keys->shpool->mutex);
+            ngx_shmtx_lock(&keys->shpool->mutex);
         }
-    }
 
-    ngx_shmtx_unlock(&keys->shpool->mutex);
+        e = &keys->entries[i];
 
-    ngx_http_logbroker_keys_load(job, slots);
-
-    ngx_shmtx_lock(&keys->shpool->mutex);
-
-    for (i = 0; i < keys->used; i++) {
-
-        e = &keys->entries[(keys->first + i) % keys->size];
-
-        if (e->state == NGX_HTTP_LOGBROKER_KEY_PENDING && slots[e->slot]
-            && ngx_http_logbroker_dead(e->pid))
-        {
+        if (e->state == NGX_HTTP_LOGBROKER_KEY_SOUGHT && job->slots[e->slot]) {
             ngx_http_logbroker_keys_unlink(keys, e);
         }
     }
@@ -565,46 +699,92 @@ ngx_http_logbroker_keys_thread(void *data, ngx_log_t *log)
 }
 
 
-static void
-ngx_http_logbroker_keys_load(ngx_http_logbroker_keys_job_t *job,
-    u_char *slots)
+/* 1: there is more to do */
+
+static ngx_uint_t
+ngx_http_logbroker_keys_load(ngx_http_logbroker_keys_job_t *job)
 {
-    int         i, n;
-    uint32_t    there[LB_SLOTS_MAX];
-    lb_error_t  err;
+    uint64_t  until;
 
-    n = lb_spool_slots(job->spool, there, &err);
+    until = ngx_http_logbroker_mono_us()
+            + NGX_HTTP_LOGBROKER_KEYS_SLICE * 1000;
 
-    for (i = 0; i < n; i++) {
-        if (slots[there[i]]) {
-            ngx_http_logbroker_keys_load_ring(job, there[i]);
+    while (job->ring < job->n) {
+
+        if (job->reader == NULL
+            && (!job->slots[job->there[job->ring]]
+                || !ngx_http_logbroker_keys_open_ring(job,
+                                                 job->there[job->ring])))
+        {
+            job->ring++;
+
+        } else if (!ngx_http_logbroker_keys_load_ring(job, until)) {
+            lb_reader_close(job->reader);
+            job->reader = NULL;
+            job->ring++;
+        }
+
+        if (ngx_http_logbroker_mono_us() >= until) {
+            return job->ring < job->n;
         }
     }
+
+    return 0;
 }
 
 
-/* All of a ring, delivered or not, as far back as it has not been reused. */
+/* 1: there is something to read in it */
 
-static void
-ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
+static ngx_uint_t
+ngx_http_logbroker_keys_open_ring(ngx_http_logbroker_keys_job_t *job,
     uint32_t slot)
 {
-    int                          rc;
-    uint64_t                     p, since;
-    lb_error_t                   err;
-    lb_record_t                  rec;
-    lb_reader_t                 *reader;
-    lb_writer_t                 *writer;
-    ngx_uint_t                   tries;
-    lb_ring_info_t               info;
-    ngx_http_logbroker_keys_t   *keys;
-    ngx_http_logbroker_entry_t  *e;
+    int              i, rc;
+    int64_t          since;
+    uint64_t         received;
+    ngx_uint_t       tries;
+    lb_error_t       err;
+    lb_writer_t     *writer;
+    lb_ring_info_t  *info;
 
-    keys = job->keys;
+    info = &job->info;
 
-    /* records behind the commit cell of a writer that died are recovered */
+    for (tries = 0; ; tries++) {
 
-    for (tries = 0; tries < NGX_HTTP_LOGBROKER_KEYS_TRIES; tries++) {
+        if (lb_reader_open(job->spool, slot, 0, &job->reader, &err) != 0) {
+            job->reader = NULL;
+            return 0;
+        }
+
+        if (lb_reader_info(job->reader, info) != 0) {
+            break;
+        }
+
+        job->nmarks = ngx_max(lb_reader_marks(job->reader, info->committed,
+                                              job->marks), 0);
+
+        /* Left in order, with nothing behind the commit cell? */
+
+        if (tries
+            || (job->nmarks ? job->marks[job->nmarks - 1].position : 0)
+               != info->committed
+            || lb_reader_received(job->reader, info->committed,
+                                  info->committed + LB_RECORD_HEADER_MAX,
+                                  &received)
+               == 0)
+        {
+            if (tries == NGX_HTTP_LOGBROKER_KEYS_TRIES) {
+                goto found;
+            }
+
+        } else {
+            goto found;
+        }
+
+        lb_reader_close(job->reader);
+        job->reader = NULL;
+
+        /* records that a worker that died left there are recovered */
 
         rc = lb_writer_claim_slot(job->spool, slot, &writer, &err);
 
@@ -613,59 +793,107 @@ ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
         }
 
         if (rc != LB_ELOCKED) {
-            break;
+            tries = NGX_HTTP_LOGBROKER_KEYS_TRIES - 1;
+
+        } else {
+            ngx_msleep(50);
+        }
+    }
+
+    lb_reader_close(job->reader);
+    job->reader = NULL;
+
+    return 0;
+
+found:
+
+    /* all of the ring, delivered or not, as far as it has not been reused,
+     * but for what a mark knows to be too old */
+
+    job->mark = 0;
+    job->now = lb_boot_us();
+    since = (int64_t) job->now - (int64_t) job->window * 1000000;
+
+    job->position = info->committed > info->capacity
+                        ? info->committed - info->capacity : 0;
+
+    for (i = 0; i < job->nmarks && job->marks[i].boot_us < since; i++) {
+        job->position = ngx_max(job->position, job->marks[i].position);
+    }
+
+    if (job->position < info->committed) {
+        return 1;
+    }
+
+    lb_reader_close(job->reader);
+    job->reader = NULL;
+
+    return 0;
+}
+
+
+/* 1: there is more in it */
+
+static ngx_uint_t
+ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
+    uint64_t until)
+{
+    int                          rc;
+    int32_t                      now, time;
+    uint32_t                     n;
+    lb_record_t                  rec;
+    ngx_http_logbroker_keys_t   *keys;
+    ngx_http_logbroker_entry_t  *e;
+
+    keys = job->keys;
+    now = ngx_http_logbroker_keys_now();
+
+    for (n = 1; job->position < job->info.committed; n++) {
+
+        if (n % 64 == 0 && ngx_http_logbroker_mono_us() >= until) {
+            return 1;
         }
 
-        ngx_msleep(50);
-    }
-
-    if (lb_reader_open(job->spool, slot, 0, &reader, &err) != 0) {
-        return;
-    }
-
-    since = lb_now_us() - (uint64_t) job->window * 1000000;
-
-    if (lb_reader_info(reader, &info) != 0 || info.committed_us < since) {
-        lb_reader_close(reader);
-        return;
-    }
-
-    p = info.committed > info.capacity ? info.committed - info.capacity : 0;
-
-    while (p < info.committed) {
-
-        rc = lb_reader_record(reader, p, info.committed, 0, &rec);
+        rc = lb_reader_record(job->reader, job->position, job->info.committed,
+                              0, &rec);
 
         if (rc == LB_ECORRUPT) {
-            rc = lb_reader_resync(reader, p, info.committed, &p);
+            rc = lb_reader_resync(job->reader, job->position,
+                                  job->info.committed, &job->position);
             if (rc == 0) {
                 continue;
             }
         }
 
         if (rc != 0) {
-            break;
+            return 0;
         }
 
-        p = rec.next;
+        job->position = rec.next;
 
-        if (rec.key_len == 0 || rec.received_us < since) {
+        if (rec.key_len == 0) {
+            continue;
+        }
+
+        time = ngx_http_logbroker_keys_time(job, &rec);
+
+        if (now - time > job->window) {
             continue;
         }
 
         ngx_shmtx_lock(&keys->shpool->mutex);
 
-        e = ngx_http_logbroker_keys_find(keys, rec.key);
+        e = ngx_http_logbroker_keys_find(keys, rec.key, now);
 
         if (e == NULL) {
             (void) ngx_http_logbroker_keys_insert(keys, rec.key,
                                            rec.payload_crc, rec.payload_len,
-                                           slot,
+                                           job->info.slot,
                                            NGX_HTTP_LOGBROKER_KEY_STORED,
-                                           rec.received_us / 1000000);
+                                           time, now);
 
-        } else if (e->state == NGX_HTTP_LOGBROKER_KEY_PENDING
-                   && e->slot == slot && ngx_http_logbroker_dead(e->pid))
+        } else if (e->state == NGX_HTTP_LOGBROKER_KEY_SOUGHT
+                   && e->slot == job->info.slot)
         {
             e->crc = rec.payload_crc;
             e->len = rec.payload_len;
@@ -675,17 +903,61 @@ ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
         ngx_shmtx_unlock(&keys->shpool->mutex);
     }
 
-    lb_reader_close(reader);
+    return 0;
+}
+
+
+/*
+ * When a record was received, or later: seconds since boot.  The next mark
+ * behind it says so; only what is older than all marks, written by a release
+ * without, goes by the wall clock.
+ */
+
+static int32_t
+ngx_http_logbroker_keys_time(ngx_http_logbroker_keys_job_t *job,
+    lb_record_t *rec)
+{
+    int64_t   us;
+    uint64_t  now;
+
+    while (job->mark < job->nmarks
+           && job->marks[job->mark].position < rec->next)
+    {
+        job->mark++;
+    }
+
+    us = job->mark < job->nmarks ? job->marks[job->mark].boot_us
+                                 : (int64_t) job->now;
+
+    if (job->mark == 0) {
+        /* the first mark of all is put when the ring is first claimed */
+
+        now = lb_now_us();
+
+        if (now > rec->received_us) {
+            us = ngx_min(us, (int64_t) job->now
+                             - (int64_t) (now - rec->received_us));
+        }
+    }
+
+    return (int32_t) (us / 1000000);
 }
 
 
 static void
 ngx_http_logbroker_keys_done(ngx_event_t *ev)
 {
-    ngx_http_logbroker_worker_t  *w;
+    ngx_http_logbroker_worker_t    *w;
+    ngx_http_logbroker_keys_job_t  *job;
 
     w = ev->data;
+    job = w->keys_job;
 
-    ngx_free(w->keys_job);
+    if (job->state != NGX_HTTP_LOGBROKER_KEYS_DONE) {
+        (void) ngx_http_logbroker_keys_post(w, job);
+        return;
+    }
+
+    ngx_free(job);
     w->keys_job = NULL;
 }

@@ -372,11 +372,35 @@ typedef struct {
 } ngx_http_logbroker_create_t;
 
 
+typedef enum {
+    NGX_HTTP_LOGBROKER_KEYS_BEGIN = 0,
+    NGX_HTTP_LOGBROKER_KEYS_ALL,                    /* the table is new */
+    NGX_HTTP_LOGBROKER_KEYS_SOUGHT,                 /* those of the dead */
+    NGX_HTTP_LOGBROKER_KEYS_DONE
+} ngx_http_logbroker_keys_state_e;
+
+
 typedef struct {
     ngx_thread_task_t                task;
     lb_spool_t                      *spool;
     ngx_http_logbroker_keys_t       *keys;
     time_t                           window;
+
+    ngx_uint_t                       state;
+    u_char                           slots[LB_SLOTS_MAX];
+    uint32_t                         there[LB_SLOTS_MAX];
+    int                              n;
+    int                              ring;
+    lb_error_t                       error;
+
+    /* of the ring that is being read, if reader is not NULL */
+    lb_reader_t                     *reader;
+    lb_ring_info_t                   info;
+    lb_mark_t                        marks[LB_MARKS];
+    int                              nmarks;
+    int                              mark;
+    uint64_t                         position;
+    uint64_t                         now;           /* since boot */
 } ngx_http_logbroker_keys_job_t;
 
 

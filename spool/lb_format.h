@@ -69,7 +69,7 @@
 #define LB_PATH_MAX 256u
 
 /*
- * Ring file: identity page, writer page, reader page, spare page, data.
+ * Ring file: identity page, writer page, reader page, time page, data.
  *
  * Identity (offset 0), written once at creation
  *
@@ -120,6 +120,23 @@
  *  24  36  zero
  *  60   4  CRC-32C of bytes 0..59
  */
+/*
+ * Time page (offset 12288), stored by the lock holder alone, never synced: 128
+ * marks, all zero in rings of older releases.  A mark says that every record
+ * before its position had been received by a time.  They lie in eight levels
+ * of sixteen; mark n of level l is at (16 l + n mod 16) * 32.  See lb_marks.c.
+ *
+ *   0   8  number within the level, from 1
+ *   8   8  position
+ *  16   8  time, microseconds of CLOCK_BOOTTIME
+ *  24   4  boot: CRC-32C of the boot id in text
+ *  28   4  CRC-32C of bytes 0..27
+ */
+#define LB_RING_MARKS (3u * LB_PAGE)
+#define LB_MARK_SIZE 32u
+#define LB_MARKS 128u
+#define LB_MARKS_LEVEL 16u
+
 #define LB_CELL_SIZE 64u
 #define LB_CELL_STRIDE LB_SECTOR
 #define LB_RING_COUNTERS 1024u

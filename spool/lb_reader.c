@@ -325,6 +325,12 @@ lb_reader_resync(lb_reader_t *r, uint64_t position, uint64_t end,
 }
 
 int
+lb_reader_marks(lb_reader_t *r, uint64_t committed, lb_mark_t marks[LB_MARKS])
+{
+    return lb_marks_read(r->fd, committed, marks);
+}
+
+int
 lb_reader_view(lb_reader_t *r, uint64_t position, uint64_t end, size_t min,
                const uint8_t **data, size_t *len)
 {

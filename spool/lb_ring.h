@@ -50,6 +50,9 @@ int lb_uuid_parse(const char *text, uint8_t uuid[LB_UUID_LEN]);
 /* Wall clock, microseconds since 1970 UTC. */
 uint64_t lb_now_us(void);
 
+/* Time since the machine was started, sleep included; nobody can set it. */
+uint64_t lb_boot_us(void);
+
 /*
  * Spool
  */
@@ -298,6 +301,13 @@ typedef struct {
     char stream[LB_STREAM_MAX + 1]; /* zero-terminated */
 } lb_record_t;
 
+/* Everything before position had been received at this time of lb_boot_us,
+ * at the latest; negative: before this boot. */
+typedef struct {
+    uint64_t position;
+    int64_t boot_us;
+} lb_mark_t;
+
 /* Opens the ring of a slot for reading.  writable: acks will be stored. */
 int lb_reader_open(lb_spool_t *spool, uint32_t slot, int writable,
                    lb_reader_t **reader, lb_error_t *err);
@@ -334,6 +344,10 @@ int lb_reader_received(lb_reader_t *reader, uint64_t position, uint64_t end,
  * valid record, payload included, or end. */
 int lb_reader_resync(lb_reader_t *reader, uint64_t position, uint64_t end,
                      uint64_t *next);
+
+/* The marks of the ring up to a position, ascending; returns their number. */
+int lb_reader_marks(lb_reader_t *reader, uint64_t committed,
+                    lb_mark_t marks[LB_MARKS]);
 
 /* At least min (at most LB_READER_VIEW) and at most LB_READER_VIEW bytes
  * from a position, never beyond end; *len says how many.  The pointer is

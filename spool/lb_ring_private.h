@@ -66,6 +66,26 @@ typedef struct {
 int lb_fail(lb_error_t *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* lb_marks.c */
+
+typedef struct {
+    uint64_t position; /* of the newest mark */
+    uint64_t put;      /* when that was */
+    uint64_t since[LB_MARKS / LB_MARKS_LEVEL];
+    uint64_t number[LB_MARKS / LB_MARKS_LEVEL];
+    uint32_t boot;
+} lb_marks_t;
+
+/* For the holder of the ring: reads the marks, and puts one if something is
+ * committed that none knows of. */
+void lb_marks_open(lb_marks_t *marks, int fd, uint64_t committed);
+
+/* Everything before position has been received by now.  At most once a second
+ * unless now is set.  Nobody is told if it fails. */
+void lb_marks_put(lb_marks_t *marks, int fd, uint64_t position, int now);
+
+int lb_marks_read(int fd, uint64_t committed, lb_mark_t marks[LB_MARKS]);
+
 /* lb_record.c: pure */
 
 /* Header of a record into buf; returns its length. */

@@ -57,6 +57,7 @@ struct lb_writer_s {
     lb_cell_t cell;
     uint64_t cell_synced; /* committed position of a cell that is durable */
     uint64_t acked;       /* last seen; only grows */
+    lb_marks_t marks;
 
     lb_group_t pending;
     uint64_t next_seq; /* behind everything staged */
@@ -299,6 +300,8 @@ resume(lb_spool_t *spool, lb_writer_t *w, lb_error_t *err)
     w->cell_synced = w->cell.committed;
     w->next_seq = w->cell.next_seq;
 
+    lb_marks_open(&w->marks, w->fd, w->cell.committed);
+
     return 0;
 }
 
@@ -498,6 +501,10 @@ lb_writer_close(lb_writer_t *w)
 {
     if (w == NULL) {
         return;
+    }
+
+    if (w->marks.number[0] != 0 && !atomic_load(&w->poisoned)) {
+        lb_marks_put(&w->marks, w->fd, w->cell.committed, 1);
     }
 
     /* releases the lock */
@@ -796,6 +803,8 @@ lb_writer_write(lb_writer_t *w, int sync)
     if (dsync) {
         w->cell_synced = end;
     }
+
+    lb_marks_put(&w->marks, w->fd, end, 0);
 
     return w->result = 0;
 }

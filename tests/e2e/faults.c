@@ -6,7 +6,8 @@
  * slow by sync_delay writes the file syncing first.  Commit cells are spared,
  * so that a ring can say that it was poisoned, but for fail_cells, an errno too.
  * While the file hang holds 1 writes and syncs do not come back; the file
- * hanging then says so.
+ * hanging then says so.  The file clock holds seconds by which the wall clock
+ * is wrong.
  *
  * Also into the flusher: the file point holds "NAME N SIGNAL".  The process
  * that comes to the point NAME (a part of it is enough) for the Nth time
@@ -22,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -263,6 +265,38 @@ fdatasync(int fd)
     file_point(fd, "sync", "after");
 
     return rc;
+}
+
+int
+clock_gettime(clockid_t clock, struct timespec *ts)
+{
+    static int (*next)(clockid_t, struct timespec *);
+    int rc;
+
+    if (next == NULL) {
+        next = dlsym(RTLD_NEXT, "clock_gettime");
+    }
+
+    rc = next(clock, ts);
+
+    if (clock == CLOCK_REALTIME) {
+        ts->tv_sec += setting("clock");
+    }
+
+    return rc;
+}
+
+int
+gettimeofday(struct timeval *restrict tv, void *restrict zone)
+{
+    struct timespec ts;
+
+    (void)zone;
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    tv->tv_sec = ts.tv_sec;
+    tv->tv_usec = ts.tv_nsec / 1000;
+
+    return 0;
 }
 
 ssize_t

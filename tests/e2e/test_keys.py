@@ -7,11 +7,12 @@ import json
 import os
 import signal
 import threading
+import time
 
 import pytest
 
 from nginxd import Nginx, alive, wait_for
-from spoolread import events
+from spoolread import events, rings
 from test_module import faults, faults_so  # noqa: F401
 
 
@@ -182,6 +183,87 @@ def test_failed_write_leaves_no_key(tmp_path, faults):  # noqa: F811
         faults.clear("fail")
         assert post(nginx, 1, "a").status == 204
         assert stored(nginx) == [1]
+
+
+def test_refused_requests_take_no_room(tmp_path):
+    """Through an outage with a full spool, many more keys than there is room
+    for: afterwards there is."""
+    with Nginx(tmp_path, spool="size=64k rings=1", http="logbroker_idempotency "
+               "size=64k window=10m;") as nginx:
+        c = nginx.connect()
+        filler = '{"n":-1,"x":"%s"}' % ("x" * 60000)
+        assert nginx.post("/log", '{"n":-2}', key("live"), conn=c
+                          ).status == 204
+        assert nginx.post("/log", filler, conn=c).status == 204
+        # with the one before, too much
+        big = '{"n":%%d,"x":"%s"}' % ("x" * 6000)
+        for n in range(5000):
+            a = nginx.post("/log", big % n, key(str(n)), conn=c)
+            assert a.status == 503 and b"full" in a.body, a
+        rings(nginx.spool)[0].ack()
+        for n in range(5):
+            assert nginx.post("/log", big % n, key(str(n)), conn=c
+                              ).status == 204
+        c.close()
+        assert stored(nginx) == list(range(5))
+
+
+def read_bytes(nginx):
+    return sum(int(line.split()[1]) for pid in nginx.workers()
+               for line in open(f"/proc/{pid}/io")
+               if line.startswith("rchar"))
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_start_reads_what_is_within_the_window(tmp_path, how):
+    """The ring is full of records that are too old."""
+    with Nginx(tmp_path, spool="size=64m", http="logbroker_idempotency "
+               "window=2s; client_body_buffer_size 1m;") as nginx:
+        assert post(nginx, 0, "old").status == 204
+        for _ in range(100):
+            assert nginx.post("/log", '{"n":-1,"x":"%s"}' % ("x" * 400000)
+                              ).status == 204
+        time.sleep(1.1)  # marks follow once a second
+        assert post(nginx, 1, "new").status == 204
+        time.sleep(2.5)
+        assert post(nginx, 2, "newest").status == 204
+        getattr(nginx, how)()
+        nginx.start()
+        assert post(nginx, 2, "newest").status == 204
+        assert read_bytes(nginx) < 16 << 20
+        time.sleep(3)
+        getattr(nginx, how)()
+        nginx.start()
+        before = read_bytes(nginx)
+        assert post(nginx, 3, "x").status == 204
+        assert before < 8 << 20
+        nginx.stop()
+        assert [n for n in stored(nginx) if n >= 0] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("jump", [7200, -7200])
+def test_wall_clock_jumps(tmp_path, faults, jump):  # noqa: F811
+    """The window is one of real time, in memory and after a start."""
+    with Nginx(tmp_path, preload=faults.so, env=faults.env,
+               http="logbroker_idempotency window=4s;") as nginx:
+        assert post(nginx, 1, "a").status == 204
+        faults.set("clock", jump)
+        wait_for(lambda: abs(nginx.status()["time_us"] / 1e6 - jump
+                             - time.time()) < 60, what="the jump")
+        assert post(nginx, 1, "a").status == 204
+        assert stored(nginx) == [1]
+        for how in ("stop", "kill"):
+            assert post(nginx, 2, how).status == 204
+            getattr(nginx, how)()
+            nginx.start()
+            assert post(nginx, 2, how).status == 204
+        faults.set("clock", 0)
+        assert post(nginx, 2, "kill").status == 204
+        assert stored(nginx) == [1, 2, 2]
+        # and it ends
+        time.sleep(6)
+        assert post(nginx, 2, "kill").status == 204
+        assert stored(nginx) == [1, 2, 2, 2]
 
 
 @pytest.mark.slow
