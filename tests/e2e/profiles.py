@@ -160,6 +160,7 @@ class Node:
             directory / name, [self.door.url], name=name, user=name, workers=1,
             rings=2, size="1m", flusher={
                 "backoff": {"min_ms": 1000, "max_ms": 1000},
+                "shutdown_timeout_ms": 1000,
                 "clickhouse": {"request_timeout_ms": 10000}})
 
     def post(self):

@@ -15,6 +15,8 @@ import tempfile
 import time
 
 from world import SCENARIOS, World, scenario  # first: it finds the others
+import clickhoused
+import profiles
 from nginxd import children, wait_for
 import server  # noqa: F401: more scenarios
 
@@ -470,11 +472,11 @@ def everything(w):
 def hostile_profiles(w):
     """Forty profiles of the ClickHouse user, each with a broker of its own:
     delivered once, or held with words and delivered when it was put right."""
-    server = clickhoused.ClickHouse(w.dir / "profiles")
+    own = clickhoused.ClickHouse(w.dir / "profiles")
     try:
-        return profiles.run(server, w.dir)
+        return profiles.run(own, w.dir)
     finally:
-        server.stop()
+        own.stop()
 
 
 def run_one(name, seed, span):
