@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 from xml.etree import ElementTree
 
 import pytest
@@ -64,11 +65,14 @@ def test_cluster_statements(clickhouse):
     and every setting and function; the columns are those of the one table."""
     conf = SCRIPTS.parent.parent / "conf" / "clickhouse"
     found = []
-    for file in ("01-schema.sql", "02-audit.sql"):
+    for file in ("01-schema.sql", "02-audit.sql", "03-upgrade.sql"):
         for sql in statements(conf / "cluster" / file):
-            assert "CreateQuery" in clickhouse.query(f"EXPLAIN AST {sql}")
+            kind = "AlterQuery" if "ALTER" in sql else "CreateQuery"
+            assert kind in clickhouse.query(f"EXPLAIN AST {sql}")
             found.append(sql)
-    assert len(found) == 4
+    assert len(found) == 5
+    assert {re.sub(r" ON CLUSTER logbroker", "", found[4])} == set(
+        statements(conf / "03-upgrade.sql"))
     one = statements(conf / "01-schema.sql")[1]
     table = found[1]
 
@@ -103,6 +107,50 @@ def test_apply_again(clickhouse):
     insert(clickhouse, ("number", 5))
     subprocess.run([SCRIPTS / "apply.sh", clickhouse.url], check=True)
     assert rows(clickhouse) == 5
+
+
+def test_upgrade_under_load(clickhouse):
+    """A table of the first release becomes the one of today while rows are put
+    into it, as often as one likes; old rows get the index when asked to."""
+    one = statements(SCRIPTS.parent.parent / "conf/clickhouse/01-schema.sql")[1]
+    index = "\n    INDEX received      received_at    TYPE minmax" \
+            "                  GRANULARITY 1"
+    assert f",{index}" in one
+    clickhouse.query("RENAME TABLE logbroker.logs TO logbroker.today")
+    try:
+        clickhouse.query(one.replace(f",{index}", ""))
+        done = threading.Event()
+        put = 0
+
+        def load():
+            nonlocal put
+            while not done.is_set():
+                insert(clickhouse, (f"number + {put}", 1000))
+                put += 1000
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        try:
+            for _ in range(3):
+                subprocess.run([SCRIPTS / "apply.sh", clickhouse.url],
+                               check=True)
+            for _ in range(2):
+                clickhouse.query("ALTER TABLE logbroker.logs MATERIALIZE "
+                                 "INDEX received SETTINGS mutations_sync = 1")
+        finally:
+            done.set()
+            thread.join()
+        assert rows(clickhouse) == put > 0
+        assert audit(clickhouse, "gaps, duplicates") == ["0\t0"]
+        assert int(clickhouse.query(
+            "SELECT marks_bytes FROM system.data_skipping_indices WHERE "
+            "database = 'logbroker' AND table = 'logs' AND name = 'received'"))
+        now, then = (clickhouse.query(f"SHOW CREATE TABLE logbroker.{t}")
+                     for t in ("logs", "today"))
+        assert now == then.replace("logbroker.today", "logbroker.logs")
+    finally:
+        clickhouse.query("DROP TABLE logbroker.logs")
+        clickhouse.query("RENAME TABLE logbroker.today TO logbroker.logs")
 
 
 def test_apply_says_what_failed(tmp_path):
@@ -184,6 +232,29 @@ def test_indexes(clickhouse):
         assert share("toDate(received_at) = today() + 1") == 0
     finally:
         clickhouse.query("SYSTEM START MERGES logbroker.logs")
+
+
+def test_question_reads_a_moment(clickhouse):
+    """About a batch, in one large part of a day: rings that began at different
+    seqs make the index on seq useless, the one on received_at is not."""
+    clickhouse.query("""
+        INSERT INTO logbroker.logs (timestamp, received_at, service, level,
+                                    ring, seq)
+        SELECT toStartOfDay(now64(6)) + toIntervalMillisecond(number * 10) AS t,
+               t, 's' || toString(number % 4), 'info',
+               '00000000-0000-0000-0000-00000000000' || toString(number % 8),
+               number * (number % 8) + number % 8 * 1000000
+        FROM numbers(800000) SETTINGS max_insert_threads = 1""")
+    where = ("received_at BETWEEN toStartOfDay(now64(6)) + 4000 "
+             "AND toStartOfDay(now64(6)) + 4001 AND ("
+             + " OR ".join(f"ring = '{RING.format(r)}' AND seq BETWEEN "
+                           f"{r * 1400000} AND {r * 1400000 + r * 1000}"
+                           for r in (1, 3, 6)) + ")")
+    read, total = granules(clickhouse, where)
+    assert total >= 95 and read <= 8
+    without, _ = granules(clickhouse, where + " SETTINGS "
+                          "ignore_data_skipping_indices = 'received'")
+    assert without >= 5 * read
 
 
 # the audit

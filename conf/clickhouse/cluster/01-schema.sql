@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS logbroker.logs ON CLUSTER logbroker
     INDEX trace_ids     trace_id       TYPE bloom_filter(0.01)      GRANULARITY 1,
     -- what the flusher asks when the outcome of a batch is not known
     INDEX rings         ring           TYPE set(64)                 GRANULARITY 1,
-    INDEX seqs          seq            TYPE minmax                  GRANULARITY 1
+    INDEX seqs          seq            TYPE minmax                  GRANULARITY 1,
+    INDEX received      received_at    TYPE minmax                  GRANULARITY 1
 )
 ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/logbroker/logs', '{replica}')
 PARTITION BY toDate(received_at)
