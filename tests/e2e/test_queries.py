@@ -50,6 +50,43 @@ def test_answers(filled):
     assert parts == words
 
 
+def documented():
+    """Every SQL statement of every page, those of one page in order."""
+    pages = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+    return [(page.name, sql) for page in pages
+            for _, sql in queries.statements(page)]
+
+
+def test_every_statement_as_the_shipped_user(tmp_path):
+    """None of what the docs say stops delivery with the rights of
+    conf/clickhouse/users.xml: an event comes through after each."""
+    with clickhoused.ClickHouse(tmp_path / "clickhouse") as server:
+        broker = Broker(tmp_path / "broker", [server.url], user="logbroker",
+                        password=server.password).start()
+        try:
+            done = set()
+            for n, (page, sql) in enumerate(documented()):
+                server.query(sql)
+                assert post(broker.port, '{"status":%d,"uri":"/x"}' % n,
+                            path="/log/access")[0] == 204
+                wait_for(broker.drained, 15, f"delivery after {page}: {sql}",
+                         every=0.1)
+                done.add(page)
+            assert {"queries.md", "README.md"} <= done
+            assert server.query("SELECT count(), uniqExact(ring, seq) FROM "
+                                "logbroker.logs FORMAT TSV"
+                                ) == f"{n + 1}\t{n + 1}\n"
+            # into both tables from when the view was there
+            assert int(server.query(
+                "SELECT count() FROM logbroker.access")) > 3
+            f = figures(broker)
+            assert f["refused"] == f["dead_events"] == 0, f["last_error"]
+            wait_for(lambda: figures(broker)["exactly_once"]["verdict"]
+                     == "yes", what="the verdict")
+        finally:
+            broker.stop()
+
+
 def test_changes_under_delivery(tmp_path):
     """Each statement of the page, in order, while a broker delivers; then an
     event arrives in the new column and in the table of its stream, once."""

@@ -46,9 +46,9 @@ FROM (SELECT number, cityHash64(number) AS h FROM numbers({rows}))
 """
 
 
-def statements():
+def statements(page=DOCS):
     """(the words before it, the statement) of the page."""
-    text = DOCS.read_text()
+    text = page.read_text()
     return [(re.sub(r"[*`]", "", text[:m.start()].strip().rsplit("\n", 1)[-1]),
              m.group(1).strip())
             for m in re.finditer(r"```sql\n(.*?)```", text, re.S)]
