@@ -421,6 +421,10 @@ ngx_http_logbroker_metrics_flusher(ngx_http_logbroker_text_t *t,
         "Since when there is a batch in flight, seconds since 1970.");
 
     exactly = json_object_get(flusher, "exactly_once");
+    ngx_http_logbroker_metrics_json(t, exactly, "looked",
+        "exactly_once_looked_timestamp_seconds", "gauge",
+        "When the table was last looked at, seconds since 1970.");
+
     verdict = json_string_value(json_object_get(exactly, "verdict"));
 
     /* unknown until the flusher has seen the table */

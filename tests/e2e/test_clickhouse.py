@@ -303,6 +303,10 @@ def test_user_may(clickhouse):
         "WHERE toDate(received_at) = '2100-01-01' "
         f"AND ring = '{RING.format(1)}' AND seq BETWEEN 1 AND 1"
     ) == "1\t0\n"
+    assert as_flusher(
+        clickhouse, "SELECT count() FROM system.replicas WHERE database = "
+        "'logbroker' AND table = 'logs' AND (is_readonly OR "
+        "inserts_in_queue > 0 OR log_max_index >= log_pointer)") == "0\n"
     assert "non_replicated_deduplication_window = 10000" in as_flusher(
         clickhouse, "SELECT engine_full FROM system.tables "
         "WHERE database = 'logbroker' AND name = 'logs'")
