@@ -18,7 +18,8 @@ from world import SCENARIOS, World, scenario  # first: it finds the others
 import clickhoused
 import profiles
 from nginxd import children, wait_for
-import server  # noqa: F401: more scenarios
+import behind_edge  # noqa: F401: more scenarios
+import server  # noqa: F401: and more
 
 def through_the_door(*modes):
     """Each request meets one of these, or nothing."""
