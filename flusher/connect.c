@@ -124,6 +124,9 @@ lb_connect_made(lb_connect_t *c, int local_port)
 {
     int fd = -1;
     uint32_t i;
+    socklen_t len = sizeof(struct sockaddr_storage);
+    lb_address_t *a;
+    struct sockaddr_storage peer;
 
     for (i = 0; i < c->n && fd < 0; i++) {
         if (port_of(c->address[i].fd) == local_port) {
@@ -131,11 +134,16 @@ lb_connect_made(lb_connect_t *c, int local_port)
         }
     }
 
-    for (i = 0; i < c->n; i++) {
-        if (c->address[i].fd >= 0 && c->address[i].fd != fd) {
-            c->address[i].until = mono_ms() + LB_ADDRESS_AVOID_MS;
+    memset(&peer, 0, sizeof(peer));
+    (void)getpeername(fd, (struct sockaddr *)&peer, &len);
+
+    /* those that were tried in vain; their descriptors may be others' by now */
+    for (i = 0; i < c->n && fd >= 0; i++) {
+        a = &c->address[i];
+        if (a->fd >= 0 &&
+            (a->len != len || memcmp(&a->addr, &peer, len) != 0)) {
+            a->until = mono_ms() + LB_ADDRESS_AVOID_MS;
         }
-        c->address[i].fd = -1;
     }
 
     c->all = 0;

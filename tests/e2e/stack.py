@@ -313,12 +313,16 @@ class Door:
                b"Connection: close\r\n\r\n",
     }
 
-    def __init__(self, port):
+    def __init__(self, port, host="127.0.0.1", listen=0):
         self.starts = []
         self.mode = "pass"
         self.target = port
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.listener = socket.create_server(
+            (host, listen), backlog=64,
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.port = self.listener.getsockname()[1]
+        self.url = (f"http://[{host}]:{self.port}" if ":" in host
+                    else f"http://{host}:{self.port}")
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):

@@ -1,0 +1,519 @@
+"""How the flusher reaches ClickHouse: names, addresses, TLS, proxies, and
+when its requests come, over networks that lose packets."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+import clickhoused
+from nginxd import NGINX, ROOT, free_port
+from stack import Broker, Door, Oracle, Process, find, post, wait_for
+
+FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000}}
+ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="needs namespaces")
+
+
+@pytest.fixture(scope="module")
+def clickhouse(tmp_path_factory):
+    with clickhoused.ClickHouse(tmp_path_factory.mktemp("clickhouse")) as ch:
+        yield ch
+
+
+@pytest.fixture
+def make_broker(tmp_path):
+    brokers = []
+
+    def make(*urls, **kw):
+        kw.setdefault("flusher", FAST)
+        b = Broker(tmp_path / f"broker-{len(brokers)}", urls, workers=1,
+                   rings=2, **kw)
+        brokers.append(b)
+        b.start_nginx()
+        return b
+
+    yield make
+    for b in brokers:
+        b.stop()
+    reports = [r for b in brokers for r in b.sanitizer_reports()]
+    assert not reports, reports[0]
+
+
+@pytest.fixture
+def deliver(clickhouse):
+    """Sends an event and waits until it is there, once."""
+    sent = []
+
+    def deliver(broker, timeout=30):
+        message = f"{os.getpid()}-{time.monotonic_ns()}"
+        sent.append(message)
+        assert post(broker.port, json.dumps({"message": message}))[0] == 204
+        wait_for(lambda: clickhouse.query(
+            "SELECT count() FROM logbroker.logs WHERE message = "
+            f"'{message}'") == "1\n", timeout, "the event", every=0.05)
+        wait_for(broker.drained, timeout, "its ack", every=0.05)
+
+    return deliver
+
+
+def log(broker):
+    path = broker.dir / "flusher.log"
+    return path.read_text() if path.exists() else ""
+
+
+def set_clickhouse(broker, **settings):
+    """Changes settings, and what stays None is taken out; the flusher reads
+    them again if it runs."""
+    s = json.loads(broker.settings.read_text())
+    for key, value in settings.items():
+        s["clickhouse"].pop(key, None)
+        if value is not None:
+            s["clickhouse"][key] = value
+    broker.settings.write_text(json.dumps(s))
+    if broker.flusher is not None:
+        n = log(broker).count("settings were read again")
+        broker.flusher.signal(signal.SIGHUP)
+        wait_for(lambda: log(broker).count("settings were read again") > n,
+                 what=f"a reload: {log(broker)[-500:]}")
+
+
+def says(broker, words, timeout=20):
+    """In what is logged from here on."""
+    n = len(log(broker))
+    wait_for(lambda: words in log(broker)[n:], timeout,
+             f"{words!r} in {broker.dir}/flusher.log", every=0.05)
+
+
+class Proxy:
+    """An nginx before ClickHouse."""
+
+    def __init__(self, directory, servers):
+        self.dir = pathlib.Path(directory)
+        for temp in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
+            (self.dir / temp).mkdir(parents=True, exist_ok=True)
+        conf = self.dir / "nginx.conf"
+        conf.write_text(f"""
+{"user root;" if os.getuid() == 0 else ""}
+pid {self.dir}/nginx.pid;
+error_log {self.dir}/error.log info;
+events {{ }}
+http {{
+    access_log off;
+    client_max_body_size 0;
+    client_body_temp_path {self.dir}/body;
+    proxy_temp_path {self.dir}/proxy;
+    fastcgi_temp_path {self.dir}/fastcgi;
+    uwsgi_temp_path {self.dir}/uwsgi;
+    scgi_temp_path {self.dir}/scgi;
+    {servers}
+}}
+""")
+        self.process = Process(
+            "proxy", [NGINX, "-p", str(self.dir), "-c", str(conf), "-e",
+                      f"{self.dir}/error.log", "-g", "daemon off;"],
+            self.dir / "out")
+
+    def wait(self, *ports):
+        for port in ports:
+            def open_():
+                with socket.socket() as s:
+                    return s.connect_ex(("127.0.0.1", port)) == 0
+            wait_for(open_, what=f"nginx ({self.dir}/error.log)")
+        return self
+
+    def stop(self):
+        self.process.stop()
+
+
+# what a URL may be
+
+
+def test_a_path_and_a_slash_at_the_end(tmp_path, clickhouse, make_broker,
+                                       deliver):
+    port = free_port()
+    proxy = Proxy(tmp_path / "proxy", f"""
+        server {{
+            listen 127.0.0.1:{port};
+            location /click/house/ {{
+                proxy_pass http://127.0.0.1:{clickhouse.port}/;
+            }}
+        }}""").wait(port)
+    try:
+        broker = make_broker(f"http://127.0.0.1:{port}/click/house/")
+        broker.start_flusher()
+        deliver(broker)
+        set_clickhouse(broker, urls=[clickhouse.url + "/"])
+        deliver(broker)
+    finally:
+        proxy.stop()
+
+
+def test_ipv6(clickhouse, make_broker, deliver):
+    try:
+        door = Door(clickhouse.port, "::1")
+    except OSError:
+        pytest.skip("no IPv6 here")
+    broker = make_broker(door.url)
+    broker.start_flusher()
+    deliver(broker)
+    assert door.starts
+    door.close()
+
+
+@pytest.mark.parametrize("url, words", [
+    ("http://user:sesame@127.0.0.1:8123", "must not hold a user or password"),
+    ("http://127.0.0.1:8123/?password=sesame", "must not hold a query"),
+    ("http://127.0.0.1:8123/#sesame", "must not hold a query"),
+])
+def test_a_secret_in_a_url_is_refused_and_not_repeated(tmp_path, url, words):
+    settings = tmp_path / "flusher.json"
+    settings.write_text(json.dumps(
+        {"spool": str(tmp_path / "spool"), "clickhouse": {"urls": [url]}}))
+    for more in ([], ["--check"]):
+        r = subprocess.run(
+            [find("logbroker-flusher"), "--config", settings, *more],
+            capture_output=True, text=True, timeout=30)
+        assert r.returncode == 2
+        assert f"clickhouse.urls[0]: {words}" in r.stderr
+        assert "sesame" not in r.stdout + r.stderr
+
+
+def test_proxies_of_the_environment_are_not_used(clickhouse, make_broker,
+                                                 deliver):
+    broker = make_broker(clickhouse.url)
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        proxy = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY",
+                     "all_proxy", "ALL_PROXY"):
+            broker.env[name] = proxy
+        broker.env.pop("no_proxy", None)
+        broker.env.pop("NO_PROXY", None)
+        broker.start_flusher()
+        deliver(broker)
+        nobody.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            nobody.accept()
+
+
+def test_redirects_are_named_not_followed(tmp_path, clickhouse, make_broker,
+                                          deliver):
+    port = free_port()
+    proxy = Proxy(tmp_path / "proxy", f"""
+        server {{
+            listen 127.0.0.1:{port};
+            location / {{ return 307 {clickhouse.url}$request_uri; }}
+        }}""").wait(port)
+    try:
+        broker = make_broker(f"http://127.0.0.1:{port}")
+        broker.start_flusher()
+        post(broker.port, "{}")
+        says(broker, "redirects are not followed")
+        assert not broker.drained()
+        set_clickhouse(broker, urls=[clickhouse.url])
+        deliver(broker)
+    finally:
+        proxy.stop()
+
+
+# names and addresses
+
+
+def named(broker, hosts):
+    """The flusher sees this file as /etc/hosts."""
+    broker.flusher = Process(
+        "flusher", ["unshare", "-m", "--propagation", "private", "sh", "-c",
+                    'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts),
+                    find("logbroker-flusher"), "--config",
+                    str(broker.settings)],
+        broker.dir / "flusher.log", broker.env)
+
+
+@ROOT_ONLY
+def test_a_name_that_moves(tmp_path, clickhouse, make_broker, deliver):
+    """Seen by the next request."""
+    doors = [Door(clickhouse.port, "127.0.0.2")]
+    doors.append(Door(clickhouse.port, "127.0.0.3", doors[0].port))
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.2 clickhouse.test\n")
+    broker = make_broker(f"http://clickhouse.test:{doors[0].port}")
+    named(broker, hosts)
+    deliver(broker)
+    seen = len(doors[0].starts)
+    assert seen and not doors[1].starts
+    hosts.write_text("127.0.0.3 clickhouse.test\n")
+    deliver(broker)
+    assert len(doors[0].starts) == seen and doors[1].starts
+    # and gone
+    hosts.write_text("127.0.0.3 other.test\n")
+    post(broker.port, "{}")
+    says(broker, "check the name in clickhouse.urls and this machine's DNS")
+    hosts.write_text("127.0.0.2 clickhouse.test\n")
+    deliver(broker)
+    for door in doors:
+        door.close()
+
+
+@ROOT_ONLY
+def test_one_dead_address_of_several(tmp_path, clickhouse, make_broker,
+                                     deliver):
+    """One that drops every packet is passed over within the connect timeout,
+    and then left out; when the others are gone it is tried again."""
+    door = Door(clickhouse.port, "127.0.0.3")
+    # its queue is full: the kernel drops what else wants in
+    dead = socket.create_server(("127.0.0.1", door.port), backlog=0)
+    waiting = []
+    for _ in range(3):
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex(("127.0.0.1", door.port))
+        waiting.append(s)
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 clickhouse.test\n127.0.0.3 clickhouse.test\n")
+    broker = make_broker(
+        f"http://clickhouse.test:{door.port}",
+        flusher={**FAST, "clickhouse": {"connect_timeout_ms": 4000}})
+    named(broker, hosts)
+    deliver(broker)
+    begun = time.monotonic()
+    for _ in range(3):
+        deliver(broker)
+    assert time.monotonic() - begun < 8
+    assert "cannot be reached" not in log(broker)
+    door.close()
+    hosts.write_text("127.0.0.1 clickhouse.test\n")
+    for s in [*waiting, dead]:
+        s.close()
+    door = Door(clickhouse.port, "127.0.0.1", door.port)
+    deliver(broker)
+    door.close()
+
+
+def test_the_next_server_at_once(clickhouse, make_broker, deliver):
+    """No request was made of the one that is not there: no pause."""
+    broker = make_broker(
+        "http://127.0.0.1:1", clickhouse.url,
+        flusher={"backoff": {"min_ms": 30000, "max_ms": 30000}})
+    broker.start_flusher()
+    deliver(broker, 15)
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    """An authority, a server's certificate for 127.0.0.1, a client's."""
+    d = tmp_path_factory.mktemp("pki")
+
+    def openssl(*argv):
+        subprocess.run(["openssl", *map(str, argv)], check=True,
+                       capture_output=True, cwd=d)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA")
+    for name in ("server", "client"):
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout",
+                f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        (d / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem",
+                "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+                "-extfile", "ext", "-out", f"{name}.pem")
+    return d
+
+
+def test_tls(tmp_path, clickhouse, pki, make_broker, deliver):
+    """Nothing goes to a server that is not trusted or too old, and what to do
+    is said; a client certificate opens the door."""
+    old, new, both = free_port(), free_port(), free_port()
+
+    def server(port, protocols, more=""):
+        return f"""
+        server {{
+            listen 127.0.0.1:{port} ssl;
+            ssl_certificate {pki}/server.pem;
+            ssl_certificate_key {pki}/server.key;
+            ssl_protocols {protocols};
+            ssl_ciphers ALL:@SECLEVEL=0;
+            {more}
+            location / {{ proxy_pass http://127.0.0.1:{clickhouse.port}; }}
+        }}"""
+
+    proxy = Proxy(tmp_path / "proxy",
+                  server(old, "TLSv1 TLSv1.1") + server(new, "TLSv1.2") +
+                  server(both, "TLSv1.2 TLSv1.3",
+                         f"ssl_client_certificate {pki}/ca.pem; "
+                         "ssl_verify_client on;")).wait(old, new, both)
+
+    def url(port, host="127.0.0.1"):
+        return [f"https://{host}:{port}"]
+
+    try:
+        broker = make_broker(*url(new))
+        broker.start_flusher()
+        post(broker.port, "{}")
+        says(broker, "set clickhouse.ca_file")
+        ca = str(pki / "ca.pem")
+
+        set_clickhouse(broker, ca_file=ca, urls=url(old))
+        says(broker, "clickhouse.tls_minimum")
+        set_clickhouse(broker, urls=url(new, "localhost"))
+        says(broker, "use a name in clickhouse.urls that is in the")
+        set_clickhouse(broker, urls=url(new), tls_minimum="1.3")
+        says(broker, "clickhouse.tls_minimum")
+        set_clickhouse(broker, urls=url(both), tls_minimum=None)
+        says(broker, "No required SSL certificate was sent")
+        assert not broker.drained()
+
+        set_clickhouse(broker, urls=url(new))
+        deliver(broker)
+        set_clickhouse(broker, urls=url(both), tls_minimum="1.3",
+                       client_certificate=str(pki / "client.pem"),
+                       client_key=str(pki / "client.key"))
+        deliver(broker)
+        # all that was in between, once
+        assert broker.stat()["delivered"] == 3
+    finally:
+        proxy.stop()
+
+
+def test_an_early_no_is_heard(tmp_path, clickhouse, make_broker):
+    """A proxy that refuses a large body while it is sent."""
+    port = free_port()
+    proxy = Proxy(tmp_path / "proxy", f"""
+        server {{
+            listen 127.0.0.1:{port};
+            client_max_body_size 100k;
+            location / {{ proxy_pass http://127.0.0.1:{clickhouse.port}; }}
+        }}""").wait(port)
+    try:
+        broker = make_broker(f"http://127.0.0.1:{port}")
+        post(broker.port, "\n".join(
+            json.dumps({"message": "x" * 1000}) for _ in range(3000)))
+        broker.start_flusher()
+        says(broker, "HTTP 413")
+        broker.flusher.kill()
+    finally:
+        proxy.stop()
+
+
+def test_a_password_that_changes(clickhouse, make_broker, deliver):
+    """The file is read again when the server refuses what was in it."""
+    broker = make_broker(clickhouse.url, user="logbroker", password="old")
+    broker.start_flusher()
+    post(broker.port, "{}")
+    says(broker, "AUTHENTICATION_FAILED")
+    (broker.dir / "password").write_text(clickhouse.password + "\n")
+    says(broker, "clickhouse.password_file has changed and is used")
+    deliver(broker)
+    assert "settings were read again" not in log(broker)
+    assert clickhouse.password not in log(broker)
+
+
+# time
+
+
+@pytest.mark.release_only
+def test_a_question_is_not_waited_for_long(clickhouse, make_broker, deliver):
+    """request_timeout_ms is an INSERT's; a question has ten seconds."""
+    door = Door(clickhouse.port)
+    broker = make_broker(door.url)
+    broker.start_flusher()
+    deliver(broker)
+    n = len(door.starts)
+    door.mode = lambda: "drop" if len(door.starts) == n + 1 else "hang"
+    post(broker.port, "{}")
+    wait_for(lambda: len(door.starts) == n + 2, what="the question")
+    says(broker, "no answer within 10000 ms")
+    assert time.monotonic() - door.starts[n + 1] < 13
+    door.mode = "pass"
+    deliver(broker)
+    door.close()
+
+
+def test_a_second_sigterm_ends_a_request(clickhouse, make_broker, deliver):
+    door = Door(clickhouse.port)
+    broker = make_broker(door.url)
+    broker.start_flusher()
+    deliver(broker)
+    door.mode = "hang"
+    n = len(door.starts)
+    post(broker.port, "{}")
+    wait_for(lambda: len(door.starts) > n, what="a request")
+    broker.flusher.signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert broker.flusher.running()
+    broker.flusher.signal(signal.SIGTERM)
+    assert broker.flusher.p.wait(5) == 0
+    door.close()
+
+
+def lossy(directory):
+    """In a network namespace of its own: two nodes whose clocks differ by
+    170 ms, and one of five connections' first packets gets lost."""
+    directory = pathlib.Path(directory)
+    faketime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+    with clickhoused.ClickHouse(directory / "clickhouse") as clickhouse:
+        door = Door(clickhouse.port)
+        subprocess.run(
+            ["nft", "-f", "-"], check=True, text=True, input=f"""
+            add table inet loss
+            add chain inet loss in {{ type filter hook input priority 0; }}
+            add rule inet loss in tcp dport {door.port} \
+                tcp flags & (syn | ack) == syn \
+                numgen random mod 100 < 20 counter drop
+            """)
+        brokers = []
+        for i, clock in enumerate(("+0.085s", "-0.085s")):
+            b = Broker(directory / f"broker-{i}", [door.url], workers=1,
+                       rings=2, name=f"broker-{i}", index=i, count=2,
+                       flusher=FAST)
+            b.env.update(LD_PRELOAD=" ".join(
+                [*os.environ.get("LD_PRELOAD", "").split(), faketime]),
+                FAKETIME=clock, DONT_FAKE_MONOTONIC="1",
+                FAKETIME_DONT_FAKE_MONOTONIC="1")
+            brokers.append(b.start())
+        with Oracle([b.port for b in brokers], threads=2) as oracle:
+            end = time.monotonic() + 25
+            wait_for(lambda: time.monotonic() > end or
+                     len(door.starts) >= 25, 60, "requests", every=0.1)
+        starts = sorted(door.starts)
+        gaps = sorted(b - a for a, b in zip(starts, starts[1:]))
+        wait_for(lambda: all(b.drained() for b in brokers), 120, "delivery",
+                 every=0.1)
+        oracle.verify(clickhouse)
+        lost = int(subprocess.run(
+            ["nft", "list", "ruleset"], check=True, text=True,
+            capture_output=True).stdout.split("packets ")[1].split()[0])
+        for b in brokers:
+            b.stop()
+        reports = [r for b in brokers for r in b.sanitizer_reports()]
+        assert not reports, reports[0]
+        print(json.dumps({"closest": gaps[0], "requests": len(starts),
+                          "lost": lost}))
+
+
+@ROOT_ONLY
+@pytest.mark.release_only
+def test_one_request_a_second_though_packets_get_lost(tmp_path):
+    if not shutil.which("nft"):
+        pytest.skip("needs nft")
+    r = subprocess.run(
+        ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "-",
+         "/usr/bin/python3", ROOT / "tests/e2e/test_network.py", tmp_path],
+        capture_output=True, text=True, timeout=250)
+    assert r.returncode == 0, r.stdout + r.stderr
+    print(r.stdout)
+    figures = json.loads(r.stdout.splitlines()[-1])
+    assert figures["lost"] >= 1 and figures["requests"] >= 6, figures
+    assert figures["closest"] >= 1, figures
+
+
+if __name__ == "__main__":
+    lossy(sys.argv[1])
