@@ -40,6 +40,7 @@ typedef struct {
     lb_unescape_fn unescape;
     size_t members;
     lb_found_t found[LB_LIFT_FIELDS];
+    int64_t received_s;
     int64_t timestamp_ns;
     int timestamp_inexact; /* the member says more than nanoseconds do */
     const char *level;     /* the name of a numeric level */
@@ -58,28 +59,40 @@ static const lb_lift_block_t lb_lift_no_block = {(size_t)0 - LB_BLOCK, 0, 0, 0};
 /* Room that copying by whole registers may touch behind the last byte. */
 #define LB_LIFT_SLACK 64
 
+/* A number is taken for a time only if it is one that an event may well have:
+ * five years before its receipt to one year after it.  In seconds. */
+#define LB_LIFT_BEFORE INT64_C(157766400)
+#define LB_LIFT_AFTER INT64_C(31536000)
+
+/* Behind the ranks of all aliases. */
+#define LB_LIFT_NUMBER 16u
+
+/* What the member says of the time: *ns, and whether that is less than it says;
+ * added to the rank of its alias, so that each date goes before each number.
+ * -1: nothing. */
 static int
-lb_lift_timestamp(lb_walk_t *walk, const lb_member_t *m)
+lb_lift_timestamp(const lb_walk_t *walk, const lb_member_t *m, int64_t *ns,
+                  int *inexact)
 {
     const uint8_t *p = m->value;
     const uint8_t *end = m->end;
-    int64_t ns;
-    int inexact;
+    int64_t from_receipt;
 
     if (*p == '"') {
         p++;
         end--;
-        if (!lb_time_date(p, end, &ns, &inexact) &&
-            !lb_time_epoch(p, end, &ns, &inexact)) {
+        if (lb_time_date(p, end, ns, inexact)) {
             return 0;
         }
-    } else if (!lb_time_epoch(p, end, &ns, &inexact)) {
-        return 0;
+    }
+    if (!lb_time_epoch(p, end, ns, inexact)) {
+        return -1;
     }
 
-    walk->timestamp_ns = ns;
-    walk->timestamp_inexact = inexact;
-    return 1;
+    from_receipt = *ns / 1000000000 - walk->received_s;
+    return from_receipt >= -LB_LIFT_BEFORE && from_receipt <= LB_LIFT_AFTER
+               ? (int)LB_LIFT_NUMBER
+               : -1;
 }
 
 /*
@@ -185,9 +198,17 @@ lb_lift_member(lb_walk_t *walk, const lb_member_t *m)
     }
 
     if (field == LB_LIFT_TIMESTAMP) {
-        if (!lb_lift_timestamp(walk, m)) {
+        int64_t ns;
+        int inexact;
+        int behind = lb_lift_timestamp(walk, m, &ns, &inexact);
+
+        if (behind < 0 ||
+            (found->rank != 0 && found->rank <= rank + (unsigned)behind)) {
             return;
         }
+        rank += (unsigned)behind;
+        walk->timestamp_ns = ns;
+        walk->timestamp_inexact = inexact;
     } else if (*m->value != '"') {
         const char *level = lb_lift_level(m);
 
@@ -283,6 +304,20 @@ lb_lift_string(const lb_walk_t *walk, const lb_found_t *found,
     *scratch = walk->unescape(*scratch, found->member.value + 1,
                               found->member.end - 1, walk->event, walk->end);
     s.len = (size_t)(*scratch - s.data);
+    return s;
+}
+
+/* Without the end of the line that Docker, for one, leaves in it; what is
+ * nothing else stays, or it would look like no message at all. */
+static lb_str_t
+lb_lift_chomp(lb_str_t s)
+{
+    if (s.len > 1 && s.data[s.len - 1] == '\n') {
+        s.len--;
+        if (s.len > 1 && s.data[s.len - 1] == '\r') {
+            s.len--;
+        }
+    }
     return s;
 }
 
@@ -395,6 +430,7 @@ lb_lift_event(int (*look)(lb_walk_t *), lb_unescape_fn unescape,
     walk.end = event + len;
     walk.unescape = unescape;
     walk.members = 0;
+    walk.received_s = (int64_t)(received_us / 1000000);
     walk.timestamp_inexact = 0;
     walk.level = NULL;
     for (unsigned i = 0; i < LB_LIFT_FIELDS; i++) {
@@ -418,7 +454,8 @@ lb_lift_event(int (*look)(lb_walk_t *), lb_unescape_fn unescape,
     }
 
     /* the longest first: the caller may want it right there */
-    fields->message = lb_lift_string(&walk, &found[LB_LIFT_MESSAGE], &scratch);
+    fields->message =
+        lb_lift_chomp(lb_lift_string(&walk, &found[LB_LIFT_MESSAGE], &scratch));
 
     if (walk.level != NULL) {
         fields->level.data = (const uint8_t *)walk.level;

@@ -20,7 +20,7 @@
 
 #include "spool/lb_ring.h"
 
-#define LB_ENCODING 1u
+#define LB_ENCODING 2u
 #define LB_NATIVE_ROWS 8192u
 #define LB_NATIVE_BYTES (1u << 20)
 #define LB_NATIVE_COLUMNS 13u

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#define RECEIVED UINT64_C(1600000000123456)
+#define RECEIVED UINT64_C(1715950000123456)
 #define MEMBERS_MAX 4096
 
 size_t lift_oracle_lifted;
@@ -239,18 +239,25 @@ calendar_time(const char *s, int64_t *ns, int *more)
     return 1;
 }
 
+/* By a date, or by a number that is near the time of receipt. */
 static int
-is_timestamp(const pair_t *pair, int64_t *ns, int *more)
+is_timestamp(const pair_t *pair, int number, int64_t *ns, int *more)
 {
     char *s = need(calloc(1, pair->value_len + 1));
     int ok;
 
     if (pair->value[0] == '"') {
         memcpy(s, pair->value + 1, pair->value_len - 2);
-        ok = calendar_time(s, ns, more) || epoch_time(s, ns, more);
     } else {
         memcpy(s, pair->value, pair->value_len);
-        ok = epoch_time(s, ns, more);
+    }
+    if (number) {
+        ok = epoch_time(s, ns, more) &&
+             *ns / 1000000000 >=
+                 (int64_t)(RECEIVED / 1000000) - (4 * 365 + 366) * 86400 &&
+             *ns / 1000000000 <= (int64_t)(RECEIVED / 1000000) + 365 * 86400;
+    } else {
+        ok = pair->value[0] == '"' && calendar_time(s, ns, more);
     }
     free(s);
     return ok;
@@ -271,9 +278,11 @@ level_name(const pair_t *pair)
     return NULL;
 }
 
-/* The member a field should be lifted from, or -1. */
+/* The member a field should be lifted from, or -1; number: only one whose
+ * value is one. */
 static int
-choose(int field, const pair_t *pairs, int n, int64_t *ns, int *more)
+choose(int field, const pair_t *pairs, int n, int number, int64_t *ns,
+       int *more)
 {
     for (int a = 0; a < 8 && aliases[field][a]; a++) {
         for (int i = 0; i < n; i++) {
@@ -282,7 +291,7 @@ choose(int field, const pair_t *pairs, int n, int64_t *ns, int *more)
                     0) {
                 continue;
             }
-            if (field == TIMESTAMP ? is_timestamp(&pairs[i], ns, more)
+            if (field == TIMESTAMP ? is_timestamp(&pairs[i], number, ns, more)
                 : field == LEVEL && level_name(&pairs[i])
                     ? 1
                     : pairs[i].value[0] == '"' && pairs[i].value_len > 2) {
@@ -299,6 +308,7 @@ check_string(int field, const pair_t *pair, lb_str_t have)
     json_t *want;
     const char *error = NULL;
     char *lower;
+    size_t want_len;
 
     if (field == LEVEL && pair->value[0] != '"') {
         const char *name = level_name(pair);
@@ -326,8 +336,12 @@ check_string(int field, const pair_t *pair, lb_str_t have)
             lower[i] = (char)(lower[i] - 'A' + 'a');
         }
     }
-    if (have.len != json_string_length(want) ||
-        memcmp(have.data, lower, have.len) != 0) {
+    want_len = json_string_length(want);
+    if (field == MESSAGE && want_len > 1 && lower[want_len - 1] == '\n') {
+        want_len--;
+        want_len -= want_len > 1 && lower[want_len - 1] == '\r';
+    }
+    if (have.len != want_len || memcmp(have.data, lower, have.len) != 0) {
         error = "a lifted string is not what it was";
     }
     free(lower);
@@ -390,7 +404,11 @@ lift_oracle_event(const uint8_t *event, size_t len)
     gone = need(calloc(1, (size_t)n + 1));
 
     for (int f = 0; f < FIELDS && !error; f++) {
-        int i = choose(f, pairs, n, &ns, &more);
+        int i = choose(f, pairs, n, 0, &ns, &more);
+
+        if (i < 0 && f == TIMESTAMP) {
+            i = choose(f, pairs, n, 1, &ns, &more);
+        }
 
         if (i < 0) {
             if (f == TIMESTAMP &&

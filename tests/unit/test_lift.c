@@ -15,7 +15,7 @@
 #include "event/scanner.h"
 #include "tests/fuzz/lift_oracle.h"
 
-#define RECEIVED UINT64_C(1600000000123456)
+#define RECEIVED UINT64_C(1715950000123456)
 
 #define LONG_TEXT                                                              \
     "\"a text of more than sixty-four bytes, so that it spans two blocks "     \
@@ -243,7 +243,7 @@ test_strings(void **state)
         {"\\ud800\\ud800\\udc00", "\xef\xbf\xbd\xf0\x90\x80\x80"},
         {"\\ud800\\u0041", "\xef\xbf\xbd"
                            "A"},
-        {"\\ud800\\n", "\xef\xbf\xbd\n"},
+        {"\\ud800\\n!", "\xef\xbf\xbd\n!"},
         {"\\ud800\\ue000", "\xef\xbf\xbd\xee\x80\x80"},
         {"\\ud800\\udbff", "\xef\xbf\xbd\xef\xbf\xbd"},
         {"\\uffff\\ufffd", "\xef\xbf\xbf\xef\xbf\xbd"},
@@ -356,11 +356,20 @@ static const instant_t instants[] = {
     {"\"1715940303\"", S(1715940303), 0},
     {"\"1715940303.25\"", S(1715940303) + 250000000, 0},
     {"\"1715940303123\"", S(1715940303) + 123000000, 0},
-    {"100000000", S(100000000), 0},
+    {"1558183600", S(1558183600), 0}, /* five years before receipt */
+    {"1747486000", S(1747486000), 0}, /* a year behind it */
+    {"1558183600000000000", S(1558183600), 0},
+    {"1747486000999", S(1747486000) + 999000000, 0},
+    /* durations, and what else is a number */
+    {"1558183599.999", 0, -1},
+    {"1747486001", 0, -1},
+    {"1500000000", 0, -1},
+    {"\"1500000000\"", 0, -1},
+    {"100000000", 0, -1},
     {"99999999999", 0, -1},
-    {"100000000000", S(100000000), 0},
-    {"9223286399", S(9223286399), 0},
-    {"9223286399999999999", S(9223286399) + 999999999, 0},
+    {"100000000000", 0, -1},
+    {"9223286399", 0, -1},
+    {"9223286399999999999", 0, -1},
     /* what is no timestamp */
     {"9223286400", 0, -1},
     {"9223286400000000000", 0, -1},
@@ -444,6 +453,79 @@ test_timestamps(void **state)
         }
         assert_str(f.attributes, t->stays ? event : "{}");
         assert_null(lift_oracle_event((const uint8_t *)event, strlen(event)));
+    }
+}
+
+/* A date goes before a number, whatever they are called. */
+static void
+test_time_candidates(void **state)
+{
+#define DATE "\"2024-05-17T10:05:03Z\""
+    static const struct {
+        const char *event;
+        int64_t ns; /* 0: that of receipt */
+        const char *rest;
+    } cases[] = {
+        {"{\"time\":1500000000,\"ts\":" DATE "}", S(1715940303),
+         "{\"time\":1500000000}"},
+        {"{\"ts\":" DATE ",\"time\":1715940000}", S(1715940303),
+         "{\"time\":1715940000}"},
+        {"{\"time\":1715940000,\"@timestamp\":" DATE "}", S(1715940303),
+         "{\"time\":1715940000}"},
+        {"{\"timestamp\":\"1715940000\",\"@timestamp\":" DATE "}",
+         S(1715940303), "{\"timestamp\":\"1715940000\"}"},
+        {"{\"ts\":1715940001,\"time\":1715940000}", S(1715940000),
+         "{\"ts\":1715940001}"},
+        {"{\"time\":1500000000,\"ts\":1715940001}", S(1715940001),
+         "{\"time\":1500000000}"},
+        {"{\"time\":1500000000}", 0, "{\"time\":1500000000}"},
+        {"{\"ts\":" DATE ",\"time\":\"2024-05-17T10:05:04Z\"}", S(1715940304),
+         "{\"ts\":" DATE "}"},
+        {"{\"time\":1715940303.12345678912,\"ts\":" DATE "}", S(1715940303),
+         "{\"time\":1715940303.12345678912}"},
+    };
+#undef DATE
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        lb_fields_t f = lift(cases[i].event);
+
+        assert_int_equal(f.timestamp_ns,
+                         cases[i].ns ? cases[i].ns : (int64_t)RECEIVED * 1000);
+        assert_str(f.attributes, cases[i].rest);
+        assert_null(lift_oracle_event((const uint8_t *)cases[i].event,
+                                      strlen(cases[i].event)));
+    }
+}
+
+/* The end of a line is none of the message. */
+static void
+test_line_ends(void **state)
+{
+    static const char *const cases[][2] = {
+        {"a\\n", "a"},      {"a\\r\\n", "a"},
+        {"a\\u000a", "a"},  {"a\\n\\n", "a\n"},
+        {"a\\r", "a\r"},    {"\\n", "\n"},
+        {"\\r\\n", "\r"},   {"a\\nb", "a\nb"},
+        {"a\\\\n", "a\\n"}, {"\\ud800\\n", "\xef\xbf\xbd"},
+    };
+    static const char *const names[] = {"message", "msg", "log"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (size_t k = 0; k < 3; k++) {
+            char event[200];
+            lb_fields_t f;
+
+            sprintf(event, "{\"%s\":\"%s\",\"host\":\"h\\n\"}", names[k],
+                    cases[i][0]);
+            f = lift(event);
+            assert_str(f.message, cases[i][1]);
+            assert_str(f.host, "h\n");
+            assert_str(f.attributes, "{}");
+            assert_null(
+                lift_oracle_event((const uint8_t *)event, strlen(event)));
+        }
     }
 }
 
@@ -602,6 +684,8 @@ test_chance(void **state)
         "\"x\"",
         "\"ERROR\"",
         "\"a\\nb\"",
+        "\"b\\r\\n\"",
+        "1500000000",
         "\"\\ud83d\\ude00\"",
         "\"\\ud83d\"",
         "\"2024-05-17T10:05:03Z\"",
@@ -632,7 +716,7 @@ test_chance(void **state)
             dice ^= dice >> 7;
             dice ^= dice << 17;
             p += sprintf(p, "\"%s\":%s,", keys[(dice >> 20) % 20],
-                         values[(dice >> 40) % 22]);
+                         values[(dice >> 40) % 24]);
         }
         if (p[-1] == ',') {
             p--;
@@ -651,12 +735,20 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_fields), cmocka_unit_test(test_attributes),
-        cmocka_unit_test(test_aliases),    cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_strings),    cmocka_unit_test(test_timestamps),
-        cmocka_unit_test(test_date_bytes), cmocka_unit_test(test_calendar),
-        cmocka_unit_test(test_received),   cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_page_end),   cmocka_unit_test(test_chance),
+        cmocka_unit_test(test_all_fields),
+        cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_timestamps),
+        cmocka_unit_test(test_date_bytes),
+        cmocka_unit_test(test_calendar),
+        cmocka_unit_test(test_received),
+        cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_page_end),
+        cmocka_unit_test(test_chance),
+        cmocka_unit_test(test_time_candidates),
+        cmocka_unit_test(test_line_ends),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
