@@ -88,7 +88,8 @@ def test_recover(clickhouse, make_broker, how):  # noqa: F811
     # nginx finds out by itself
     wait_for(broker.ready, 30, "a ring")
     if how != "damaged":
-        assert broker.backlog() == p["to_deliver"]
+        # what was written and not committed is not in there yet
+        assert p["to_deliver"] - 100 < broker.backlog() <= p["to_deliver"]
         return
     broker.start_flusher()
     fill(broker, 10, "afterwards")
