@@ -3,8 +3,9 @@
  * event.
  *
  * Nobody waits for these events: they join the pending group in the log phase
- * and are written with it.  What finds no room is counted and gone, as nothing
- * else is, since there is nobody left to tell.
+ * and are written with it.  While the worker waits for a ring some are held in
+ * memory.  What finds no room is counted and gone, as nothing else is, since
+ * there is nobody left to tell.
  */
 
 
@@ -18,6 +19,10 @@
 /* beyond what requests may stage: their answers end in this log */
 #define NGX_HTTP_LOGBROKER_ACCESS_STAGED                                      \
     (NGX_HTTP_LOGBROKER_STAGED_MAX + 1024 * 1024)
+
+
+/* bytes of events held until there is a ring */
+#define NGX_HTTP_LOGBROKER_ACCESS_HELD   (1024 * 1024)
 
 
 typedef enum {
@@ -41,6 +46,17 @@ typedef struct {
 } ngx_http_logbroker_access_default_t;
 
 
+typedef struct {
+    ngx_queue_t                      queue;
+    uint64_t                         received_us;
+    ngx_str_t                        stream;        /* of the configuration */
+    u_char                           client[16];
+    size_t                           client_len;
+    size_t                           len;
+    u_char                           data[1];
+} ngx_http_logbroker_access_held_t;
+
+
 struct ngx_http_logbroker_access_s {
     ngx_str_t                        stream;
     ngx_http_complex_value_t        *filter;
@@ -51,6 +67,11 @@ struct ngx_http_logbroker_access_s {
 static ngx_array_t *ngx_http_logbroker_access_fields(ngx_conf_t *cf,
     ngx_array_t *own);
 static ngx_int_t ngx_http_logbroker_access_handler(ngx_http_request_t *r);
+static const char *ngx_http_logbroker_access_store(
+    ngx_http_logbroker_worker_t *w, lb_meta_t *meta, ngx_str_t *event,
+    ngx_uint_t *wait);
+static const char *ngx_http_logbroker_access_hold(
+    ngx_http_logbroker_worker_t *w, lb_meta_t *meta, ngx_str_t *event);
 static ngx_int_t ngx_http_logbroker_access_event(ngx_http_request_t *r,
     ngx_array_t *fields, ngx_str_t *event);
 static ngx_uint_t ngx_http_logbroker_access_number(ngx_str_t *value);
@@ -390,12 +411,10 @@ ngx_http_logbroker_access_init(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_logbroker_access_handler(ngx_http_request_t *r)
 {
-    int                             rc;
-    u_char                         *p;
-    size_t                          cap;
     lb_meta_t                       meta;
     ngx_str_t                       filter, event;
-    lb_scan_result_t                res;
+    ngx_uint_t                      wait;
+    const char                     *why;
     ngx_http_logbroker_worker_t    *w;
     ngx_http_logbroker_access_t    *access;
     ngx_http_logbroker_loc_conf_t  *llcf;
@@ -421,13 +440,8 @@ ngx_http_logbroker_access_handler(ngx_http_request_t *r)
         }
     }
 
-    if (w->writer == NULL) {
+    if (w->writer == NULL && !ngx_http_logbroker_waits(w)) {
         ngx_http_logbroker_access_lost(w, "this worker has no ring");
-        return NGX_OK;
-    }
-
-    if (lb_writer_staged(w->writer) > NGX_HTTP_LOGBROKER_ACCESS_STAGED) {
-        ngx_http_logbroker_access_lost(w, "the disk is too slow");
         return NGX_OK;
     }
 
@@ -443,35 +457,155 @@ ngx_http_logbroker_access_handler(ngx_http_request_t *r)
 
     ngx_http_logbroker_client(r->connection, &meta);
 
-    cap = lb_scan_json_out_max(event.len);
+    wait = ngx_http_logbroker_waits(w);
+    why = NULL;
 
-    p = lb_writer_stage(w->writer, &meta, cap);
+    if (!wait) {
+        why = ngx_http_logbroker_access_store(w, &meta, &event, &wait);
+    }
+
+    if (wait) {
+        why = ngx_http_logbroker_access_hold(w, &meta, &event);
+    }
+
+    if (why) {
+        ngx_http_logbroker_access_lost(w, why);
+    }
+
+    return NGX_OK;
+}
+
+
+/* NULL, or why it cannot be stored; wait: not yet. */
+
+static const char *
+ngx_http_logbroker_access_store(ngx_http_logbroker_worker_t *w,
+    lb_meta_t *meta, ngx_str_t *event, ngx_uint_t *wait)
+{
+    int                rc;
+    u_char            *p;
+    size_t             cap;
+    lb_scan_result_t   res;
+
+    if (lb_writer_staged(w->writer) > NGX_HTTP_LOGBROKER_ACCESS_STAGED) {
+        return "the disk is too slow";
+    }
+
+    cap = lb_scan_json_out_max(event->len);
+
+    p = lb_writer_stage(w->writer, meta, cap);
     if (p == NULL) {
-        ngx_http_logbroker_access_lost(w, "no memory");
-        return NGX_OK;
+        return "no memory";
     }
 
     /* like any other event, whatever is thought of its making; how large it
      * is, no client has decided that logbroker_max_event could restrain */
 
-    if (lb_scan_json(event.data, event.len, p, cap, cap, &res) != LB_SCAN_OK) {
-        ngx_http_logbroker_access_lost(w, res.error ? res.error
-                                                    : "no event in it");
-        return NGX_OK;
+    if (lb_scan_json(event->data, event->len, p, cap, cap, &res)
+        != LB_SCAN_OK)
+    {
+        return res.error ? res.error : "no event in it";
     }
 
-    rc = lb_writer_append(w->writer, &meta, res.out_len, res.events);
+    rc = lb_writer_append(w->writer, meta, res.out_len, res.events);
+
+    if (rc == LB_EFULL) {
+        *wait = ngx_http_logbroker_no_room(w, res.out_len
+                                              + LB_RECORD_HEADER_MAX + 8);
+        return *wait ? NULL : "the spool is full";
+    }
 
     if (rc != 0) {
-        ngx_http_logbroker_access_lost(w, rc == LB_EFULL
-                                              ? "the ring is full"
-                                              : "it cannot be written");
-        return NGX_OK;
+        return "it cannot be written";
     }
 
     ngx_http_logbroker_logged(w);
 
-    return NGX_OK;
+    return NULL;
+}
+
+
+static const char *
+ngx_http_logbroker_access_hold(ngx_http_logbroker_worker_t *w,
+    lb_meta_t *meta, ngx_str_t *event)
+{
+    size_t                             size;
+    ngx_http_logbroker_access_held_t  *held;
+
+    size = sizeof(ngx_http_logbroker_access_held_t) + event->len;
+
+    if (w->held_bytes + size > NGX_HTTP_LOGBROKER_ACCESS_HELD) {
+        return "too many wait for a ring";
+    }
+
+    held = ngx_alloc(size, ngx_cycle->log);
+    if (held == NULL) {
+        return "no memory";
+    }
+
+    held->received_us = meta->received_us;
+    held->stream.data = (u_char *) meta->stream;
+    held->stream.len = meta->stream_len;
+    held->client_len = meta->client_len;
+    ngx_memcpy(held->client, meta->client, meta->client_len);
+    held->len = event->len;
+    ngx_memcpy(held->data, event->data, event->len);
+
+    ngx_queue_insert_tail(&w->held, &held->queue);
+    w->held_bytes += size;
+
+    ngx_http_logbroker_room_wanted(w);
+    ngx_http_logbroker_hold(w);
+
+    return NULL;
+}
+
+
+/* There is a ring, or there will be none. */
+
+void
+ngx_http_logbroker_access_held(ngx_http_logbroker_worker_t *w)
+{
+    lb_meta_t                          meta;
+    ngx_str_t                          event;
+    ngx_uint_t                         wait;
+    ngx_queue_t                       *q;
+    const char                        *why;
+    ngx_http_logbroker_access_held_t  *held;
+
+    while (!ngx_queue_empty(&w->held) && !ngx_http_logbroker_waits(w)) {
+
+        q = ngx_queue_head(&w->held);
+        held = ngx_queue_data(q, ngx_http_logbroker_access_held_t, queue);
+
+        meta.received_us = held->received_us;
+        meta.stream = held->stream.data;
+        meta.stream_len = held->stream.len;
+        meta.client = held->client;
+        meta.client_len = held->client_len;
+        meta.key = NULL;
+
+        event.data = held->data;
+        event.len = held->len;
+
+        wait = 0;
+        why = w->writer ? ngx_http_logbroker_access_store(w, &meta, &event,
+                                                          &wait)
+                        : "this worker has no ring";
+
+        if (wait) {
+            return;
+        }
+
+        if (why) {
+            ngx_http_logbroker_access_lost(w, why);
+        }
+
+        w->held_bytes -= sizeof(ngx_http_logbroker_access_held_t) + held->len;
+
+        ngx_queue_remove(q);
+        ngx_free(held);
+    }
 }
 
 

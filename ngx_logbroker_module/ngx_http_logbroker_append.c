@@ -47,6 +47,7 @@ ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w)
     ngx_queue_init(&w->pending.keys);
     ngx_queue_init(&w->flight.keys);
     ngx_queue_init(&w->parked);
+    ngx_queue_init(&w->held);
 
     ngx_http_logbroker_large_init(w);
 
@@ -515,7 +516,7 @@ ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w)
     busy = w->pending.requests || w->pending.access
            || w->io != NGX_HTTP_LOGBROKER_IO_IDLE
            || w->job || !ngx_queue_empty(&w->large)
-           || !ngx_queue_empty(&w->parked);
+           || !ngx_queue_empty(&w->parked) || w->held_bytes;
 
     w->hold.cancelable = !busy;
 

@@ -717,7 +717,8 @@ done:
 ngx_uint_t
 ngx_http_logbroker_wants_room(ngx_http_logbroker_worker_t *w)
 {
-    return !ngx_queue_empty(&w->parked) || (w->job && !w->job->running);
+    return !ngx_queue_empty(&w->parked) || (w->job && !w->job->running)
+           || w->held_bytes;
 }
 
 

@@ -451,6 +451,8 @@ struct ngx_http_logbroker_worker_s {
     ngx_http_logbroker_group_t       flight;        /* being written */
     ngx_queue_t                      parked;        /* waiting for room */
     ngx_uint_t                       nparked;
+    ngx_queue_t                      held;          /* events of access.c */
+    size_t                           held_bytes;
 
     /* what the thread does; the ring stays open as long as it does */
     ngx_uint_t                       io;
@@ -603,6 +605,7 @@ void ngx_http_logbroker_cleanup(void *data);
 /* room.c */
 
 void ngx_http_logbroker_room_init(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_room_exit(ngx_http_logbroker_worker_t *w);
 ngx_uint_t ngx_http_logbroker_no_room(ngx_http_logbroker_worker_t *w,
     uint64_t need);
 void ngx_http_logbroker_room_wanted(ngx_http_logbroker_worker_t *w);
@@ -641,6 +644,7 @@ char *ngx_http_logbroker_access_field(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_logbroker_access_merge(ngx_conf_t *cf,
     ngx_http_logbroker_loc_conf_t *prev, ngx_http_logbroker_loc_conf_t *conf);
 ngx_int_t ngx_http_logbroker_access_init(ngx_conf_t *cf);
+void ngx_http_logbroker_access_held(ngx_http_logbroker_worker_t *w);
 
 /* module.c */
 

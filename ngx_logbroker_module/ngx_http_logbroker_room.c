@@ -72,6 +72,29 @@ ngx_http_logbroker_room_init(ngx_http_logbroker_worker_t *w)
 }
 
 
+/* The ring there is, is the last one; what is held goes there. */
+
+void
+ngx_http_logbroker_room_exit(ngx_http_logbroker_worker_t *w)
+{
+    if (w->writer == NULL) {
+        w->writer = w->next;
+
+    } else {
+        lb_writer_close(w->next);
+    }
+
+    w->next = NULL;
+    w->seeking = 0;
+    w->leaving = 0;
+    w->yielded = 0;
+    w->grace_until = ngx_current_msec;
+    w->full_until = ngx_current_msec + NGX_HTTP_LOGBROKER_ROOM_HELD;
+
+    ngx_http_logbroker_access_held(w);
+}
+
+
 /* The ring has no room for a record of need bytes: shall it wait? */
 
 ngx_uint_t

@@ -79,6 +79,7 @@ ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w)
     ngx_connection_t          *c;
     ngx_http_logbroker_ctx_t  *ctx;
 
+    ngx_http_logbroker_access_held(w);
     ngx_http_logbroker_large_stage(w);
 
     while (!ngx_queue_empty(&w->parked)

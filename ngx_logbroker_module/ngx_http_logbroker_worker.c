@@ -148,6 +148,7 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_logbroker_hang_exit(w);
+    ngx_http_logbroker_room_exit(w);
 
     if (w->writer) {
 
@@ -183,9 +184,6 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
         lb_writer_close(w->writer);
         w->writer = NULL;
     }
-
-    lb_writer_close(w->next);
-    w->next = NULL;
 
     if (w->spool) {
         lb_spool_close(w->spool);

@@ -157,6 +157,25 @@ def test_with_ingest(tmp_path):
         assert status["accepted"]["events"] == 1600
 
 
+def test_before_the_first_ring(tmp_path):
+    """Nothing is lost while the first ring is being made, nor when it is full
+    and another one is not."""
+    http = "logbroker_access_log access;"
+    n = Nginx(tmp_path, workers=2, spool="size=256k", http=http, server=PAGE)
+    n.start(ring=False)
+    try:
+        for _ in range(50):
+            assert n.request("GET", "/page").status == 200
+        wait_for(n.ready, what="rings")
+        wait_for(lambda: n.status()["total"]["rings"] >= 4, what="reserve")
+        for _ in range(900):  # 600 bytes each
+            assert n.request("GET", "/page").status == 200
+        assert sum(e["uri"] == "/page" for e in events(n, count=950)) == 950
+        assert lost(n) == 0
+    finally:
+        n.stop()
+
+
 def test_full_ring(tmp_path):
     """No room: the answer is what it would have been, what is missing is
     counted, and the log says why."""
@@ -171,7 +190,7 @@ def test_full_ring(tmp_path):
         stored = len(logged(n))
         assert stored >= 100
         assert status["events"] + status["lost"] >= 300
-        assert "missing in the access log: the ring is full" in (
+        assert "missing in the access log: the spool is full" in (
             n.error_log.read_text())
 
 
