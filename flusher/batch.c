@@ -119,6 +119,14 @@ typedef struct {
     uint64_t bytes;
 } budget_t;
 
+/* Events of the batch in one ring: seqs have no gap inside a batch because a
+ * damaged record ends the walk. */
+static uint64_t
+events_of(const lb_ckpt_ring_t *e)
+{
+    return e->end_seq - e->acked_seq;
+}
+
 void
 lb_batch_clear(lb_ckpt_state_t *state)
 {
@@ -133,6 +141,19 @@ lb_batch_clear(lb_ckpt_state_t *state)
     state->rows = 0;
     state->from_us = 0;
     state->to_us = 0;
+}
+
+uint64_t
+lb_batch_events(const lb_ckpt_state_t *state)
+{
+    uint32_t i;
+    uint64_t n = 0;
+
+    for (i = 0; i < state->nrings; i++) {
+        n += events_of(&state->rings[i]);
+    }
+
+    return n;
 }
 
 /* One step of a digest: not against people who look for collisions, the seqs
@@ -250,14 +271,6 @@ take(lb_rings_t *rings, lb_ckpt_state_t *state, lb_flusher_ring_t *r,
     }
 }
 
-/* Rows of the batch in one ring: seqs have no gap inside a batch because a
- * damaged record ends the walk. */
-static uint64_t
-rows_of(const lb_ckpt_ring_t *e)
-{
-    return e->end_seq - e->acked_seq;
-}
-
 int
 lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
               const lb_batch_limits_t *limits)
@@ -337,7 +350,7 @@ lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
 
         left.rows -= share.rows - used.rows;
         left.bytes -= share.bytes - used.bytes;
-        state->rows += rows_of(c[i].e);
+        state->rows += events_of(c[i].e);
     }
 
     state->day = (uint32_t)chosen;
@@ -472,6 +485,8 @@ lb_batch_locate(lb_flusher_ring_t *r, const lb_ckpt_ring_t *e, uint64_t seq,
 struct lb_batch_source_s {
     lb_rings_t *rings;
     const lb_ckpt_state_t *state;
+    const lb_excluded_t *excluded; /* the next one, */
+    uint32_t nexcluded;            /* and how many there are from it on */
     lb_native_t *native;
     char error[256];
 
@@ -495,7 +510,8 @@ struct lb_batch_source_s {
 };
 
 lb_batch_source_t *
-lb_batch_source_new(lb_rings_t *rings, const lb_ckpt_state_t *state)
+lb_batch_source_new(lb_rings_t *rings, const lb_ckpt_state_t *state,
+                    const lb_excluded_t *excluded, uint32_t n)
 {
     lb_batch_source_t *s = calloc(1, sizeof(*s));
 
@@ -505,6 +521,8 @@ lb_batch_source_new(lb_rings_t *rings, const lb_ckpt_state_t *state)
 
     s->rings = rings;
     s->state = state;
+    s->excluded = excluded;
+    s->nexcluded = n;
     s->native = lb_native_new(state->broker);
 
     if (s->native == NULL) {
@@ -556,6 +574,13 @@ add(lb_batch_source_t *s, const uint8_t *event, size_t len)
     uint64_t seq = s->seq++;
 
     if (seq < e->acked_seq || seq >= e->end_seq) {
+        return 0;
+    }
+
+    if (s->nexcluded > 0 && s->excluded->entry == s->entry &&
+        s->excluded->seq == seq) {
+        s->excluded++;
+        s->nexcluded--;
         return 0;
     }
 

@@ -54,11 +54,24 @@ void lb_batch_span(lb_rings_t *rings, lb_ckpt_state_t *state, uint64_t *from_us,
 int lb_batch_locate(lb_flusher_ring_t *r, const lb_ckpt_ring_t *e, uint64_t seq,
                     uint64_t *position);
 
-/* The bytes of the batch in flight, as a pure function of state and rings. */
+/* Events of the batch's ranges that are not in it: set aside as dead letters
+ * before it was fixed.  In the order of the ranges. */
+typedef struct {
+    uint32_t entry; /* of state->rings */
+    uint64_t seq;
+} lb_excluded_t;
+
+/* Events of the ranges, excluded or not. */
+uint64_t lb_batch_events(const lb_ckpt_state_t *state);
+
+/* The bytes of the batch in flight, as a pure function of state, rings and the
+ * n excluded events, which must stay where they are. */
 typedef struct lb_batch_source_s lb_batch_source_t;
 
 lb_batch_source_t *lb_batch_source_new(lb_rings_t *rings,
-                                       const lb_ckpt_state_t *state);
+                                       const lb_ckpt_state_t *state,
+                                       const lb_excluded_t *excluded,
+                                       uint32_t n);
 void lb_batch_source_free(lb_batch_source_t *s);
 
 /* Up to size bytes into buf; 0 at the end; negative on an error, which is

@@ -36,6 +36,7 @@ struct lb_ch_s {
     lb_settings_t settings;
     struct curl_slist *query_headers;
     struct curl_slist *insert_headers;
+    struct curl_slist *form_headers;
     char *password;
     lb_connect_t connect;
     int (*gate)(void *arg);
@@ -438,13 +439,14 @@ make_headers(lb_ch_t *ch)
 {
     int i;
     const char *user = ch->options->user;
-    struct curl_slist *lists[2] = {NULL, NULL};
+    struct curl_slist *lists[3] = {NULL, NULL, NULL};
 
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < 3; i++) {
         /* no "Expect: 100-continue": one more round trip for nothing */
         if (add_header(&lists[i], "Expect", "") != 0 ||
-            add_header(&lists[i], "Content-Type", "application/octet-stream") !=
-                0 ||
+            /* a form's type is curl's, with the boundary */
+            (i < 2 && add_header(&lists[i], "Content-Type",
+                                 "application/octet-stream") != 0) ||
             (user != NULL && user[0] != '\0' &&
              add_header(&lists[i], "X-ClickHouse-User", user) != 0) ||
             (ch->password != NULL &&
@@ -461,8 +463,10 @@ make_headers(lb_ch_t *ch)
 
     curl_slist_free_all(ch->query_headers);
     curl_slist_free_all(ch->insert_headers);
+    curl_slist_free_all(ch->form_headers);
     ch->query_headers = lists[0];
     ch->insert_headers = lists[1];
+    ch->form_headers = lists[2];
 
     return 0;
 
@@ -470,6 +474,7 @@ failed:
 
     curl_slist_free_all(lists[0]);
     curl_slist_free_all(lists[1]);
+    curl_slist_free_all(lists[2]);
 
     return -1;
 }
@@ -508,6 +513,7 @@ lb_ch_free(lb_ch_t *ch)
     if (ch != NULL) {
         curl_slist_free_all(ch->query_headers);
         curl_slist_free_all(ch->insert_headers);
+        curl_slist_free_all(ch->form_headers);
         curl_easy_cleanup(ch->curl);
         ZSTD_freeCCtx(ch->zstd);
         free(ch->raw);
@@ -799,12 +805,47 @@ lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert, lb_ch_result_t *result)
     learn(ch);
 }
 
+/* "SQL SETTINGS ...", to be freed; NULL: no memory, which result says. */
+static char *
+with_settings(lb_ch_t *ch, const char *sql)
+{
+    char settings[LB_SETTINGS_SQL], *text;
+    size_t size;
+
+    lb_settings_sql(&ch->settings, 0, NULL, settings, sizeof(settings));
+    size = strlen(sql) + strlen(settings) + sizeof(" SETTINGS ");
+    text = malloc(size);
+    if (text == NULL) {
+        ch->result->outcome = LB_CH_NOT_SENT;
+        say(ch->result, "no memory for a question");
+        return NULL;
+    }
+    (void)snprintf(text, size, "%s SETTINGS %s", sql, settings);
+
+    return text;
+}
+
+/* The outcome of a query that was sent. */
+static void
+judge_query(lb_ch_t *ch)
+{
+    lb_ch_result_t *r = ch->result;
+
+    if (r->http == 200 && r->code == 0 && !ch->truncated &&
+        strstr(r->answer, "DB::Exception") == NULL) {
+        r->outcome = LB_CH_DONE;
+        return;
+    }
+
+    r->outcome = r->code != 0 ? LB_CH_REFUSED : LB_CH_UNKNOWN;
+    quote(ch);
+    learn(ch);
+}
+
 void
 lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result)
 {
-    char url[2048], settings[LB_SETTINGS_SQL], *text;
-    size_t size;
-    lb_ch_result_t *r = result;
+    char url[2048], *text;
 
     (void)snprintf(url, sizeof(url), "%s/?%s", lb_ch_url(ch), url_settings);
 
@@ -814,34 +855,88 @@ lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result)
         ch->timeout_ms = QUERY_TIMEOUT_MS;
     }
 
-    lb_settings_sql(&ch->settings, 0, NULL, settings, sizeof(settings));
-    size = strlen(sql) + strlen(settings) + sizeof(" SETTINGS ");
-    text = malloc(size);
+    text = with_settings(ch, sql);
     if (text == NULL) {
-        r->outcome = LB_CH_NOT_SENT;
-        say(r, "no memory for a question");
         return;
     }
-    (void)snprintf(text, size, "%s SETTINGS %s", sql, settings);
 
     curl_easy_setopt(ch->curl, CURLOPT_HTTPHEADER, ch->query_headers);
-    r->complete = 1;
+    result->complete = 1;
 
     curl_easy_setopt(ch->curl, CURLOPT_POSTFIELDS, text);
     curl_easy_setopt(ch->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(text));
 
     if (perform(ch)) {
-        if (r->http == 200 && r->code == 0 && !ch->truncated &&
-            strstr(r->answer, "DB::Exception") == NULL) {
-            r->outcome = LB_CH_DONE;
-        } else {
-            r->outcome = r->code != 0 ? LB_CH_REFUSED : LB_CH_UNKNOWN;
-            quote(ch);
-            learn(ch);
-        }
+        judge_query(ch);
     }
 
     free(text);
+}
+
+/* For a form, which is never compressed. */
+static size_t
+on_read_plain(char *buf, size_t size, size_t n, void *arg)
+{
+    long got = read_rows(arg, buf, size * n);
+
+    return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
+}
+
+void
+lb_ch_query_rows(lb_ch_t *ch, const char *sql, const char *structure,
+                 const lb_ch_insert_t *rows, lb_ch_result_t *result)
+{
+    char *url = NULL, *text, *query, *columns;
+    size_t size;
+    curl_mime *form;
+    curl_mimepart *part;
+
+    prepare(ch, lb_ch_url(ch), result);
+
+    text = with_settings(ch, sql);
+    if (text == NULL) {
+        return;
+    }
+
+    query = curl_easy_escape(ch->curl, text, 0);
+    columns = curl_easy_escape(ch->curl, structure, 0);
+    form = curl_mime_init(ch->curl);
+    part = form != NULL ? curl_mime_addpart(form) : NULL;
+    free(text);
+
+    if (query != NULL && columns != NULL && part != NULL) {
+        size = strlen(lb_ch_url(ch)) + strlen(query) + strlen(columns) +
+               sizeof(url_settings) + 64;
+        url = malloc(size);
+    }
+
+    if (url == NULL) {
+        result->outcome = LB_CH_NOT_SENT;
+        say(result, "no memory for a question");
+    } else {
+        (void)snprintf(url, size,
+                       "%s/?query=%s&batch_format=Native&batch_structure=%s"
+                       "&%s",
+                       lb_ch_url(ch), query, columns, url_settings);
+
+        ch->insert = rows;
+        curl_mime_name(part, "batch");
+        curl_mime_filename(part, "batch");
+        curl_mime_data_cb(part, -1, on_read_plain, NULL, NULL, ch);
+        curl_easy_setopt(ch->curl, CURLOPT_URL, url);
+        curl_easy_setopt(ch->curl, CURLOPT_HTTPHEADER, ch->form_headers);
+        curl_easy_setopt(ch->curl, CURLOPT_MIMEPOST, form);
+        curl_easy_setopt(ch->curl, CURLOPT_UPLOAD_BUFFERSIZE, 1L << 20);
+
+        if (perform(ch)) {
+            judge_query(ch);
+        }
+    }
+
+    curl_free(query);
+    curl_free(columns);
+    curl_mime_free(form);
+    free(url);
 }
 
 void

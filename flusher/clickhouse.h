@@ -35,7 +35,7 @@ typedef struct {
     int timed_out; /* within request_timeout_ms there was no answer */
     int complete;  /* 0: the end of the request's body was surely not sent,
                            so that an INSERT can never be in, now or later */
-    char answer[16384]; /* of a query, cut at the size */
+    char answer[65536]; /* of a query, cut at the size */
 } lb_ch_result_t;
 
 typedef struct lb_ch_s lb_ch_t;
@@ -68,6 +68,11 @@ void lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert,
                   lb_ch_result_t *result);
 /* sql ends with its FORMAT; the settings come behind it */
 void lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result);
+
+/* A query, with the rows of an INSERT as the external table "batch"; structure
+ * names their columns and types. */
+void lb_ch_query_rows(lb_ch_t *ch, const char *sql, const char *structure,
+                      const lb_ch_insert_t *rows, lb_ch_result_t *result);
 
 /* Tries all settings again, also those a server refused. */
 void lb_ch_forget_settings(lb_ch_t *ch);

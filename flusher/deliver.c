@@ -177,8 +177,11 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
     d->at = LB_DELIVER_UNKNOWN;
     d->repeated = 1;
     d->loose = 1;
-    d->blame =
-        d->state->encoding != LB_ENCODING ? LB_BLAME_BYTES : LB_BLAME_NONE;
+    /* What was excluded from it is not known any more. */
+    d->blame = d->state->encoding != LB_ENCODING ||
+                       lb_batch_events(d->state) != d->state->rows
+                   ? LB_BLAME_BYTES
+                   : LB_BLAME_NONE;
     d->log(LB_LOG_INFO,
            "a batch of %llu rows (token %s) was in flight: asking for it",
            (unsigned long long)d->state->rows, d->state->token);
@@ -222,12 +225,13 @@ fix_picked(lb_deliver_t *d)
                    d->options->table);
     (void)snprintf(st->broker, sizeof(st->broker), "%s", d->options->broker);
     memcpy(st->table_uuid, d->table_uuid, LB_UUID_LEN);
-    lb_question_token(lb_spool_uuid(d->spool), st);
+    lb_question_token(lb_spool_uuid(d->spool), st, d->excluded, d->nexcluded);
 
     d->at = LB_DELIVER_FIXED;
     d->repeated = 0;
     d->loose = 0;
     d->quiet_ms = 0;
+    d->quiet_at = 0;
     d->claimed = 0;
     d->there = 0;
     d->view_failed = 0;
@@ -335,11 +339,22 @@ grow_size(lb_deliver_t *d)
     }
 }
 
+/* There is no batch any more. */
+static void
+clear(lb_deliver_t *d)
+{
+    lb_batch_clear(d->state);
+    d->state->flags &= ~LB_CKPT_IN_FLIGHT;
+    d->nexcluded = 0;
+    d->at = LB_DELIVER_EMPTY;
+}
+
 static int
 ack(lb_deliver_t *d)
 {
     uint32_t i;
     lb_ckpt_state_t *st = d->state;
+    uint64_t events = lb_batch_events(st);
 
     for (i = 0; i < st->nrings; i++) {
         st->rings[i].acked = st->rings[i].end;
@@ -347,11 +362,10 @@ ack(lb_deliver_t *d)
     }
 
     st->delivered += st->rows;
-    lb_batch_clear(st);
-    st->flags &= ~LB_CKPT_IN_FLIGHT;
-
-    d->at = LB_DELIVER_EMPTY;
+    st->dead += events - st->rows;
+    clear(d);
     d->failures = 0;
+    d->no_sift = 0;
     d->counters.batches++;
     lb_surgery_success(&d->surgery, d->options->max_rows);
     grow_size(d);
@@ -361,15 +375,6 @@ ack(lb_deliver_t *d)
      * the batch would be sent again from space that is reused. */
 
     return store_and_tell(d);
-}
-
-/* The batch's rows never got in and never will: choose again. */
-static void
-forget(lb_deliver_t *d)
-{
-    lb_batch_clear(d->state);
-    d->state->flags &= ~LB_CKPT_IN_FLIGHT;
-    d->at = LB_DELIVER_EMPTY;
 }
 
 /* The rows are in the table, but a materialized view threw, or it is not known
@@ -417,6 +422,62 @@ blame(const lb_ch_result_t *r, const lb_batch_source_t *source,
                : LB_BLAME_NONE;
 }
 
+/* Keeps what an error says of a constraint. */
+static void
+note_constraint(lb_deliver_t *d, const char *error)
+{
+    char *text = lb_question_constraint(error);
+    uint32_t i;
+
+    if (text == NULL) {
+        d->no_sift = 1;
+        return;
+    }
+
+    for (i = 0; i < d->nconstraints; i++) {
+        if (strcmp(d->constraint[i], text) == 0) {
+            free(text);
+            return;
+        }
+    }
+
+    if (d->nconstraints == LB_CONSTRAINTS_MAX) {
+        /* the oldest may be gone from the table */
+        free(d->constraint[0]);
+        memmove(&d->constraint[0], &d->constraint[1],
+                (LB_CONSTRAINTS_MAX - 1) * sizeof(d->constraint[0]));
+        d->nconstraints--;
+    }
+
+    d->constraint[d->nconstraints++] = text;
+}
+
+static void
+drop_constraints(lb_deliver_t *d)
+{
+    while (d->nconstraints > 0) {
+        free(d->constraint[--d->nconstraints]);
+    }
+}
+
+void
+lb_deliver_free(lb_deliver_t *d)
+{
+    drop_constraints(d);
+}
+
+static void
+describe(lb_deliver_t *d, lb_ch_insert_t *insert, char *table, size_t size)
+{
+    lb_question_table(d->state->table, table, size);
+    insert->table = table;
+    insert->columns = lb_native_columns;
+    insert->token = d->state->token;
+    insert->rows = d->state->rows;
+    insert->reads = d->reads != 0 ? d->reads : 1;
+    insert->read = lb_batch_source_read;
+}
+
 static int
 send_batch(lb_deliver_t *d)
 {
@@ -425,19 +486,13 @@ send_batch(lb_deliver_t *d)
     lb_ch_result_t *r = &d->result;
     lb_batch_source_t *source;
 
-    source = lb_batch_source_new(d->rings, d->state);
+    source = lb_batch_source_new(d->rings, d->state, d->excluded, d->nexcluded);
     if (source == NULL) {
         trouble(d, LB_LOG_ERROR, "no memory to encode a batch");
         return 0;
     }
 
-    lb_question_table(d->state->table, table, sizeof(table));
-    insert.table = table;
-    insert.columns = lb_native_columns;
-    insert.token = d->state->token;
-    insert.rows = d->state->rows;
-    insert.reads = d->reads != 0 ? d->reads : 1;
-    insert.read = lb_batch_source_read;
+    describe(d, &insert, table, sizeof(table));
     insert.arg = source;
 
     d->moved = 0;
@@ -473,8 +528,11 @@ send_batch(lb_deliver_t *d)
     default:
         d->counters.unknown++;
         d->repeated = 1;
-        d->loose |= r->http == 0 && r->complete;
-        d->quiet_ms = 0;
+        if (r->http == 0 && r->complete) {
+            d->loose = 1;
+            d->quiet_ms = 0;
+        }
+        d->quiet_at = 0;
         d->claimed = 0;
         d->read_rows = r->read_rows;
         d->answered += r->http != 0;
@@ -484,6 +542,9 @@ send_batch(lb_deliver_t *d)
             r->http == 200 && r->code == 0 && r->read_rows >= d->state->rows;
         (void)snprintf(d->surgery.reason, sizeof(d->surgery.reason), "%s",
                        r->text);
+        if (d->blame == LB_BLAME_DATA) {
+            note_constraint(d, r->answer);
+        }
 
         if (d->there) {
             lb_batch_source_free(source);
@@ -527,6 +588,18 @@ operate(lb_deliver_t *d)
     lb_error_t err;
     lb_ckpt_state_t *st = d->state;
 
+    if (!d->no_sift && d->nconstraints > 0 && st->rows > 1 &&
+        d->transport->query_rows != NULL) {
+        d->at = LB_DELIVER_SIFT;
+        return 1;
+    }
+
+    if (d->nexcluded > 0) {
+        /* ranges are halved, not what is left of them */
+        clear(d);
+        return store(d) == 0;
+    }
+
     if (st->rows > 1) {
         if (lb_surgery_halve(&d->surgery, d->rings, st, &err) != 0) {
             trouble(d, LB_LOG_ERROR, "%s", err.text);
@@ -546,9 +619,98 @@ operate(lb_deliver_t *d)
             "letter: %s",
             d->surgery.reason);
 
-    forget(d);
+    clear(d);
 
     return store_and_tell(d) == 0;
+}
+
+/* Which rows of the batch break a constraint?  They are set aside at once, and
+ * the others are a batch of their own. */
+static int
+sift(lb_deliver_t *d)
+{
+    int added;
+    char *sql, table[LB_TABLE_MAX + 8], structure[512];
+    uint32_t before = d->nexcluded;
+    lb_error_t err;
+    lb_ch_insert_t insert;
+    lb_ch_result_t *r = &d->result;
+    lb_ckpt_state_t *st = d->state;
+    lb_batch_source_t *source;
+
+    sql = lb_question_sift((const char *const *)d->constraint, d->nconstraints);
+    source = lb_batch_source_new(d->rings, st, d->excluded, d->nexcluded);
+
+    if (sql == NULL || source == NULL) {
+        free(sql);
+        lb_batch_source_free(source);
+        trouble(d, LB_LOG_ERROR, "no memory to sift a batch");
+        return 0;
+    }
+
+    describe(d, &insert, table, sizeof(table));
+    insert.arg = source;
+    lb_native_structure(structure, sizeof(structure));
+
+    d->counters.requests++;
+    d->counters.checks++;
+    d->transport->query_rows(d->transport->ctx, sql, structure, &insert, r);
+    lb_batch_source_free(source);
+    free(sql);
+
+    if (r->outcome == LB_CH_NOT_SENT) {
+        d->counters.not_sent++;
+        trouble(d, LB_LOG_WARN, "cannot ask which rows break a constraint: %s",
+                r->text);
+        d->transport->next_url(d->transport->ctx);
+        return 0;
+    }
+
+    added = r->outcome == LB_CH_DONE
+                ? lb_question_sift_answer(r->answer, st, d->excluded,
+                                          LB_EXCLUDED_MAX, &d->nexcluded)
+                : 0;
+
+    if ((added < 0 || (r->http == 200 && r->code == 0 && added == 0 &&
+                       r->outcome != LB_CH_DONE)) &&
+        st->rows > LB_EXCLUDED_MAX) {
+        d->log(LB_LOG_WARN,
+               "too many of %llu rows break a constraint for one list: going "
+               "on with %d rows at most for now",
+               (unsigned long long)st->rows, LB_EXCLUDED_MAX);
+        d->surgery.limit = LB_EXCLUDED_MAX;
+        clear(d);
+        return store(d) == 0;
+    }
+
+    if (added <= 0) {
+        d->nexcluded = before;
+        d->log(LB_LOG_WARN,
+               "ClickHouse cannot say which rows of the batch break a "
+               "constraint (%s): searching by halves",
+               r->outcome == LB_CH_DONE ? added < 0 ? "too many" : "none"
+                                        : r->text);
+        d->no_sift = 1;
+        drop_constraints(d);
+        return operate(d);
+    }
+
+    if (lb_surgery_exclude(&d->surgery, d->rings, st, d->excluded, d->nexcluded,
+                           d->dead, &err) != 0) {
+        d->nexcluded = before;
+        trouble(d, LB_LOG_ERROR, "%s", err.text);
+        return 0;
+    }
+
+    d->counters.poison += (uint64_t)added;
+    trouble(d, LB_LOG_ERROR,
+            "%d of %llu events, which break a constraint, were set aside as "
+            "dead letters: %s",
+            added, (unsigned long long)st->rows, d->surgery.reason);
+
+    st->rows -= (uint64_t)added;
+
+    return st->rows == 0 ? ack(d) == 0 : fix_ranges(d) == 0;
 }
 
 /* Rows that materialized views read are counted with those of the table.  How
@@ -577,7 +739,7 @@ static void
 move_on(lb_deliver_t *d)
 {
     d->moved = 1;
-    d->quiet_ms = 0;
+    d->quiet_at = 0;
     d->transport->next_url(d->transport->ctx);
 }
 
@@ -595,18 +757,20 @@ may_come_late(lb_deliver_t *d)
         return 0;
     }
 
-    if (d->quiet_ms == 0) {
-        d->quiet_ms = now;
+    if (d->quiet_at != 0) {
+        d->quiet_ms += now - d->quiet_at;
     }
 
-    if (now - d->quiet_ms >= d->late_ms) {
+    d->quiet_at = now;
+
+    if (d->quiet_ms >= d->late_ms) {
         return 0;
     }
 
     trouble(d, LB_LOG_WARN,
             "an INSERT without an answer may still come in: asking for %lld s "
             "more",
-            (long long)(d->late_ms - (now - d->quiet_ms) + 999) / 1000);
+            (long long)(d->late_ms - d->quiet_ms + 999) / 1000);
 
     return 1;
 }
@@ -648,7 +812,7 @@ not_in(lb_deliver_t *d)
                "a batch of %llu rows was too large for the server or what is "
                "before it: going on with %llu rows at most for now",
                (unsigned long long)rows, (unsigned long long)d->size_limit);
-        forget(d);
+        clear(d);
         return store(d) == 0;
     case LB_BLAME_BYTES:
         d->log(LB_LOG_WARN,
@@ -656,7 +820,7 @@ not_in(lb_deliver_t *d)
                "again as it was (its ring is damaged, or another release fixed "
                "it): it is chosen anew",
                (unsigned long long)rows);
-        forget(d);
+        clear(d);
         return store(d) == 0;
     default:
         break;
@@ -703,6 +867,7 @@ judge(lb_deliver_t *d, const lb_answer_t *a)
 
     if (a->running > 0) {
         d->quiet_ms = 0;
+        d->quiet_at = 0;
         trouble(d, LB_LOG_WARN, "the INSERT of %llu rows still runs",
                 (unsigned long long)st->rows);
         return 0;
@@ -904,7 +1069,7 @@ ask(lb_deliver_t *d)
                    "it and goes to %s.%s instead",
                    d->state->table, (unsigned long long)d->state->rows,
                    d->options->database, d->options->table);
-            forget(d);
+            clear(d);
             return store(d) == 0;
         }
     }
@@ -1052,6 +1217,7 @@ settle_doubt(lb_deliver_t *d)
 
     if (answer.running > 0 || answer.behind > 0) {
         d->quiet_ms = 0;
+        d->quiet_at = 0;
         trouble(d, LB_LOG_WARN,
                 answer.running > 0
                     ? "an INSERT of this spool still runs: waiting for it"
@@ -1071,7 +1237,7 @@ settle_doubt(lb_deliver_t *d)
     d->state->batch_id++;
     d->state->flags &= ~LB_CKPT_DOUBT;
     d->failures = 0;
-    forget(d);
+    clear(d);
 
     return store_and_tell(d) == 0;
 }
@@ -1102,6 +1268,9 @@ lb_deliver_step(lb_deliver_t *d)
         break;
     case LB_DELIVER_UNKNOWN:
         rc = ask(d);
+        break;
+    case LB_DELIVER_SIFT:
+        rc = sift(d);
         break;
     default:
         rc = send_batch(d);

@@ -14,6 +14,9 @@
  *                            (it knows the token and not the rows)
  *                            ▶ the same range under a new token ─▶ FIXED
  *
+ *   SIFT: the batch broke a constraint and is not in. The server is asked which
+ *   of its rows do; they become dead letters, the others a batch ─▶ FIXED
+ *
  *   DOUBT: a batch that this state does not know may be in (the checkpoint is
  *   damaged or older than the acks in the rings). What the table holds behind
  *   the acked positions is asked for and acked ─▶ EMPTY
@@ -44,6 +47,7 @@ typedef enum {
     LB_DELIVER_EMPTY,
     LB_DELIVER_FIXED,
     LB_DELIVER_UNKNOWN,
+    LB_DELIVER_SIFT,
     LB_DELIVER_DOUBT,
 } lb_deliver_state_t;
 
@@ -62,6 +66,8 @@ typedef struct {
                    lb_ch_result_t *result);
     void (*query)(void *ctx, const char *sql, lb_ch_result_t *result);
     void (*next_url)(void *ctx);
+    void (*query_rows)(void *ctx, const char *sql, const char *structure,
+                       const lb_ch_insert_t *rows, lb_ch_result_t *result);
 } lb_transport_t;
 
 typedef struct {
@@ -110,10 +116,21 @@ typedef struct {
     int elsewhere;       /* ask in the table it was fixed for, by UUID */
     char other[LB_TABLE_MAX + 1]; /* that table's present name, or empty */
     int loose;        /* an attempt without an answer may yet come in */
-    int64_t quiet_ms; /* monotonic: since then the server has it not; 0 */
+    int64_t quiet_ms; /* how long the server has said that it is not in */
+    int64_t quiet_at; /* monotonic ms of the last such answer, 0 */
     lb_blame_t blame;
     uint32_t answered;  /* INSERTs that were answered, and it was not in */
     uint64_t read_rows; /* by the INSERT in doubt, 0: not told */
+
+    /* Constraints that rows have broken, in the words of the server, and the
+     * events of the batch that were set aside for it. */
+#define LB_CONSTRAINTS_MAX 8
+#define LB_EXCLUDED_MAX 4096
+    char *constraint[LB_CONSTRAINTS_MAX];
+    uint32_t nconstraints;
+    lb_excluded_t excluded[LB_EXCLUDED_MAX];
+    uint32_t nexcluded;
+    int no_sift; /* it did not help: halve this batch */
 
     lb_surgery_t surgery;
     lb_deliver_counters_t counters;
@@ -131,14 +148,18 @@ enum {
 
 /* An INSERT that was sent and not answered may be held back on its way, seen by
  * no question.  The same token protects against it; before the same rows may go
- * under another one, the server must have said for this long, without a break,
- * that they are not there and nothing of ours runs. */
-#define LB_LATE_MS 60000
+ * under another one, the server must have said for this long that they are not
+ * there and nothing of ours runs.  Time in which it did not answer does not
+ * count. */
+#define LB_LATE_MS 20000
 
 /* Takes over what the checkpoint holds: a batch in flight is UNKNOWN, and a
  * checkpoint that is damaged or older than the acks in the rings is DOUBT.
  * 0, or an error that the flusher must not go on with. */
 int lb_deliver_init(lb_deliver_t *d, lb_error_t *err);
+
+/* Frees what delivery keeps for itself. */
+void lb_deliver_free(lb_deliver_t *d);
 
 /* 1 if a step would have something to do. */
 int lb_deliver_wanted(lb_deliver_t *d);

@@ -147,6 +147,13 @@ transport_next_url(void *ctx)
     lb_ch_next_url(*(lb_ch_t **)ctx);
 }
 
+static void
+transport_query_rows(void *ctx, const char *sql, const char *structure,
+                     const lb_ch_insert_t *rows, lb_ch_result_t *result)
+{
+    lb_ch_query_rows(*(lb_ch_t **)ctx, sql, structure, rows, result);
+}
+
 typedef struct {
     const char *config;
     lb_options_t *options;
@@ -245,7 +252,8 @@ start(flusher_t *f)
     lb_error_t err;
 
     static lb_transport_t transport = {NULL, transport_insert, transport_query,
-                                       transport_next_url};
+                                       transport_next_url,
+                                       transport_query_rows};
 
     if (lb_spool_open(f->options->spool, LB_SPOOL_CREATE, &f->spool, &err) !=
             0 ||
@@ -314,6 +322,7 @@ static void
 stop(flusher_t *f)
 {
     lb_ch_free(f->ch);
+    lb_deliver_free(&f->deliver);
     lb_dead_close(f->dead);
     lb_rings_close(&f->rings);
     lb_ckpt_close(f->ckpt);

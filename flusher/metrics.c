@@ -102,7 +102,8 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
     uint64_t now = lb_now_us();
     const lb_deliver_counters_t *c = &d->counters;
 
-    static const char *const states[] = {"empty", "fixed", "unknown", "doubt"};
+    static const char *const states[] = {"empty", "fixed", "unknown", "sift",
+                                         "doubt"};
 
     if (d->state->flags & LB_CKPT_IN_FLIGHT) {
         in_flight =

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,21 @@ static const struct {
     {"ring", "UUID"},
     {"seq", "UInt64"},
 };
+
+void
+lb_native_structure(char *out, size_t size)
+{
+    int n;
+    size_t i;
+
+    for (i = 0; i < LB_NATIVE_COLUMNS && size > 0; i++) {
+        n = snprintf(out, size, "%s%s %s", i > 0 ? "," : "", columns[i].name,
+                     columns[i].type);
+        n = n < (int)size ? n : (int)size;
+        out += n;
+        size -= (size_t)n;
+    }
+}
 
 typedef struct {
     uint8_t *data;

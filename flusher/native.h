@@ -28,6 +28,9 @@
 /* "timestamp,received_at,..." in the order of the blocks */
 extern const char lb_native_columns[];
 
+/* "timestamp DateTime64(9, 'UTC'),...": as what they are sent. */
+void lb_native_structure(char *out, size_t size);
+
 typedef struct lb_native_s lb_native_t;
 
 /* broker: name of the node, copied.  NULL: no memory. */

@@ -44,7 +44,8 @@ fnv(uint64_t h, const void *data, size_t len)
 }
 
 void
-lb_question_token(const uint8_t spool[LB_UUID_LEN], lb_ckpt_state_t *state)
+lb_question_token(const uint8_t spool[LB_UUID_LEN], lb_ckpt_state_t *state,
+                  const lb_excluded_t *excluded, uint32_t n)
 {
     char prefix[LB_TOKEN_PREFIX];
     uint32_t i;
@@ -63,6 +64,11 @@ lb_question_token(const uint8_t spool[LB_UUID_LEN], lb_ckpt_state_t *state)
             h = fnv(h, &e->end_seq, sizeof(e->end_seq));
             h = fnv(h, &e->digest, sizeof(e->digest));
         }
+    }
+
+    for (i = 0; i < n; i++) {
+        h = fnv(h, &excluded[i].entry, sizeof(excluded[i].entry));
+        h = fnv(h, &excluded[i].seq, sizeof(excluded[i].seq));
     }
 
     lb_question_prefix(spool, prefix);
@@ -302,4 +308,123 @@ lb_question_where(const uint8_t uuid[LB_UUID_LEN], char *sql, size_t size)
                    "SELECT concat(database, '.', name) FROM system.tables "
                    "WHERE uuid = '%s' FORMAT TabSeparatedRaw",
                    text);
+}
+
+char *
+lb_question_sift(const char *const *constraints, uint32_t n)
+{
+    uint32_t i;
+    text_t t;
+
+    t.len = 0;
+    t.size = 512;
+    for (i = 0; i < n; i++) {
+        t.size += strlen(constraints[i]) + 32;
+    }
+
+    t.buf = malloc(t.size);
+    if (t.buf == NULL) {
+        return NULL;
+    }
+
+    put(&t,
+        "SELECT ring, min(seq), arrayStringConcat(arrayMap(d -> toString(d), "
+        "arrayDifference(arraySort(groupArray(seq)))), ',') FROM batch WHERE ");
+
+    for (i = 0; i < n; i++) {
+        put(&t, "%sNOT ifNull((%s), 0)", i > 0 ? " OR " : "", constraints[i]);
+    }
+
+    put(&t, " GROUP BY ring FORMAT TabSeparatedRaw");
+
+    return t.buf;
+}
+
+char *
+lb_question_constraint(const char *error)
+{
+    const char *from, *to;
+
+    static const char before[] = "Expression: (";
+    static const char after[] = "). Column values:";
+
+    from = strstr(error, " is violated at row ");
+    from = from != NULL ? strstr(from, before) : NULL;
+    if (from == NULL) {
+        return NULL;
+    }
+
+    from += sizeof(before) - 1;
+    to = strstr(from, after);
+
+    return to != NULL ? strndup(from, (size_t)(to - from)) : NULL;
+}
+
+static int
+in_order(const void *a, const void *b)
+{
+    const lb_excluded_t *x = a, *y = b;
+
+    if (x->entry != y->entry) {
+        return x->entry < y->entry ? -1 : 1;
+    }
+
+    return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+int
+lb_question_sift_answer(const char *text, const lb_ckpt_state_t *state,
+                        lb_excluded_t *excluded, uint32_t max, uint32_t *n)
+{
+    int len;
+    char uuid[LB_UUID_TEXT], *end;
+    uint8_t ring[LB_UUID_LEN];
+    uint32_t entry, before = *n;
+    uint64_t seq, more;
+    const char *p;
+    const lb_ckpt_ring_t *e;
+
+    for (p = text; *p != '\0'; p++) {
+
+        len = 0;
+        if (sscanf(p, "%36s\t%" SCNu64 "\t%n", uuid, &seq, &len) != 2 ||
+            len == 0 || lb_uuid_parse(uuid, ring) != 0) {
+            return -1;
+        }
+        p += len;
+
+        for (entry = 0; entry < state->nrings; entry++) {
+            if (memcmp(state->rings[entry].uuid, ring, LB_UUID_LEN) == 0) {
+                break;
+            }
+        }
+        if (entry == state->nrings) {
+            return -1;
+        }
+        e = &state->rings[entry];
+
+        for (;; p++) {
+            more = strtoull(p, &end, 10);
+            seq += more;
+            if (end == p || *n == max || seq < e->acked_seq ||
+                seq >= e->end_seq) {
+                return -1;
+            }
+            excluded[*n].entry = entry;
+            excluded[*n].seq = seq;
+            (*n)++;
+            p = end;
+            if (*p != ',') {
+                break;
+            }
+        }
+
+        if (*p != '\n') {
+            return -1;
+        }
+    }
+
+    qsort(excluded, *n, sizeof(*excluded), in_order);
+
+    return (int)(*n - before);
 }

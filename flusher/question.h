@@ -11,7 +11,7 @@
 #ifndef _LB_QUESTION_H_INCLUDED_
 #define _LB_QUESTION_H_INCLUDED_
 
-#include "spool/lb_ring.h"
+#include "flusher/batch.h"
 
 /* What the user may not look at is not asked. */
 #define LB_ASK_NO_PROCESSES 0x1u
@@ -21,13 +21,14 @@
 void lb_question_table(const char *table, char *out, size_t size);
 
 /* What the query ids of all INSERTs of a spool begin with, and the token of
- * the state's batch: spool, number of the batch, and a digest of its content,
- * so that no other content can ever go under the same token. */
+ * the state's batch without the n excluded events: spool, number of the batch,
+ * and a digest of its content, so that no other content can ever go under the
+ * same token. */
 #define LB_TOKEN_PREFIX 34
 void lb_question_prefix(const uint8_t spool[LB_UUID_LEN],
                         char prefix[LB_TOKEN_PREFIX]);
-void lb_question_token(const uint8_t spool[LB_UUID_LEN],
-                       lb_ckpt_state_t *state);
+void lb_question_token(const uint8_t spool[LB_UUID_LEN], lb_ckpt_state_t *state,
+                       const lb_excluded_t *excluded, uint32_t n);
 
 /* About the batch in flight; table is "db.table".  The caller frees it; NULL:
  * no memory. */
@@ -62,6 +63,21 @@ typedef struct {
 /* Fills at most max entries and *n; running and behind as above.  0, or -1. */
 int lb_question_beyond_answer(const char *text, lb_answer_t *answer,
                               lb_beyond_t *beyond, uint32_t max, uint32_t *n);
+
+/* Which rows of a batch that goes along as the external table "batch" break one
+ * of n constraints, in the words of the server's own error: one line per ring,
+ * its UUID, the first seq and the distances to the next ones.  The caller frees
+ * it; NULL: no memory. */
+char *lb_question_sift(const char *const *constraints, uint32_t n);
+
+/* The expression of the constraint that an error names, to be freed; NULL: it
+ * names none. */
+char *lb_question_constraint(const char *error);
+
+/* Adds the answer to *n excluded events, in their order; max: room for them.
+ * The number of new ones, or -1: there are more, or it is no such answer. */
+int lb_question_sift_answer(const char *text, const lb_ckpt_state_t *state,
+                            lb_excluded_t *excluded, uint32_t max, uint32_t *n);
 
 /* The present "db.table" of a table by its UUID: one line, or none. */
 void lb_question_where(const uint8_t uuid[LB_UUID_LEN], char *sql, size_t size);

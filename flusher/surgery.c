@@ -274,6 +274,60 @@ lb_surgery_set_aside(lb_surgery_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
     return 0;
 }
 
+int
+lb_surgery_exclude(lb_surgery_t *s, lb_rings_t *rings,
+                   const lb_ckpt_state_t *state, const lb_excluded_t *excluded,
+                   uint32_t n, lb_dead_t *dead, lb_error_t *err)
+{
+    int rc = 0;
+    size_t len;
+    uint8_t *event;
+    uint32_t i;
+    uint64_t p = 0, end = 0;
+    lb_record_t rec;
+    lb_flusher_ring_t *r = NULL;
+    const lb_ckpt_ring_t *e = NULL;
+
+    memset(&rec, 0, sizeof(rec));
+
+    for (i = 0; i < n; i++) {
+
+        if (e != &state->rings[excluded[i].entry]) {
+            e = &state->rings[excluded[i].entry];
+            r = lb_rings_find(rings, e->uuid);
+            if (r == NULL) {
+                return failed(err, -ENOENT, e);
+            }
+            p = e->acked;
+            end = r->info.committed > e->end ? r->info.committed : e->end;
+            rec.events = 0;
+        }
+
+        while (rec.events == 0 ||
+               excluded[i].seq >= rec.first_seq + rec.events) {
+            rc = lb_reader_record(r->reader, p, end, 0, &rec);
+            if (rc != 0) {
+                return failed(err, rc, e);
+            }
+            p = rec.next;
+        }
+
+        rc = read_event(r->reader, &rec, excluded[i].seq, &event, &len);
+        if (rc != 0) {
+            return failed(err, rc, e);
+        }
+
+        rc = lb_dead_row(dead, r->reader, &r->info, &rec, excluded[i].seq,
+                         event, len, s->reason, err);
+        free(event);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+
+    return 0;
+}
+
 void
 lb_surgery_success(lb_surgery_t *s, uint64_t max_rows)
 {

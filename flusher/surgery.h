@@ -44,6 +44,13 @@ int lb_surgery_set_aside(lb_surgery_t *s, lb_rings_t *rings,
                          lb_ckpt_state_t *state, lb_dead_t *dead,
                          lb_error_t *err);
 
+/* Sets the n excluded events of the batch aside; acked positions stay where
+ * they are. */
+int lb_surgery_exclude(lb_surgery_t *s, lb_rings_t *rings,
+                       const lb_ckpt_state_t *state,
+                       const lb_excluded_t *excluded, uint32_t n,
+                       lb_dead_t *dead, lb_error_t *err);
+
 /* A batch got in. */
 void lb_surgery_success(lb_surgery_t *s, uint64_t max_rows);
 

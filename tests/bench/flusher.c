@@ -272,7 +272,7 @@ drain(const char *path, const char *mode)
     lb_rings_t rings;
     lb_deliver_t d;
     lb_options_t o;
-    lb_transport_t transport = {NULL, discard, no_query, no_next};
+    lb_transport_t transport = {NULL, discard, no_query, no_next, NULL};
     struct rusage usage;
     static lb_ckpt_state_t state;
 

@@ -3,6 +3,7 @@ replayed; the good rows of the same batch arrive exactly once."""
 
 import json
 import subprocess
+import time
 
 import pytest
 
@@ -170,3 +171,73 @@ def test_full_dead_letters_hold(clickhouse, make_broker):  # noqa: F811
     letters = dead(broker, "list")
     assert [d["event"]["message"][:4] for d in letters] == ["bady"]
     wait_for(lambda: figures(broker)["dead_events"] == 2, what="figures")
+
+
+def test_many_rows_break_a_constraint(clickhouse, make_broker):  # noqa: F811
+    """One in a hundred of 20,000: the server says which, and the others are in
+    within seconds, a thousand a second at least."""
+    clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
+                     "CHECK NOT startsWith(message, 'bad'), ADD CONSTRAINT "
+                     "short CHECK length(message) < 10")
+    broker = make_broker(clickhouse.url, flusher=FAST)
+    broker.start_nginx()
+    names = [f"bad{n}" if n % 100 == 7 else f"much-too-long{n}"
+             if n % 1000 == 500 else f"good{n}" for n in range(20000)]
+    for n in range(0, len(names), 500):
+        batch(broker, names[n:n + 500])
+    begun = time.monotonic()
+    broker.start_flusher()
+    wait_for(broker.drained, 60, "delivery", every=0.1)
+    took = time.monotonic() - begun
+    good = [m for m in names if m.startswith("good")]
+    assert rows(clickhouse) == sorted(good)
+    assert sorted(d["event"]["message"] for d in dead(broker, "list")) == \
+        sorted(set(names) - set(good))
+    assert took < 20, f"{len(names) / took:.0f} events/s"
+    f = wait_for(lambda: figures(broker).get("delivered_events") == len(good)
+                 and figures(broker), what="figures")
+    assert f["dead_events"] == 220 and f["unaccounted_events"] == 0
+    assert clickhouse.query(
+        "SELECT sum(gaps), sum(duplicates) FROM logbroker.logbroker_audit "
+        "FORMAT TSV") == "220\t0\n"
+
+
+def test_every_row_breaks_a_constraint(clickhouse, make_broker):  # noqa: F811
+    clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT none "
+                     "CHECK message = 'never; (Expression: ('")
+    broker = make_broker(clickhouse.url, flusher=FAST)
+    broker.start_nginx()
+    batch(broker, [f"m{n}" for n in range(300)])
+    broker.start_flusher()
+    wait_for(broker.drained, 60, "delivery", every=0.1)
+    assert rows(clickhouse) == []
+    assert len(dead(broker, "list")) == 300
+    clickhouse.query("ALTER TABLE logbroker.logs DROP CONSTRAINT none")
+    dead(broker, "replay", "all")
+    wait_for(lambda: len(rows(clickhouse)) == 300, 60, "replayed rows")
+
+
+def test_killed_while_rows_are_set_aside(clickhouse, make_broker):  # noqa
+    """A batch without its excluded rows is in flight when the flusher dies,
+    and its outcome is unknown."""
+    clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
+                     "CHECK NOT startsWith(message, 'bad')")
+    door = Door(clickhouse.port)
+    broker = make_broker(door.url, flusher=FAST)
+    broker.start_nginx()
+    batch(broker, [f"bad{n}" if n % 10 == 3 else f"good{n}"
+                   for n in range(100)])
+    broker.start_flusher()
+    wait_for(lambda: len(dead(broker, "list")) == 10, 30, "letters")
+    door.mode = "drop"
+    wait_for(lambda: len(rows(clickhouse)) == 90, 30, "rows")
+    broker.flusher.kill()
+    door.mode = "pass"
+    broker.start_flusher()
+    wait_for(broker.drained, 30, "delivery")
+    assert len(set(rows(clickhouse))) == len(rows(clickhouse)) == 90
+    assert len(dead(broker, "list")) == 10
+    f = wait_for(lambda: figures(broker).get("dead_events") == 10
+                 and figures(broker), what="figures")
+    assert f["unaccounted_events"] == 0
+    door.close()

@@ -342,7 +342,7 @@ serve_next_url(void *ctx)
 }
 
 static const lb_transport_t transport = {NULL, serve_insert, serve_query,
-                                         serve_next_url};
+                                         serve_next_url, NULL};
 
 /*
  * The flusher

@@ -221,6 +221,7 @@ node_open(node_t *n)
 static void
 node_close(node_t *n)
 {
+    lb_deliver_free(&n->d);
     lb_dead_close(n->dead);
     lb_rings_close(&n->rings);
     lb_ckpt_close(n->ckpt);
@@ -519,15 +520,15 @@ tokens_name_the_content(void **state)
     assert_true(e->digest != 0);
     assert_int_equal(n->state.from_us, 1700000000000000u);
     assert_int_equal(lb_batch_measure(&n->rings, &n->state, &err), 0);
-    lb_question_token(lb_spool_uuid(n->env.spool), &n->state);
+    lb_question_token(lb_spool_uuid(n->env.spool), &n->state, NULL, 0);
     assert_string_equal(token, n->state.token);
 
     e->digest ^= 1;
-    lb_question_token(lb_spool_uuid(n->env.spool), &n->state);
+    lb_question_token(lb_spool_uuid(n->env.spool), &n->state, NULL, 0);
     assert_string_not_equal(token, n->state.token);
     e->digest ^= 1;
     e->end_seq--;
-    lb_question_token(lb_spool_uuid(n->env.spool), &n->state);
+    lb_question_token(lb_spool_uuid(n->env.spool), &n->state, NULL, 0);
     assert_string_not_equal(token, n->state.token);
     e->end_seq++;
 }
