@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 #include <zstd.h>
 
 #include "flusher/connect.h"
@@ -414,6 +416,23 @@ on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
     return aborted(ch);
 }
 
+/* Closing a socket leaves it to the kernel to send what is in its buffers, for
+ * minutes: an INSERT given up would come in long after nobody waits for it, and
+ * no question can see it.  Without an answer the connection is reset instead. */
+static int
+on_close(void *arg, curl_socket_t fd)
+{
+    lb_ch_t *ch = arg;
+
+    static const struct linger reset = {1, 0};
+
+    if (ch->result->dated_ms == 0) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    }
+
+    return close(fd);
+}
+
 static int
 add_header(struct curl_slist **list, const char *name, const char *value)
 {
@@ -593,6 +612,8 @@ prepare(lb_ch_t *ch, const char *url, lb_ch_result_t *result)
     curl_easy_setopt(c, CURLOPT_WRITEDATA, ch);
     curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_ready);
     curl_easy_setopt(c, CURLOPT_PREREQDATA, ch);
+    curl_easy_setopt(c, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+    curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, ch);
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
 
     lb_connect_prepare(&ch->connect, c, o);
