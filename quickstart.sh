@@ -212,7 +212,7 @@ for ((i = 1; i <= brokers; i++)); do
     # ended in the opposite order: first nginx, then its flusher
     start "flusher-$i" build/flusher/logbroker-flusher --config "$dir/flusher.json"
     start "broker-$i" "$nginx" -p "$dir" -e stderr -c "$dir/nginx.conf" -g "daemon off;"
-    upstreams+="server 127.0.0.1:$((port + i));"$'\n        '
+    upstreams+="server 127.0.0.1:$((port + i)) max_fails=3 fail_timeout=10s;"$'\n        '
     by_key+="server 127.0.0.1:$((port + i)) max_fails=0 weight=64;"$'\n        '
 done
 for ((i = 1; i <= brokers; i++)); do

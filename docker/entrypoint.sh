@@ -113,7 +113,7 @@ edge() {
         [ -n "${LOGBROKER_BROKERS-}" ] || fail "no brokers: set LOGBROKER_BROKERS or mount $brokers"
         brokers=$run/brokers.conf
         for address in $LOGBROKER_BROKERS; do
-            echo "server $address;"
+            echo "server $address max_fails=3 fail_timeout=10s;"
         done >$brokers
     fi
     # whoever is out of the rotation still has its keys

@@ -55,7 +55,9 @@ class Edge(Shipped):
                   "REDIRECT": f"include {directory}/redirect.conf;"
                               if tls else "",
                   "ACCESS_LOG": f"{directory}/access.log {access_log}",
-                  "BROKERS": "".join(f"server 127.0.0.1:{p};" for p in ports),
+                  "BROKERS": "".join(
+                      f"server 127.0.0.1:{p} max_fails=3 fail_timeout=10s;"
+                      for p in ports),
                   "BROKERS_BY_KEY": "".join(
                       f"server 127.0.0.1:{p} max_fails=0 weight=64;"
                       for p in ports)}

@@ -703,11 +703,15 @@ def test_image(tmp_path, tls):
         "@another_broker", "").replace("@no_", "").replace("@problem", "")
     assert "json if=$kept;" in conf
     assert (run / "brokers.conf").read_text() == \
-        "server 192.0.2.1:8080;\nserver 192.0.2.2:8080;\n"
+        "".join(f"server 192.0.2.{n}:8080 max_fails=3 fail_timeout=10s;\n"
+                for n in (1, 2))
     assert (run / "by_key.conf").read_text() == \
         "".join(f"server 192.0.2.{n}:8080 max_fails=0 weight=64;\n"
                 for n in (1, 2))
-    assert "max_fails=0 weight=64;" in (ROOT / "quickstart.sh").read_text()
+    for line in ("max_fails=0 weight=64;", "max_fails=3 fail_timeout=10s;"):
+        assert line in (ROOT / "quickstart.sh").read_text()
+    assert "edge_broker_options: max_fails=3 fail_timeout=10s\n" in (
+        ROOT / "ansible/roles/edge/defaults/main.yml").read_text()
 
 
 # logs
@@ -782,3 +786,16 @@ def test_trouble_is_logged(brokers, make_edge):
     assert len(lines) == answers.count(502) > 0
     log = json.loads(lines[0])
     assert log["status"] == 502 and f":{script.port}" in log["broker"]
+
+
+def test_503_with_a_key(brokers, make_edge):
+    """The second try goes to the broker that the key belongs to, the other
+    one never hears of it; its own words come back."""
+    script = Script(REFUSAL)
+    edge = make_edge([script.port, brokers[0].port])
+    answers = [post(edge.port, "{}", headers={"Idempotency-Key": f"key-{n}"})
+               for n in range(40)]
+    refused = [a for a in answers if a[0] == 503]
+    assert script.requests == 2 * len(refused) > 0
+    assert stored(brokers[0]) == 40 - len(refused)
+    assert all(a[1]["Retry-After"] == "5" and a[2] == b"{}" for a in refused)
