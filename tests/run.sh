@@ -83,10 +83,10 @@ system() {
     count "pytest $dir" $(cat "$log.count")
 }
 
-# faults: five minutes of tests/faults beside the system tests, which wait for
+# faults: six minutes of tests/faults beside the system tests, which wait for
 # seconds most of the time; faults_done counts them.
 faults() {
-    /usr/bin/python3 tests/faults/faults.py --duration 300 >"$logs/faults.log" 2>&1 &
+    /usr/bin/python3 tests/faults/faults.py --duration 360 >"$logs/faults.log" 2>&1 &
     faults_pid=$!
 }
 

@@ -294,8 +294,18 @@ class Door:
       drop   the server answers, the answer is thrown away
       hang   the same, but the connection stays open
       late   the answer comes 3 s later
+      stall  the server never hears of it, and the connection stays open
+      held   read to its end, no answer; it goes on to the server, whose
+             answer nobody hears, when release is set
+      memory:N  the server may use N bytes for this request
+      limit:N  as a proxy that takes N bytes: 413, or as it is
+      code:N   error N of ClickHouse; the server never hears of it
       and a key of ANSWERS: the server answers, the client gets this instead,
-      or, for the keys of INSTEAD, the server never hears of it."""
+      or, for the keys of INSTEAD, the server never hears of it.
+
+    inserts, if not None, is the mode of requests that are INSERTs.  heard has
+    (time, "insert" or "question") of each request that began to arrive while
+    inserts was set."""
 
     ANSWERS = {
         "500": b"HTTP/1.1 500 Internal Server Error\r\n"
@@ -313,9 +323,15 @@ class Door:
                b"Connection: close\r\n\r\n",
     }
 
+    TOO_LARGE = b"HTTP/1.1 413 Request Entity Too Large\r\n" \
+                b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+
     def __init__(self, port, host="127.0.0.1", listen=0):
         self.starts = []
+        self.heard = []
         self.mode = "pass"
+        self.inserts = None
+        self.release = threading.Event()
         self.target = port
         self.listener = socket.create_server(
             (host, listen), backlog=64,
@@ -340,17 +356,51 @@ class Door:
                 return
             self.starts.append(time.monotonic())
             mode = self.mode() if callable(self.mode) else self.mode
+            if self.inserts is not None:
+                insert = b"INSERT" in inner.recv(200, socket.MSG_PEEK)
+                self.heard.append((time.monotonic(),
+                                   "insert" if insert else "question"))
+                if insert:
+                    mode = self.inserts
+                    mode = mode() if callable(mode) else mode
             if mode == "shut":
                 return
-            if mode in self.INSTEAD:
-                inner.recv(1 << 16)
-                inner.sendall(self.INSTEAD[mode])
-                inner.shutdown(socket.SHUT_WR)
+            if mode == "stall":
                 while inner.recv(1 << 16):
                     pass
                 return
+            if mode == "held":
+                self._hold(inner)
+                return
+            if mode.startswith("code:"):
+                self._instead(inner, self._error(int(mode[5:])))
+                return
+            if mode.startswith("limit:"):
+                # what this server sends is chunked, its end told by the data
+                limit = int(mode[6:])
+                data = b""
+                while len(data) <= limit and not self._whole(data):
+                    more = inner.recv(1 << 16)
+                    if not more:
+                        return
+                    data += more
+                if len(data) > limit:
+                    self._instead(inner, self.TOO_LARGE, data)
+                    return
+                with socket.create_connection(
+                        ("127.0.0.1", self.target)) as outer:
+                    outer.sendall(data)
+                    self._answer(outer, inner, "pass")
+                return
+            if mode in self.INSTEAD:
+                self._instead(inner, self.INSTEAD[mode])
+                return
             with socket.create_connection(
                     ("127.0.0.1", self.target)) as outer:
+                if mode.startswith("memory:"):
+                    first = inner.recv(1 << 16)
+                    outer.sendall(first.replace(
+                        b"/?", b"/?max_memory_usage=%d&" % int(mode[7:]), 1))
                 there = threading.Thread(
                     target=self._request, daemon=True,
                     args=(inner, outer, 1000 if mode == "cut" else None))
@@ -359,6 +409,54 @@ class Door:
                 with contextlib.suppress(OSError):
                     inner.shutdown(socket.SHUT_RDWR)
                 there.join(60)
+
+    @staticmethod
+    def _instead(inner, answer, data=b""):
+        """Read to the end first, so that the answer is not lost in a reset
+        connection."""
+        inner.settimeout(0.2)
+        with contextlib.suppress(OSError):
+            while not Door._whole(data):
+                more = inner.recv(1 << 16)
+                if not more:
+                    return
+                data += more
+        inner.settimeout(None)
+        inner.sendall(answer)
+        inner.shutdown(socket.SHUT_WR)
+        while inner.recv(1 << 16):
+            pass
+
+    @staticmethod
+    def _error(code):
+        text = f"Code: {code}. DB::Exception: as the test wants it".encode()
+        return (b"HTTP/1.1 500 Internal Server Error\r\n"
+                b"X-ClickHouse-Exception-Code: %d\r\n"
+                b"Content-Length: %d\r\nConnection: close\r\n\r\n%s"
+                % (code, len(text), text))
+
+    @staticmethod
+    def _whole(data):
+        """A request as the flusher makes them."""
+        if b"chunked" not in data[:4096] and b"\r\n\r\n" in data[:8192]:
+            head, _, body = data.partition(b"\r\n\r\n")
+            for line in head.lower().splitlines():
+                if line.startswith(b"content-length:"):
+                    return len(body) >= int(line[15:])
+        return data.endswith(b"\r\n0\r\n\r\n")
+
+    def _hold(self, inner):
+        data = b""
+        while not self._whole(data):
+            more = inner.recv(1 << 16)
+            if not more:
+                return
+            data += more
+        inner.close()
+        self.release.wait(120)
+        with socket.create_connection(("127.0.0.1", self.target)) as outer:
+            outer.sendall(data)
+            outer.recv(1 << 16)
 
     @staticmethod
     def _request(inner, outer, limit):
@@ -406,8 +504,10 @@ class Oracle:
     unique id as its message."""
 
     def __init__(self, ports, *, threads=4, events=3, seed=1, path="/log",
-                 keepalive=True, host="127.0.0.1"):
+                 keepalive=True, host="127.0.0.1", pause=0):
+        """pause: seconds between a client's requests."""
         self.host = host
+        self.pause = pause
         self.ports = ports
         self.path = path
         self.headers = {} if keepalive else {"Connection": "close"}
@@ -473,19 +573,22 @@ class Oracle:
                     self.unknown.update(ids)
                 else:
                     self.refused.update(ids)
-            if status not in (204, None):
-                time.sleep(0.01)
+            time.sleep(self.pause if status in (204, None) else 0.01)
 
     def count(self):
         with self.lock:
             return len(self.acked)
 
-    def verify(self, clickhouse, where="1", refused_may_arrive=False):
-        """Each acknowledged event exactly once, nothing refused (unless a
-        disk failed in between), nothing invented; seqs without gaps.
-        Returns the figures."""
+    def verify(self, clickhouse, where="1", refused_may_arrive=False,
+               tables=("logs",)):
+        """Each acknowledged event exactly once in all tables together,
+        nothing refused (unless a disk failed in between), nothing invented;
+        seqs without gaps.  Returns the figures."""
+        source = "(%s)" % " UNION ALL ".join(
+            f"SELECT message, ring, seq, received_at FROM logbroker.{t}"
+            for t in tables)
         rows = clickhouse.query(
-            "SELECT message, count() FROM logbroker.logs "
+            f"SELECT message, count() FROM {source} "
             f"WHERE {where} GROUP BY message FORMAT TabSeparated")
         found = {}
         for line in rows.splitlines():
@@ -506,7 +609,12 @@ class Oracle:
         audit = json.loads(clickhouse.query(
             "SELECT sum(gaps) AS gaps, sum(duplicates) AS duplicates, "
             "max(brokers) AS brokers "
-            "FROM logbroker.logbroker_audit FORMAT JSONEachRow"))
+            "FROM logbroker.logbroker_audit FORMAT JSONEachRow"
+            if tables == ("logs",) else
+            "SELECT sum(last - first + 1 - n) AS gaps, sum(events - n) AS "
+            "duplicates, 1 AS brokers FROM (SELECT min(seq) AS first, "
+            "max(seq) AS last, uniqExact(seq) AS n, count() AS events FROM "
+            f"{source} GROUP BY ring) FORMAT JSONEachRow"))
         assert int(audit["gaps"]) == 0, audit
         assert int(audit["duplicates"]) == 0, audit
         assert int(audit["brokers"]) <= 1, audit

@@ -2,6 +2,7 @@
 once.  See run.sh."""
 
 import argparse
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -13,13 +14,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 from world import SCENARIOS, World, scenario  # first: it finds the others
 import clickhoused
 import profiles
 from nginxd import children, wait_for
 import behind_edge  # noqa: F401: more scenarios
-import server  # noqa: F401: and more
+import checkpoint  # noqa: F401
+import server  # noqa: F401
+import urls  # noqa: F401
+import views  # noqa: F401
 
 def through_the_door(*modes):
     """Each request meets one of these, or nothing."""
@@ -480,9 +485,10 @@ def hostile_profiles(w):
         own.stop()
 
 
-def run_one(name, seed, span):
+def run_here(name, seed, span):
     """True if the promises held."""
     directory = tempfile.mkdtemp(prefix=f"lb-{name}-")
+    begun = time.monotonic()
     world = None
     try:
         world = World(directory, seed, span)
@@ -490,12 +496,16 @@ def run_one(name, seed, span):
         world.close()
         world = None
         shutil.rmtree(directory)
-        print(f"{name:24} seed={seed} {result}", flush=True)
+        print(f"{name:30} seed={seed} {result} "
+              f"{time.monotonic() - begun:.0f}s", flush=True)
         return True
     except Exception as e:  # noqa: BLE001: any failure is a red scenario
-        print(f"{name:24} seed={seed} FAILED {type(e).__name__}: {e}\n"
-              f"{'':24} replay: --scenario {name} --seed {seed}; "
-              f"files: {directory}", flush=True)
+        where = traceback.extract_tb(e.__traceback__)
+        line = [f for f in where if "/faults/" in f.filename][-1]
+        print(f"{name:30} seed={seed} FAILED {type(e).__name__}: {e} "
+              f"({os.path.basename(line.filename)}:{line.lineno})\n"
+              f"{'':30} replay: --scenario {name} --seed {seed} "
+              f"--span {span:.1f}; files: {directory}", flush=True)
         return False
     finally:
         if world is not None:
@@ -503,21 +513,43 @@ def run_one(name, seed, span):
                 world.close()
 
 
+def run_one(name, seed, span):
+    """The same in a process of its own: (passed, what it says)."""
+    p = subprocess.run(
+        [sys.executable, __file__, "--scenario", name, "--seed", str(seed),
+         "--span", f"{span:.1f}"], stdout=subprocess.PIPE, text=True,
+        check=False)
+    said = "".join(line + "\n" for line in p.stdout.splitlines()
+                   if not line.startswith("{"))
+    return p.returncode == 0, said or f"{name}: ended by itself\n"
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tests/faults/run.sh",
                                      description=__doc__)
     parser.add_argument("--seed", type=int, default=20261123)
-    parser.add_argument("--duration", type=int, default=300,
+    parser.add_argument("--duration", type=int, default=360,
                         metavar="SECONDS", help="of all scenarios together")
     parser.add_argument("--hours", type=float, help="instead of --duration")
     parser.add_argument("--scenario", choices=SCENARIOS, action="append")
+    parser.add_argument("--span", type=float, metavar="SECONDS",
+                        help="under load of each scenario, one after another")
+    parser.add_argument("--jobs", type=int, default=2,
+                        help="scenarios at once (default: 2)")
     args = parser.parse_args()
 
     names = args.scenario or list(SCENARIOS)
+    if args.span:
+        results = [run_here(name, args.seed, args.span) for name in names]
+        print(json.dumps({"scenarios": len(results),
+                          "failed": results.count(False)}))
+        return 1 if False in results else 0
+
     duration = args.hours * 3600 if args.hours else args.duration
+    jobs = min(args.jobs, len(names))
     # the load of each takes its share of what start, drain and check leave
     shares = sum(SCENARIOS[name].share for name in names)
-    left = max(0, duration - 8 * len(names)) / shares
+    left = max(0, duration * jobs - 12 * len(names)) / shares
     spans = {name: max(3 * min(1, SCENARIOS[name].share),
                        min(60, left * SCENARIOS[name].share))
              for name in names}
@@ -525,13 +557,17 @@ def main():
     failed = passed = 0
     seed = args.seed
     while True:
-        for name in names:
-            if run_one(name, seed, spans[name]):
-                passed += 1
-            else:
-                failed += 1
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            for done in concurrent.futures.as_completed(
+                    pool.submit(run_one, name, seed, spans[name])
+                    for name in names):
+                held, said = done.result()
+                print(said, end="", flush=True)
+                passed += held
+                failed += not held
         seed += 1
-        if args.scenario and not args.hours or time.monotonic() > end - max(spans.values()):
+        if (args.scenario and not args.hours or
+                time.monotonic() > end - max(spans.values())):
             break
     print(json.dumps({"scenarios": passed + failed, "failed": failed}))
     return 1 if failed else 0

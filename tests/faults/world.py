@@ -111,7 +111,11 @@ class World:
         self.clickhouse.start()
 
     def load(self, **kw):
-        return Oracle([b.port for b in self.brokers], seed=self.seed, **kw)
+        kw.setdefault("seed", self.seed)
+        # several thousand events a second are enough, and leave the machine
+        # to what is tried
+        kw.setdefault("pause", 0.002)
+        return Oracle([b.port for b in self.brokers], **kw)
 
     def for_a_while(self):
         """Turns until the scenario's time is over; the faults between them
