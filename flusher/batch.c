@@ -475,6 +475,12 @@ lb_batch_locate(lb_flusher_ring_t *r, const lb_ckpt_ring_t *e, uint64_t seq,
         if (seq < rec.first_seq + rec.events) {
             return 0;
         }
+
+        /* what comes next may be damaged, which is none of our business */
+        if (seq == rec.first_seq + rec.events) {
+            *position = rec.next;
+            return 0;
+        }
     }
 }
 
