@@ -142,7 +142,7 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
     ngx_uint_t   thread;
     ngx_queue_t  waiters;
 
-    if (w->writer == NULL || w->hanging
+    if (w->writer == NULL || w->hanging || w->failed
         || w->io == NGX_HTTP_LOGBROKER_IO_GROUP)
     {
         return;
@@ -153,7 +153,7 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
     thread = w->pending.sync
              || lb_writer_staged(w->writer) > NGX_HTTP_LOGBROKER_WRITE_MAX;
 
-    if (w->io == NGX_HTTP_LOGBROKER_IO_SYNC && (thread || w->failed)) {
+    if (w->io == NGX_HTTP_LOGBROKER_IO_SYNC && thread) {
         return;
     }
 
@@ -325,8 +325,7 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
 {
     char                        buf[128];
     u_char                      text[256];
-    time_t                      now;
-    ngx_uint_t                  slot;
+    ngx_uint_t                  slot, again;
     ngx_http_logbroker_group_t  failed;
 
     ngx_http_logbroker_group_init(&failed);
@@ -339,7 +338,7 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
 
     slot = lb_writer_slot(w->writer);
 
-    lb_writer_close(w->writer);
+    ngx_http_logbroker_close(w, w->writer);
     w->writer = NULL;
     w->want_sync = 0;
     w->failed = 0;
@@ -356,12 +355,14 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
 
     /* at once, unless this is not the first time in this second */
 
-    now = ngx_time();
+    again = w->lost_at && ngx_current_msec - w->lost_at < 2000;
+
+    w->lost_at = ngx_current_msec;
 
     if (w->next) {
         ngx_http_logbroker_left(w);
 
-    } else if (now - w->lost_at > 1) {
+    } else if (!again) {
         w->grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
         ngx_http_logbroker_claim(w);
 
@@ -370,12 +371,25 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
         }
     }
 
-    w->lost_at = now;
-
     ngx_http_logbroker_answer(&failed.waiters,
                               NGX_HTTP_LOGBROKER_WRITE_FAILED);
     ngx_http_logbroker_unpark(w);
     ngx_http_logbroker_hold(w);
+}
+
+
+/* The file of the ring is no longer the ring: nothing more is said to be
+ * stored, as soon as the thread is done with it. */
+
+void
+ngx_http_logbroker_gone(ngx_http_logbroker_worker_t *w)
+{
+    if (w->io == NGX_HTTP_LOGBROKER_IO_IDLE) {
+        ngx_http_logbroker_lost(w, LB_EGONE);
+
+    } else {
+        w->failed = LB_EGONE;
+    }
 }
 
 
@@ -468,7 +482,7 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
     rc = w->io == NGX_HTTP_LOGBROKER_IO_GROUP ? lb_writer_end(w->writer)
                                               : lb_writer_sync_end(w->writer);
 
-    if (rc != 0) {
+    if (rc != 0 || w->failed) {
         w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
         ngx_http_logbroker_hang_over(w);
         ngx_http_logbroker_lost(w, w->failed ? w->failed : rc);

@@ -359,17 +359,33 @@ typedef enum {
 } ngx_http_logbroker_io_e;
 
 
+/* gets the worker a ring, or sees to spare ones */
+
 typedef struct {
     ngx_thread_task_t                task;
-    lb_spool_t                      *spool;
-    uint64_t                         capacity;
-    uint32_t                         max_rings;
-    uint32_t                         spares;        /* 0: create anyway */
+    char                            *path;
+    lb_spool_t                      *spool;         /* NULL: to be opened */
+    unsigned                         flags;         /* ... with these */
+    lb_writer_t                     *writer;        /* what came of it */
+    lb_acquired_t                    got;
+    lb_wanted_t                      wanted;
+    uint32_t                         spares;        /* 0: for the worker */
     uint32_t                         slot;          /* of the worker's ring */
     int                              rc;
     ngx_uint_t                       enough;
     lb_error_t                       error;
 } ngx_http_logbroker_create_t;
+
+
+/* zero-fills a ring ahead of its writer, slice by slice */
+
+typedef struct {
+    ngx_thread_task_t                task;
+    ngx_event_t                      next;          /* timer */
+    lb_writer_t                     *writer;        /* running */
+    lb_writer_t                     *close;         /* when it has ended */
+    ngx_msec_t                       took;
+} ngx_http_logbroker_fill_t;
 
 
 typedef enum {
@@ -492,9 +508,10 @@ struct ngx_http_logbroker_worker_s {
     ngx_event_t                      large_next;    /* posted */
 
     ngx_http_logbroker_create_t      create;
-    time_t                           create_after;
-    time_t                           spare_after;
-    time_t                           lost_at;
+    ngx_http_logbroker_fill_t        fill;
+    ngx_msec_t                       create_after;
+    ngx_msec_t                       spare_after;
+    ngx_msec_t                       lost_at;
     ngx_msec_t                       grace_until;
 
     ngx_http_logbroker_mem_t         joined;
@@ -503,7 +520,7 @@ struct ngx_http_logbroker_worker_s {
 
     u_char                           problem[600];  /* why there is no ring */
     int                              problem_code;
-    time_t                           problem_logged;
+    ngx_msec_t                       problem_logged;
     time_t                           full_logged;
     ngx_uint_t                       refused;       /* since then */
     ngx_msec_t                       refused_logged;
@@ -518,6 +535,8 @@ struct ngx_http_logbroker_worker_s {
     unsigned                         leaving:1;     /* likewise */
     unsigned                         yielded:1;     /* no ring, on purpose */
     unsigned                         hanging:1;     /* what the thread does */
+    unsigned                         space_logged:1;
+    unsigned                         vanished:1;    /* spool was there */
 };
 
 
@@ -599,6 +618,7 @@ void ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
 void ngx_http_logbroker_logged(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_gone(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_cleanup(void *data);
 
@@ -655,6 +675,9 @@ void ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name);
 ngx_int_t ngx_http_logbroker_init_process(ngx_cycle_t *cycle);
 void ngx_http_logbroker_exit_process(ngx_cycle_t *cycle);
 void ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_fill(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_close(ngx_http_logbroker_worker_t *w,
+    lb_writer_t *writer);
 ngx_uint_t ngx_http_logbroker_waits(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_problem(ngx_http_logbroker_worker_t *w,
     ngx_uint_t level, int code, const char *text);

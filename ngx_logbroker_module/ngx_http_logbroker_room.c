@@ -183,6 +183,13 @@ ngx_http_logbroker_seek_done(ngx_event_t *ev)
 
     ngx_http_logbroker_hang_over(w);
 
+    if (w->seek.rc == 0 && lb_writer_check(w->seek.writer) != 0) {
+        /* the spool was replaced: claimed from anew */
+        lb_writer_close(w->seek.writer);
+        w->seek.writer = NULL;
+        w->seek.rc = LB_EGONE;
+    }
+
     if (w->seek.rc == 0) {
         w->next = w->seek.writer;
         w->seek.writer = NULL;
@@ -287,7 +294,7 @@ ngx_http_logbroker_leave(ngx_http_logbroker_worker_t *w)
             }
         }
 
-        lb_writer_close(w->writer);
+        ngx_http_logbroker_close(w, w->writer);
         w->writer = NULL;
     }
 
@@ -322,6 +329,7 @@ ngx_http_logbroker_left(ngx_http_logbroker_worker_t *w)
                   "logbroker: goes on in ring %uD of \"%V\"",
                   lb_writer_slot(w->writer), &w->path);
 
+    ngx_http_logbroker_fill(w);
     ngx_http_logbroker_seek_end(w);
 }
 
@@ -394,7 +402,7 @@ ngx_http_logbroker_room_tick(ngx_http_logbroker_worker_t *w)
         return;
     }
 
-    if (w->yielded
+    if (w->yielded && !ngx_exiting
         && now - counters->room_call >= NGX_HTTP_LOGBROKER_ROOM_EARLY
         && now - counters->room_early >= NGX_HTTP_LOGBROKER_ROOM_EARLY)
     {

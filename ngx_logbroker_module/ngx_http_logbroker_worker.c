@@ -1,6 +1,7 @@
 /*
  * The life of a worker: it opens the spool, claims a ring, has rings created
- * where they are missing, and gives its ring back at the end.
+ * where they are missing, fills them ahead, looks once a second whether its
+ * ring is still there, and gives it back at the end.
  *
  * Nothing here stops a worker.  Without a ring it answers 503, says why in
  * the log and in its status, and tries again every second.
@@ -23,21 +24,27 @@
 #define NGX_HTTP_LOGBROKER_MALLOC_KEEP   (8 * 1024 * 1024)
 #define NGX_HTTP_LOGBROKER_MALLOC_MAP    (1024 * 1024)
 
-/* seconds between two attempts at creating a ring, after a failure */
-#define NGX_HTTP_LOGBROKER_CREATE_RETRY  10
+/* milliseconds between two attempts at creating a ring, after a failure */
+#define NGX_HTTP_LOGBROKER_CREATE_RETRY  10000
 
-/* seconds between two counts of the free rings */
-#define NGX_HTTP_LOGBROKER_SPARE_CHECK   10
+/* milliseconds between two counts of the free rings */
+#define NGX_HTTP_LOGBROKER_SPARE_CHECK   10000
 
 
-static void ngx_http_logbroker_open(ngx_http_logbroker_worker_t *w);
+static void ngx_http_logbroker_opened(ngx_http_logbroker_worker_t *w);
+static void ngx_http_logbroker_claimed(ngx_http_logbroker_worker_t *w);
 static void ngx_http_logbroker_create(ngx_http_logbroker_worker_t *w,
     ngx_uint_t spares);
 static void ngx_http_logbroker_create_thread(void *data, ngx_log_t *log);
 static ngx_uint_t ngx_http_logbroker_enough(
     ngx_http_logbroker_create_t *create);
 static void ngx_http_logbroker_create_done(ngx_event_t *ev);
+static void ngx_http_logbroker_spare_done(ngx_http_logbroker_worker_t *w);
+static void ngx_http_logbroker_fill_thread(void *data, ngx_log_t *log);
+static void ngx_http_logbroker_fill_done(ngx_event_t *ev);
+static void ngx_http_logbroker_fill_next(ngx_event_t *ev);
 static void ngx_http_logbroker_tick(ngx_event_t *ev);
+static void ngx_http_logbroker_release(ngx_http_logbroker_worker_t *w);
 
 
 ngx_http_logbroker_worker_t  *ngx_http_logbroker_worker;
@@ -115,6 +122,30 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     w->create.task.event.data = w;
     w->create.task.event.log = cycle->log;
 
+    w->fill.task.ctx = &w->fill;
+    w->fill.task.handler = ngx_http_logbroker_fill_thread;
+    w->fill.task.event.handler = ngx_http_logbroker_fill_done;
+    w->fill.task.event.data = w;
+    w->fill.task.event.log = cycle->log;
+
+    w->fill.next.handler = ngx_http_logbroker_fill_next;
+    w->fill.next.data = w;
+    w->fill.next.log = cycle->log;
+    w->fill.next.cancelable = 1;
+
+    w->create_after = ngx_current_msec;
+    w->spare_after = ngx_current_msec;
+
+    if (lb_spool_open((char *) w->path.data, LB_SPOOL_CREATE, &w->spool, NULL)
+        == 0)
+    {
+        ngx_http_logbroker_opened(w);
+
+    } else {
+        /* the thread tries again and says why not */
+        w->spool = NULL;
+    }
+
     ngx_http_logbroker_worker = w;
 
     w->grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
@@ -122,7 +153,7 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     ngx_http_logbroker_claim(w);
     ngx_http_logbroker_keys_look(w);
 
-    ngx_add_timer(&w->tick, w->writer ? 1000 : NGX_HTTP_LOGBROKER_CLAIM_RETRY);
+    ngx_add_timer(&w->tick, NGX_HTTP_LOGBROKER_CLAIM_RETRY);
 
     return NGX_OK;
 }
@@ -148,6 +179,23 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_logbroker_hang_exit(w);
+
+    /* what the threads have ended with, unseen */
+
+    lb_writer_close(w->seek.writer);
+    w->seek.writer = NULL;
+
+    if (w->creating) {
+        w->spool = w->create.spool;
+
+        if (w->writer == NULL) {
+            w->writer = w->create.writer;
+
+        } else {
+            lb_writer_close(w->create.writer);
+        }
+    }
+
     ngx_http_logbroker_room_exit(w);
 
     if (w->writer) {
@@ -185,6 +233,9 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
         w->writer = NULL;
     }
 
+    lb_writer_close(w->fill.close);
+    w->fill.close = NULL;
+
     if (w->spool) {
         lb_spool_close(w->spool);
         w->spool = NULL;
@@ -197,68 +248,90 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
 
 
 static void
-ngx_http_logbroker_open(ngx_http_logbroker_worker_t *w)
+ngx_http_logbroker_opened(ngx_http_logbroker_worker_t *w)
 {
-    int         rc;
-    lb_error_t  err;
-
-    rc = lb_spool_open((char *) w->path.data, LB_SPOOL_CREATE, &w->spool,
-                       &err);
-
-    if (rc != 0) {
-        w->spool = NULL;
-        ngx_http_logbroker_problem(w, NGX_LOG_CRIT, rc, err.text);
-
-    } else if (lb_spool_note(w->spool)) {
+    if (lb_spool_note(w->spool)) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0, "logbroker: %s",
                       lb_spool_note(w->spool));
     }
 }
 
 
+/*
+ * Has a thread claim a ring, or make one: recovery reads what was written last,
+ * syncs, and takes as long as the disk wants.  Comes to an end in
+ * ngx_http_logbroker_create_done().
+ */
+
 void
 ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w)
 {
-    int         rc;
-    lb_error_t  err;
-
-    if (w->spool == NULL) {
-        ngx_http_logbroker_open(w);
-
-        if (w->spool == NULL) {
-            return;
-        }
-    }
-
-    rc = lb_writer_claim(w->spool, w->capacity, &w->writer, &err);
-
-    if (rc == 0) {
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "logbroker: claimed ring %uD of \"%V\"",
-                      lb_writer_slot(w->writer), &w->path);
-
-        w->problem_code = 0;
-        w->problem[0] = '\0';
-        w->spare_after = 0;
-        w->yielded = 0;
-        w->kept_since = ngx_current_msec;
+    if (w->creating) {
         return;
     }
 
-    w->writer = NULL;
+    if (w->spool && lb_spool_stale(w->spool)) {
 
-    if (rc != LB_ENOSLOT) {
-        /* whatever is wrong with the rings there are, a new one may do */
-        ngx_http_logbroker_problem(w, NGX_LOG_CRIT, rc, err.text);
+        /* what is there now is another spool, or will be: one that has gone
+         * is not made anew, it may only not be mounted */
 
-    } else if (w->problem_code == 0) {
+        if (w->seeking || w->keys_job) {
+            return;
+        }
+
+        lb_spool_close(w->spool);
+        w->spool = NULL;
+        w->vanished = 1;
+    }
+
+    if (w->problem_code == 0) {
         (void) ngx_cpystrn(w->problem, (u_char *) "no ring is free, one is "
                            "being created", sizeof(w->problem));
     }
 
-    if (!w->creating && !ngx_exiting && ngx_time() >= w->create_after) {
-        ngx_http_logbroker_create(w, 0);
+    ngx_http_logbroker_create(w, 0);
+}
+
+
+static void
+ngx_http_logbroker_claimed(ngx_http_logbroker_worker_t *w)
+{
+    const char                   *space;
+    ngx_http_logbroker_create_t  *create;
+
+    create = &w->create;
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "logbroker: claimed ring %uD of \"%V\"%s",
+                  lb_writer_slot(w->writer), &w->path,
+                  create->got.created ? ", a new one"
+                  : create->got.resized ? ", whose size has changed" : "");
+
+    if (create->got.kept.code) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "logbroker: ring %uD keeps its size of %uL bytes instead "
+                      "of %uL for now: %s", lb_writer_slot(w->writer),
+                      lb_writer_capacity(w->writer), w->capacity,
+                      create->got.kept.text);
     }
+
+    space = lb_writer_space(w->writer);
+
+    if (space && !w->space_logged) {
+        w->space_logged = 1;
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "logbroker: ring %uD of \"%V\" may find the disk full "
+                      "although it was preallocated: %s",
+                      lb_writer_slot(w->writer), &w->path, space);
+    }
+
+    w->problem_code = 0;
+    w->problem[0] = '\0';
+    w->spare_after = ngx_current_msec;
+    w->yielded = 0;
+    w->kept_since = ngx_current_msec;
+
+    ngx_http_logbroker_fill(w);
 }
 
 
@@ -286,24 +359,20 @@ void
 ngx_http_logbroker_problem(ngx_http_logbroker_worker_t *w, ngx_uint_t level,
     int code, const char *text)
 {
-    time_t  now;
-
-    now = ngx_time();
-
     (void) ngx_cpystrn(w->problem, (u_char *) text, sizeof(w->problem));
 
-    if (w->problem_code == code && now - w->problem_logged < 60) {
+    if (w->problem_code == code
+        && ngx_current_msec - w->problem_logged < 60000)
+    {
         return;
     }
 
     w->problem_code = code;
-    w->problem_logged = now;
+    w->problem_logged = ngx_current_msec;
 
     ngx_log_error(level, ngx_cycle->log, 0, "logbroker: %s", text);
 }
 
-
-/* A ring is zero-filled when it is created, which takes its time. */
 
 static void
 ngx_http_logbroker_create(ngx_http_logbroker_worker_t *w, ngx_uint_t spares)
@@ -312,13 +381,24 @@ ngx_http_logbroker_create(ngx_http_logbroker_worker_t *w, ngx_uint_t spares)
 
     create = &w->create;
 
+    create->path = (char *) w->path.data;
     create->spool = w->spool;
-    create->capacity = w->capacity;
-    create->max_rings = w->max_rings;
+    create->flags = w->vanished ? 0 : LB_SPOOL_CREATE;
+    create->writer = NULL;
+    create->wanted.capacity = w->capacity;
+    create->wanted.max_rings = w->max_rings;
+    create->wanted.keep_us = w->keys ? (uint64_t) w->keys_window * 1000000 : 0;
     create->spares = spares;
     create->slot = w->writer ? lb_writer_slot(w->writer) : 0;
     create->rc = 0;
     create->enough = 0;
+
+    /* not again at once where it has just failed */
+
+    if (ngx_exiting || (ngx_msec_int_t) (w->create_after - ngx_current_msec) > 0)
+    {
+        create->wanted.max_rings = 0;
+    }
 
     if (ngx_thread_task_post(w->pool, &create->task) == NGX_OK) {
         w->creating = 1;
@@ -331,13 +411,32 @@ ngx_http_logbroker_create_thread(void *data, ngx_log_t *log)
 {
     ngx_http_logbroker_create_t *create = data;
 
-    if (create->spares && ngx_http_logbroker_enough(create)) {
+    if (create->spool == NULL) {
+        create->rc = lb_spool_open(create->path, create->flags, &create->spool,
+                                   &create->error);
+        if (create->rc != 0) {
+            create->spool = NULL;
+            return;
+        }
+    }
+
+    if (create->spares == 0) {
+        create->rc = lb_writer_acquire(create->spool, &create->wanted,
+                                       &create->writer, &create->got,
+                                       &create->error);
+        if (create->rc != 0) {
+            create->writer = NULL;
+        }
+
+        return;
+    }
+
+    if (ngx_http_logbroker_enough(create)) {
         create->enough = 1;
         return;
     }
 
-    create->rc = lb_ring_create(create->spool, create->capacity,
-                                create->max_rings, &create->error);
+    create->rc = lb_ring_spare(create->spool, &create->wanted, &create->error);
 }
 
 
@@ -351,7 +450,7 @@ static ngx_uint_t
 ngx_http_logbroker_enough(ngx_http_logbroker_create_t *create)
 {
     int             i, n, rc;
-    uint32_t        slots[LB_SLOTS_MAX], spares;
+    uint32_t        slots[LB_SLOTS_MAX], spares, others;
     ngx_uint_t      first;
     lb_error_t      err;
     lb_reader_t    *reader;
@@ -360,6 +459,7 @@ ngx_http_logbroker_enough(ngx_http_logbroker_create_t *create)
     n = lb_spool_slots(create->spool, slots, &err);
 
     spares = 0;
+    others = 0;
     first = 1;
 
     for (i = 0; i < n; i++) {
@@ -378,8 +478,11 @@ ngx_http_logbroker_enough(ngx_http_logbroker_create_t *create)
 
         if (!info.locked) {
 
-            if (info.capacity == create->capacity) {
+            if (info.capacity == create->wanted.capacity) {
                 spares++;
+
+            } else {
+                others++;
             }
 
             continue;
@@ -393,13 +496,14 @@ ngx_http_logbroker_enough(ngx_http_logbroker_create_t *create)
     }
 
     return n < 0 || spares >= create->spares
-           || (uint32_t) n >= create->max_rings;
+           || (others == 0 && (uint32_t) n >= create->wanted.max_rings);
 }
 
 
 static void
 ngx_http_logbroker_create_done(ngx_event_t *ev)
 {
+    u_char                        text[600];
     ngx_http_logbroker_worker_t  *w;
     ngx_http_logbroker_create_t  *create;
 
@@ -408,46 +512,193 @@ ngx_http_logbroker_create_done(ngx_event_t *ev)
 
     w->creating = 0;
 
+    if (w->spool == NULL && create->spool) {
+        w->spool = create->spool;
+        ngx_http_logbroker_opened(w);
+        ngx_http_logbroker_keys_look(w);
+    }
+
+    if (create->spares) {
+        ngx_http_logbroker_spare_done(w);
+        return;
+    }
+
+    if (create->rc == 0) {
+
+        if (lb_writer_check(create->writer) != 0 || w->writer || w->leaving) {
+
+            /* replaced meanwhile: the next tick looks again; or room.c was
+             * faster */
+
+            lb_writer_close(create->writer);
+            create->writer = NULL;
+            return;
+        }
+
+        w->writer = create->writer;
+        create->writer = NULL;
+
+        if (create->got.created || create->got.resized) {
+            w->create_after = ngx_current_msec;
+        }
+
+        w->vanished = 0;
+
+        ngx_http_logbroker_claimed(w);
+
+    } else if (w->writer == NULL && !w->yielded) {
+
+        if (create->rc != LB_ENOSLOT) {
+            w->create_after = ngx_current_msec
+                              + NGX_HTTP_LOGBROKER_CREATE_RETRY;
+        }
+
+        if (create->spool == NULL && w->vanished) {
+            *ngx_snprintf(text, sizeof(text) - 1,
+                          "the spool has gone: %s; mount it again, or reload "
+                          "nginx to have a new one made", create->error.text)
+                = '\0';
+
+            ngx_http_logbroker_problem(w, NGX_LOG_CRIT, create->rc,
+                                       (char *) text);
+
+        } else if (create->rc != LB_ENOSLOT || create->wanted.max_rings) {
+            ngx_http_logbroker_problem(w, create->rc == LB_ENOSLOT
+                                              ? NGX_LOG_WARN : NGX_LOG_CRIT,
+                                       create->rc, create->error.text);
+        }
+
+        /* somebody may let go of a ring meanwhile: next tick */
+    }
+
+    ngx_http_logbroker_unpark(w);
+    ngx_http_logbroker_hold(w);
+}
+
+
+static void
+ngx_http_logbroker_spare_done(ngx_http_logbroker_worker_t *w)
+{
+    ngx_http_logbroker_create_t  *create;
+
+    create = &w->create;
+
     if (create->enough) {
-        w->spare_after = ngx_time() + NGX_HTTP_LOGBROKER_SPARE_CHECK;
+        w->spare_after = ngx_current_msec + NGX_HTTP_LOGBROKER_SPARE_CHECK;
 
     } else if (create->rc >= 0) {
 
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "logbroker: created ring %d of \"%V\"", create->rc,
-                      &w->path);
+                      "logbroker: ring %d of \"%V\" is ready as a spare one",
+                      create->rc, &w->path);
 
-        w->create_after = 0;
-        w->spare_after = 0;
+        w->spare_after = ngx_current_msec;
 
     } else {
-        w->create_after = ngx_time() + NGX_HTTP_LOGBROKER_CREATE_RETRY;
-        w->spare_after = ngx_time() + 6 * NGX_HTTP_LOGBROKER_CREATE_RETRY;
+        w->spare_after = ngx_current_msec
+                         + 6 * NGX_HTTP_LOGBROKER_CREATE_RETRY;
 
-        if (create->rc == LB_ENOSLOT) {
-            w->create_after = 0;
+        if (create->rc != LB_ENOSLOT) {
+            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                          "logbroker: cannot create a spare ring, a reload may "
+                          "have to wait for old workers: %s",
+                          create->error.text);
         }
     }
+}
 
-    if (w->writer == NULL && !w->yielded) {
 
-        if (create->rc < 0) {
-            ngx_http_logbroker_problem(w, create->rc == LB_ENOSLOT
-                                              ? NGX_LOG_WARN : NGX_LOG_CRIT,
-                                       create->rc, create->error.text);
+/*
+ * What lies ahead in a new ring is filled with zeros, a slice at a time, and
+ * then as long not as that took: groups are written in between, also where the
+ * pool has one thread alone.  Nobody waits for it, a worker that leaves least.
+ */
 
-            /* somebody may have let go of a ring meanwhile: next tick */
+void
+ngx_http_logbroker_fill(ngx_http_logbroker_worker_t *w)
+{
+    ngx_http_logbroker_fill_t  *fill;
 
-        } else {
-            ngx_http_logbroker_claim(w);
-            ngx_http_logbroker_unpark(w);
-        }
+    fill = &w->fill;
 
-    } else if (create->rc < 0 && create->rc != LB_ENOSLOT) {
+    if (fill->writer || fill->next.timer_set || w->writer == NULL
+        || ngx_exiting || !lb_writer_fill_begin(w->writer))
+    {
+        return;
+    }
+
+    fill->writer = w->writer;
+
+    if (ngx_thread_task_post(w->pool, &fill->task) != NGX_OK) {
+        (void) lb_writer_fill_end(w->writer);
+        fill->writer = NULL;
+    }
+}
+
+
+static void
+ngx_http_logbroker_fill_thread(void *data, ngx_log_t *log)
+{
+    ngx_http_logbroker_fill_t *fill = data;
+
+    uint64_t  started;
+
+    started = ngx_http_logbroker_mono_us();
+
+    lb_writer_fill_run(fill->writer);
+
+    fill->took = (ngx_msec_t) (ngx_http_logbroker_mono_us() - started) / 1000;
+}
+
+
+static void
+ngx_http_logbroker_fill_done(ngx_event_t *ev)
+{
+    int                           rc;
+    char                          buf[128];
+    ngx_http_logbroker_fill_t    *fill;
+    ngx_http_logbroker_worker_t  *w;
+
+    w = ev->data;
+    fill = &w->fill;
+
+    rc = lb_writer_fill_end(fill->writer);
+
+    if (rc != 0) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "logbroker: cannot create a spare ring, a reload may "
-                      "have to wait for old workers: %s", create->error.text);
+                      "logbroker: filling ring %uD ahead failed: %s; writes to "
+                      "it will be slower, or fail",
+                      lb_writer_slot(fill->writer),
+                      lb_strerror(rc, buf, sizeof(buf)));
     }
+
+    fill->writer = NULL;
+
+    lb_writer_close(fill->close);
+    fill->close = NULL;
+
+    ngx_add_timer(&fill->next, ngx_max(fill->took, 1));
+}
+
+
+static void
+ngx_http_logbroker_fill_next(ngx_event_t *ev)
+{
+    ngx_http_logbroker_fill(ev->data);
+}
+
+
+/* The lock goes with it: at once, unless the thread is just filling. */
+
+void
+ngx_http_logbroker_close(ngx_http_logbroker_worker_t *w, lb_writer_t *writer)
+{
+    if (w->fill.writer == writer) {
+        w->fill.close = writer;
+        return;
+    }
+
+    lb_writer_close(writer);
 }
 
 
@@ -457,6 +708,10 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     ngx_http_logbroker_worker_t  *w;
 
     w = ev->data;
+
+    if (w->writer && !w->failed && lb_writer_check(w->writer) != 0) {
+        ngx_http_logbroker_gone(w);
+    }
 
     ngx_http_logbroker_sync(w);
     ngx_http_logbroker_keys_look(w);
@@ -470,10 +725,16 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
             ngx_http_logbroker_claim(w);
         }
 
-    } else if (!w->creating && !ngx_exiting && ngx_time() >= w->spare_after) {
+    } else if (ngx_exiting) {
+        ngx_http_logbroker_release(w);
+
+    } else if (!w->creating
+               && (ngx_msec_int_t) (ngx_current_msec - w->spare_after) >= 0)
+    {
         ngx_http_logbroker_create(w, w->spares);
     }
 
+    ngx_http_logbroker_fill(w);
     ngx_http_logbroker_unpark(w);
     ngx_http_logbroker_hold(w);
 
@@ -487,4 +748,26 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     ngx_add_timer(&w->tick, w->writer == NULL && !w->yielded
                             && ngx_http_logbroker_waits(w)
                                 ? NGX_HTTP_LOGBROKER_CLAIM_RETRY : 1000);
+}
+
+
+/*
+ * A worker that leaves gives its ring up when everything it has taken is
+ * durable, for the workers that follow it.  Clients that are still sending may
+ * keep it for long: it seeks another one if an event comes after all.
+ */
+
+static void
+ngx_http_logbroker_release(ngx_http_logbroker_worker_t *w)
+{
+    if (w->seeking || w->leaving || w->nlarge || w->held_bytes
+        || !ngx_queue_empty(&w->parked) || w->pending.requests
+        || w->pending.access)
+    {
+        return;
+    }
+
+    w->leaving = 1;
+
+    ngx_http_logbroker_leave(w);
 }

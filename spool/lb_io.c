@@ -6,10 +6,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static ssize_t
@@ -188,6 +191,69 @@ lb_io_zero(int fd, off_t offset, uint64_t len)
     free(zeros);
 
     return rc;
+}
+
+/* From linux/magic.h and the file systems' own sources. */
+#define BTRFS 0x9123683eu
+
+void
+lb_io_in_place(int fd)
+{
+    int flags;
+    struct statfs st;
+
+    if (fstatfs(fd, &st) == 0 && (uint32_t)st.f_type == BTRFS &&
+        ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && !(flags & FS_NOCOW_FL)) {
+        flags |= FS_NOCOW_FL;
+        (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    }
+}
+
+const char *
+lb_io_space(int fd)
+{
+    int flags;
+    size_t i;
+    uint32_t type;
+    struct statfs st;
+    static const struct {
+        uint32_t magic;
+        const char *words;
+    } known[] = {
+        {0xef53, NULL},     /* ext4 */
+        {0x58465342, NULL}, /* XFS */
+        {BTRFS, "it is on btrfs and was made without NOCOW (chattr +C)"},
+        {0x2fc12fc1, "it is on ZFS, which writes each block to a new place"},
+        {0xca451a4e, "it is on bcachefs, which writes to new places"},
+        {0xf2f52010, "it is on F2FS, which writes to new places"},
+        {0x01021994, "it is on tmpfs, in memory: a restart of the machine "
+                     "loses it"},
+        {0x858458f6, "it is on ramfs, in memory: a restart of the machine "
+                     "loses it"},
+        {0x794c7630, "it is on overlayfs, a container's own file system, and "
+                     "goes with the container: mount a volume"},
+        {0x65735546, "it is on FUSE, whose locks and syncs are those of the "
+                     "program behind it"},
+    };
+
+    if (fstatfs(fd, &st) != 0) {
+        return NULL;
+    }
+
+    type = (uint32_t)st.f_type;
+
+    if (type == BTRFS && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 &&
+        (flags & FS_NOCOW_FL)) {
+        return NULL;
+    }
+
+    for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (type == known[i].magic) {
+            return known[i].words;
+        }
+    }
+
+    return "its file system is none of ext4, XFS and btrfs";
 }
 
 int

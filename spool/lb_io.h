@@ -39,6 +39,15 @@ int lb_io_sync(int fd);
 /* Zeros from offset on: 0 or -errno. */
 int lb_io_zero(int fd, off_t offset, uint64_t len);
 
+/* Where the file system would write each block to a new place (btrfs), it is
+ * asked not to, for an empty file or what a directory will hold; a full disk
+ * could not take what was preallocated otherwise. */
+void lb_io_in_place(int fd);
+
+/* Words about a file system, or file, of which it is not known that what was
+ * preallocated can be written when the disk is full; NULL: it can. */
+const char *lb_io_space(int fd);
+
 /* Locks, never waiting.  0; -EAGAIN if another description holds it. */
 int lb_io_lock(int fd);
 

@@ -15,6 +15,15 @@ int
 lb_recover(int fd, const lb_identity_t *id, uint64_t limit,
            lb_recovered_t *found)
 {
+    uint64_t budget = UINT64_MAX;
+
+    return lb_recover_within(fd, id, limit, &budget, found);
+}
+
+int
+lb_recover_within(int fd, const lb_identity_t *id, uint64_t limit,
+                  uint64_t *budget, lb_recovered_t *found)
+{
     int rc;
     lb_view_t view;
     uint64_t position = found->end;
@@ -45,6 +54,12 @@ lb_recover(int fd, const lb_identity_t *id, uint64_t limit,
             }
         }
 
+        if (record.next - found->end > *budget) {
+            rc = LB_ELONG;
+            break;
+        }
+
+        *budget -= record.next - found->end;
         found->end = record.next;
         found->seq = record.first_seq + record.events;
         found->epoch = record.epoch;

@@ -1,7 +1,7 @@
 /*
  * Ring files: create, open, identity, cells.
  *
- * A ring comes into being under the name ring-NNNN.new, zero-filled and synced,
+ * A ring comes into being under the name ring-NNNN.new, complete and synced,
  * and gets its name by a rename that never replaces: a crash at any point
  * leaves either nothing, or a .new file that the next creator starts over, or
  * the complete ring.
@@ -32,6 +32,7 @@ lb_cell_encode(uint8_t buf[LB_CELL_SIZE], const lb_cell_t *cell)
     lb_put32(buf + 32, cell->epoch);
     lb_put32(buf + 36, cell->flags);
     lb_put64(buf + 40, cell->committed_us);
+    lb_put64(buf + 48, cell->fill_end);
     lb_put32(buf + 60, lb_crc32c(0, buf, 60));
 }
 
@@ -93,6 +94,7 @@ lb_cell_decode(const uint8_t *page, lb_cell_t *cell)
     cell->epoch = lb_get32(p + 32);
     cell->flags = lb_get32(p + 36);
     cell->committed_us = lb_get64(p + 40);
+    cell->fill_end = lb_get64(p + 48);
 
     return 0;
 }
@@ -218,36 +220,61 @@ lb_ring_open(lb_spool_t *spool, uint32_t slot, int flags, int *fd,
     return rc;
 }
 
-/* Zero-fills and writes identity and cells: new ones, or, if old is given,
- * those of that ring, whose pages pages are.  Only what is synced at the end
- * counts, so the order inside does not matter. */
+/* Preallocates, zero-fills the beginning, and writes identity and cells: new
+ * ones, or, if old is given, those of that ring, whose pages pages are.  Only
+ * what is synced at the end counts, so the order inside does not matter. */
 static int
 ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity,
-          const lb_identity_t *old, const uint8_t *pages)
+          const lb_identity_t *old, uint8_t *pages)
 {
-    int rc;
+    int i, rc;
     lb_ack_t ack;
     lb_cell_t cell;
-    uint8_t buf[96], uuid[LB_UUID_LEN], raw[LB_CELL_SIZE];
+    uint8_t buf[96], uuid[LB_UUID_LEN], raw[LB_CELL_SIZE], zeros[LB_PAGE];
+    uint64_t first;
 
     if (ftruncate(fd, 0) != 0 ||
         lb_io->preallocate(fd, (off_t)(LB_RING_DATA + capacity)) != 0) {
         return -errno;
     }
 
-    /* Not only allocated: a sync of the first lap would otherwise have to
-     * convert extents too, and cost twice as much. */
+    /* One by one: the page of the cells is written all the time, and should not
+     * be part of a larger piece of the page cache. */
 
-    rc = lb_io_zero(fd, 0, LB_RING_DATA + capacity);
+    memset(zeros, 0, sizeof(zeros));
+
+    for (i = 0; i < 4; i++) {
+        rc = lb_io_write(fd, zeros, sizeof(zeros), (off_t)i * LB_PAGE, 0);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+
+    memset(&cell, 0, sizeof(cell));
+
+    if (old != NULL) {
+        memcpy(uuid, old->uuid, LB_UUID_LEN);
+        rc = lb_cell_decode(pages, &cell);
+        if (rc != 0) {
+            return rc;
+        }
+    } else {
+        lb_new_uuid(uuid);
+    }
+
+    first = 2 * lb_fill_slice;
+    if (first > capacity) {
+        first = capacity;
+    }
+
+    rc = lb_fill_zero(fd, capacity, cell.committed, cell.committed + first);
     if (rc != 0) {
         return rc;
     }
 
-    if (old != NULL) {
-        memcpy(uuid, old->uuid, LB_UUID_LEN);
-    } else {
-        lb_new_uuid(uuid);
-    }
+    cell.generation++;
+    cell.fill_end = first < capacity ? cell.committed + capacity : 0;
+    lb_cell_encode(raw, &cell);
 
     memset(buf, 0, sizeof(buf));
     memcpy(buf, LB_RING_MAGIC, 8);
@@ -260,26 +287,24 @@ ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity,
     lb_put32(buf + 72, slot);
     lb_put32(buf + 12, lb_crc32c(0, buf + 16, 80));
 
-    memset(&cell, 0, sizeof(cell));
-    cell.generation = 1;
-    memset(&ack, 0, sizeof(ack));
-    ack.generation = 1;
-
     rc = lb_io_write(fd, buf, sizeof(buf), LB_RING_IDENTITY, 0);
 
     if (rc == 0 && old != NULL) {
+        memcpy(pages + (cell.generation & 1) * LB_CELL_STRIDE, raw,
+               sizeof(raw));
         rc = lb_io_write(fd, pages, LB_RING_DATA - LB_RING_WRITER,
                          LB_RING_WRITER, 0);
         return rc != 0 ? rc : lb_io_sync(fd);
     }
 
     if (rc == 0) {
-        lb_cell_encode(raw, &cell);
         rc = lb_io_write(fd, raw, sizeof(raw), LB_RING_WRITER + LB_CELL_STRIDE,
                          0);
     }
 
     if (rc == 0) {
+        memset(&ack, 0, sizeof(ack));
+        ack.generation = 1;
         lb_ack_encode(raw, &ack);
         rc = lb_io_write(fd, raw, sizeof(raw), LB_RING_READER + LB_CELL_STRIDE,
                          0);
@@ -312,6 +337,10 @@ temp_open(lb_spool_t *spool, const char *temp, int replaces, int *fd,
     }
 
     (void)fchmod(*fd, 0660);
+
+    if (ftruncate(*fd, 0) == 0) {
+        lb_io_in_place(*fd);
+    }
 
     if ((replaces >= 0 || geteuid() == 0) &&
         fstat(replaces >= 0 ? replaces : spool->dirfd, &owner) == 0 &&
@@ -440,7 +469,7 @@ lb_ring_resize(lb_spool_t *spool, uint32_t slot, uint64_t capacity,
     }
 
     /* the lock keeps workers out, recovery shows what is really there */
-    rc = lb_writer_claim_slot(spool, slot, &w, err);
+    rc = lb_writer_claim_within(spool, slot, LB_CLAIM_QUICK, &w, err);
     if (rc != 0) {
         close(from);
         return rc;

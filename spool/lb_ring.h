@@ -31,6 +31,7 @@ enum {
     LB_EEND = -5009,      /* no record between here and the given end */
     LB_EGONE = -5010,     /* the ring's file was deleted or cut short */
     LB_ECOPY = -5011,     /* a copy of a spool: two would use its identity */
+    LB_ELONG = -5012,     /* recovery has more to look through than it may */
 };
 
 typedef struct {
@@ -76,6 +77,10 @@ int lb_spool_open(const char *path, unsigned flags, lb_spool_t **spool,
                   lb_error_t *err);
 void lb_spool_close(lb_spool_t *spool);
 const char *lb_spool_path(const lb_spool_t *spool);
+
+/* 1 if the path no longer leads to this directory: it was deleted or replaced,
+ * or something was mounted there. */
+int lb_spool_stale(const lb_spool_t *spool);
 const uint8_t *lb_spool_uuid(const lb_spool_t *spool);
 
 /* What opening it did that somebody should know, or NULL. */
@@ -131,9 +136,11 @@ int lb_spool_slots(lb_spool_t *spool, uint32_t slots[LB_SLOTS_MAX],
                    lb_error_t *err);
 
 /*
- * Rings: creation.  Blocks while the ring is zero-filled and synced; call it
- * from a thread.  Takes the lowest slot below max_rings that has no ring and
- * that nobody else is creating.  Returns the slot, or LB_ENOSLOT.
+ * Rings: creation.  The file is preallocated as a whole, so that it never
+ * lacks space, and zero-filled at the beginning; the rest is up to its writer
+ * (lb_writer_fill_*).  Blocks for some syncs; call it from a thread.  Takes the
+ * lowest slot below max_rings that has no ring and that nobody else is
+ * creating.  Returns the slot, or LB_ENOSLOT.
  */
 int lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
                    lb_error_t *err);
@@ -182,6 +189,35 @@ int lb_writer_claim(lb_spool_t *spool, uint64_t capacity, lb_writer_t **writer,
 #define LB_RING_WORTH 16u /* at least this part of a ring, 1/n */
 int lb_writer_claim_room(lb_spool_t *spool, uint64_t capacity, uint64_t need,
                          lb_writer_t **writer, lb_error_t *err);
+
+/*
+ * Whatever it takes to get a ring of this capacity, in this order: claim one
+ * that is free, change the size of one that is free and empty, create one (at
+ * most max_rings; 0: neither change nor create), claim any, however long it
+ * takes to recover.  LB_ENOSLOT: none is free, and no more may be made.  Call it
+ * from a thread.
+ */
+typedef struct {
+    uint64_t capacity;
+    uint32_t max_rings;
+    uint64_t keep_us; /* what was written within this time stays in its ring,
+                       * delivered or not: it tells repeated requests */
+} lb_wanted_t;
+
+typedef struct {
+    int created;     /* 1: made just now */
+    int resized;     /* 1: it was of another size just now */
+    lb_error_t kept; /* code: 0, or why it is still of another size */
+} lb_acquired_t;
+
+int lb_writer_acquire(lb_spool_t *spool, const lb_wanted_t *wanted,
+                      lb_writer_t **writer, lb_acquired_t *got,
+                      lb_error_t *err);
+
+/* A ring of this capacity for whoever comes next: changes or creates one as
+ * above.  Returns its slot. */
+int lb_ring_spare(lb_spool_t *spool, const lb_wanted_t *wanted,
+                  lb_error_t *err);
 
 /* Like lb_writer_claim for one slot; LB_ELOCKED if somebody has it.  The
  * flusher closes orphan rings with it: claim, recover, commit, release. */
@@ -233,6 +269,17 @@ int lb_writer_write(lb_writer_t *writer, int sync);
  * a failure whatever is staged is discarded as well. */
 int lb_writer_end(lb_writer_t *writer);
 
+/* Zero-fills a slice of what lies ahead in a new ring: a sync into blocks that
+ * were only allocated costs twice as much.  Slices are small, so that others
+ * get their turn in between; lb_writer_fill_run may run in a thread of its own,
+ * beside lb_writer_write, and the writer stays open meanwhile.
+ * lb_writer_fill_begin: 0 if there is nothing to fill (any more), then the
+ * others are not called.  After an error nothing more is filled, and the ring
+ * is as good, but slower. */
+int lb_writer_fill_begin(lb_writer_t *writer);
+void lb_writer_fill_run(lb_writer_t *writer);
+int lb_writer_fill_end(lb_writer_t *writer);
+
 /* Syncs what has been committed without sync; a failure poisons the ring. */
 int lb_writer_sync(lb_writer_t *writer);
 
@@ -248,6 +295,10 @@ int lb_writer_sync_end(lb_writer_t *writer);
  * the spool, was deleted, replaced or cut short.  Nothing written from now on
  * counts.  lb_writer_write with sync notices all but another path by itself. */
 int lb_writer_check(lb_writer_t *writer);
+
+/* Words about where the ring lies, if it is not known that a full disk leaves
+ * it its space, else NULL. */
+const char *lb_writer_space(const lb_writer_t *writer);
 
 /* 1 if something is committed and not yet durable, or a refusal counted. */
 int lb_writer_dirty(const lb_writer_t *writer);

@@ -5,6 +5,9 @@
 #ifndef _LB_RING_PRIVATE_H_INCLUDED_
 #define _LB_RING_PRIVATE_H_INCLUDED_
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "lb_bytes.h"
 #include "lb_io.h"
 #include "lb_ring.h"
@@ -51,6 +54,7 @@ typedef struct {
     uint64_t next_seq;
     uint64_t durable;
     uint64_t committed_us;
+    uint64_t fill_end;
     uint32_t epoch;
     uint32_t flags;
 } lb_cell_t;
@@ -147,6 +151,46 @@ int lb_view_record(lb_view_t *view, uint64_t position, uint64_t end, int verify,
  * tests make it small. */
 extern uint64_t lb_cell_every;
 
+/* Like lb_writer_claim_slot; LB_ELONG if recovery has more than budget bytes
+ * to look through (0: as many as there are). */
+int lb_writer_claim_within(lb_spool_t *spool, uint32_t slot, uint64_t budget,
+                           lb_writer_t **writer, lb_error_t *err);
+
+/* A claim that does not take long: what a recovery finds behind a cell that
+ * this release has written, and some more. */
+#define LB_CLAIM_QUICK (128u << 20)
+
+/* lb_fill.c */
+
+/* Bytes that are zero-filled in one go; tests make it small. */
+extern uint64_t lb_fill_slice;
+
+typedef struct {
+    int fd; /* a description of its own; -1: nothing to fill */
+    uint64_t capacity;
+    uint64_t filled;    /* position; up to here it has been done */
+    atomic_ullong end;  /* as in the cell; read by whoever writes it */
+    atomic_ullong from; /* of the slice under way; UINT64_MAX: none */
+    uint64_t to;        /* under the lock */
+    pthread_mutex_t lock;
+    int result;
+} lb_fill_t;
+
+/* Zeros in a ring's data area, from a position on. */
+int lb_fill_zero(int fd, uint64_t capacity, uint64_t from, uint64_t to);
+
+void lb_fill_init(lb_fill_t *fill, lb_spool_t *spool, uint32_t slot, int fd,
+                  uint64_t capacity, const lb_cell_t *cell);
+void lb_fill_close(lb_fill_t *fill);
+
+/* next: behind everything staged.  1: there is a slice to be run. */
+int lb_fill_begin(lb_fill_t *fill, uint64_t next);
+void lb_fill_run(lb_fill_t *fill);
+int lb_fill_end(lb_fill_t *fill);
+
+/* Records up to end are about to be written: no slice may come after them. */
+void lb_fill_yield(lb_fill_t *fill, uint64_t end);
+
 /* lb_recovery.c */
 
 typedef struct {
@@ -160,6 +204,11 @@ typedef struct {
  * moves found along. */
 int lb_recover(int fd, const lb_identity_t *id, uint64_t limit,
                lb_recovered_t *found);
+
+/* The same with so many bytes to be looked through at most; what of them is
+ * left is stored back.  LB_ELONG: there are more. */
+int lb_recover_within(int fd, const lb_identity_t *id, uint64_t limit,
+                      uint64_t *budget, lb_recovered_t *found);
 
 /* lb_spool.c */
 

@@ -57,6 +57,8 @@ lb_strerror(int code, char *buf, size_t size)
         return "larger than the whole ring";
     case LB_EEND:
         return "no further record";
+    case LB_ELONG:
+        return "it would take long to recover";
     case LB_EGONE:
         return "its file was deleted, replaced or cut short";
     case LB_ECOPY:
@@ -241,6 +243,9 @@ lb_identity_create(lb_spool_t *s, lb_error_t *err)
                        "or choose another directory",
                        s->path);
     }
+
+    /* checkpoint and dead letters inherit it */
+    lb_io_in_place(s->dirfd);
 
     lb_new_uuid(s->uuid);
 
@@ -429,6 +434,15 @@ lb_spool_close(lb_spool_t *spool)
         }
         free(spool);
     }
+}
+
+int
+lb_spool_stale(const lb_spool_t *spool)
+{
+    struct stat a, b;
+
+    return fstat(spool->dirfd, &a) != 0 || stat(spool->path, &b) != 0 ||
+           a.st_dev != b.st_dev || a.st_ino != b.st_ino;
 }
 
 const char *

@@ -77,6 +77,8 @@ struct lb_writer_s {
 
     /* counted by the staging thread */
     atomic_ullong full;
+
+    lb_fill_t fill;
 };
 
 /* Makes cell the ring's commit cell, in the copy that does not hold the present
@@ -91,6 +93,7 @@ store_cell(lb_writer_t *w, const lb_cell_t *cell, int dsync)
     lb_cell_t next = *cell;
 
     next.generation = w->cell.generation + 1;
+    next.fill_end = atomic_load(&w->fill.end);
 
     w->counters[LB_COUNTER_FULL] += atomic_exchange(&w->full, 0);
 
@@ -176,11 +179,12 @@ drop_cache(lb_writer_t *w, uint64_t from, uint64_t to)
 
 /* Nothing behind the commit cell of a poisoned ring is believed. */
 static int
-scan(lb_writer_t *w, lb_recovered_t *found)
+scan(lb_writer_t *w, uint64_t *budget, lb_recovered_t *found)
 {
     return w->cell.flags & LB_CELL_POISONED
                ? 0
-               : lb_recover(w->fd, &w->id, w->acked + w->id.capacity, found);
+               : lb_recover_within(w->fd, &w->id, w->acked + w->id.capacity,
+                                   budget, found);
 }
 
 static int
@@ -196,7 +200,7 @@ sync_failed(lb_spool_t *spool, lb_writer_t *w, int rc, lb_error_t *err)
 
 /* Where to go on: behind everything that is valid, acked or in a batch. */
 static int
-resume(lb_spool_t *spool, lb_writer_t *w, lb_error_t *err)
+resume(lb_spool_t *spool, lb_writer_t *w, uint64_t budget, lb_error_t *err)
 {
     int rc;
     uint64_t seq;
@@ -240,6 +244,10 @@ resume(lb_spool_t *spool, lb_writer_t *w, lb_error_t *err)
     found.epoch = w->cell.epoch;
     found.events = 0;
 
+    if (budget == 0) {
+        budget = UINT64_MAX;
+    }
+
     /*
      * Three places to start from, each further on than the last valid record
      * before it. The commit cell may be so old, after a power cut, that what
@@ -248,18 +256,26 @@ resume(lb_spool_t *spool, lb_writer_t *w, lb_error_t *err)
      * be read, its positions and seqs are taken all the same.
      */
 
-    rc = scan(w, &found);
+    rc = scan(w, &budget, &found);
 
     if (rc == 0 && r != NULL && r->acked > found.end) {
         found.end = r->acked;
         found.seq = r->acked_seq;
-        rc = scan(w, &found);
+        rc = scan(w, &budget, &found);
     }
 
     if (rc == 0 && r != NULL && r->end > found.end) {
         found.end = r->end;
         found.seq = r->end_seq;
-        rc = scan(w, &found);
+        rc = scan(w, &budget, &found);
+    }
+
+    if (rc == LB_ELONG) {
+        free(st);
+        return lb_fail(err, rc,
+                       "ring %u of spool \"%s\" has much behind its commit "
+                       "cell: it is left to be recovered",
+                       w->id.slot, spool->path);
     }
 
     if (rc != 0) {
@@ -287,7 +303,11 @@ resume(lb_spool_t *spool, lb_writer_t *w, lb_error_t *err)
     cell.durable = found.end;
     cell.epoch = found.epoch + 1;
     cell.flags = 0;
-    cell.committed_us = lb_now_us();
+
+    /* the time of the last commit stays, unless there is a later one */
+    if (found.events > 0) {
+        cell.committed_us = lb_now_us();
+    }
 
     rc = store_cell(w, &cell, 0);
     if (rc == 0) {
@@ -308,6 +328,13 @@ resume(lb_spool_t *spool, lb_writer_t *w, lb_error_t *err)
 int
 lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot, lb_writer_t **writer,
                      lb_error_t *err)
+{
+    return lb_writer_claim_within(spool, slot, 0, writer, err);
+}
+
+int
+lb_writer_claim_within(lb_spool_t *spool, uint32_t slot, uint64_t budget,
+                       lb_writer_t **writer, lb_error_t *err)
 {
     int i, rc;
     char name[LB_RING_NAME];
@@ -331,6 +358,8 @@ lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot, lb_writer_t **writer,
         free(w);
         return rc;
     }
+
+    w->fill.fd = -1;
 
     rc = lb_io_lock(w->fd);
     if (rc != 0 || !lb_ring_same(spool, slot, w->fd)) {
@@ -370,10 +399,15 @@ lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot, lb_writer_t **writer,
         goto failed;
     }
 
-    rc = resume(spool, w, err);
+    /* what resume stores is still the same */
+    atomic_store(&w->fill.end, w->cell.fill_end);
+
+    rc = resume(spool, w, budget, err);
     if (rc != 0) {
         goto failed;
     }
+
+    lb_fill_init(&w->fill, spool, slot, w->fd, w->id.capacity, &w->cell);
 
     *writer = w;
 
@@ -467,7 +501,9 @@ claim_best(lb_spool_t *spool, uint64_t capacity, uint64_t need,
                  spool->path, need > 0 ? " and has room" : "");
 
     for (i = 0; i < candidates; i++) {
-        rc = lb_writer_claim_slot(spool, c[i].slot, writer, err);
+        /* who looks for room has requests waiting */
+        rc = lb_writer_claim_within(spool, c[i].slot,
+                                    need > 0 ? LB_CLAIM_QUICK : 0, writer, err);
         if (rc == 0) {
             return 0;
         }
@@ -479,7 +515,8 @@ claim_best(lb_spool_t *spool, uint64_t capacity, uint64_t need,
     }
 
     /* taken by others in the meantime, or not usable: one more is wanted */
-    return rc == LB_ELOCKED || rc == LB_EPOISONED ? LB_ENOSLOT : rc;
+    return rc == LB_ELOCKED || rc == LB_EPOISONED || rc == LB_ELONG ? LB_ENOSLOT
+                                                                    : rc;
 }
 
 int
@@ -502,6 +539,8 @@ lb_writer_close(lb_writer_t *w)
     if (w == NULL) {
         return;
     }
+
+    lb_fill_close(&w->fill);
 
     if (w->marks.number[0] != 0 && !atomic_load(&w->poisoned)) {
         lb_marks_put(&w->marks, w->fd, w->cell.committed, 1);
@@ -748,6 +787,8 @@ lb_writer_write(lb_writer_t *w, int sync)
         n = (size_t)(w->id.capacity - offset);
     }
 
+    lb_fill_yield(&w->fill, end);
+
     /* Syncing just this range is enough if everything before it is durable. */
     ranged = sync && w->cell.durable == w->cell.committed;
 
@@ -825,6 +866,37 @@ lb_writer_end(lb_writer_t *w)
     }
 
     return w->result;
+}
+
+int
+lb_writer_fill_begin(lb_writer_t *w)
+{
+    if (atomic_load(&w->poisoned) || atomic_load(&w->fill.end) == 0) {
+        return 0;
+    }
+
+    if (lb_fill_begin(&w->fill, next_position(w))) {
+        return 1;
+    }
+
+    /* complete: the next cell says so */
+    if (atomic_load(&w->fill.end) == 0) {
+        atomic_store(&w->dirty, 1);
+    }
+
+    return 0;
+}
+
+void
+lb_writer_fill_run(lb_writer_t *w)
+{
+    lb_fill_run(&w->fill);
+}
+
+int
+lb_writer_fill_end(lb_writer_t *w)
+{
+    return lb_fill_end(&w->fill);
 }
 
 int
@@ -919,6 +991,12 @@ lb_writer_check(lb_writer_t *w)
     }
 
     return 0;
+}
+
+const char *
+lb_writer_space(const lb_writer_t *w)
+{
+    return lb_io_space(w->fd);
 }
 
 int

@@ -96,7 +96,7 @@ class Nginx:
 
     def __init__(self, directory, *, workers=1, spool="size=1m", location="",
                  server="", http="", main="", listen="", preload=None,
-                 env=None, directives=None):
+                 env=None, directives=None, threads=4):
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.spool = self.dir / "spool"
@@ -124,6 +124,7 @@ class Nginx:
         main += "".join(f"env {name};\n" for name in (
             "LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS", *(env or {})))
         self.main = main
+        self.threads = threads
         for temp in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
             (self.dir / temp).mkdir(exist_ok=True)
         self.write_conf(workers=workers, spool=spool, location=location,
@@ -142,7 +143,7 @@ load_module {module()};
 worker_processes {workers};
 pid {self.dir}/nginx.pid;
 error_log {self.error_log} info;
-thread_pool default threads=4;
+thread_pool default threads={self.threads};
 {self.main}
 events {{ worker_connections 1024; }}
 http {{

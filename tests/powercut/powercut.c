@@ -529,6 +529,13 @@ record_run(const char *dir, uint32_t steps)
             continue;
         }
 
+        if (roll(6) == 0 && lb_writer_fill_begin(w[i])) {
+            lb_writer_fill_run(w[i]);
+            rc = lb_writer_fill_end(w[i]);
+            assert(rc == 0);
+            continue;
+        }
+
         if (roll(20) == 0) {
             /* groups without sync may be written while one is synced */
             begun = next[i];
@@ -844,6 +851,7 @@ main(int argc, char **argv)
     }
 
     lb_cell_every = 1000;
+    lb_fill_slice = 200;
 
     options.database = "db";
     options.table = "logs";

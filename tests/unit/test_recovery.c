@@ -125,6 +125,43 @@ cells_are_synced_now_and_then(void **state)
     lb_writer_close(w);
 }
 
+/* A cell that is far behind, as an older release left it after a power cut: a
+ * worker in a hurry lets that ring be, and has another one. */
+static void
+a_long_recovery_is_left_for_later(void **state)
+{
+    int i;
+    uint8_t page[LB_PAGE];
+    env_t *e = *state;
+    lb_error_t err;
+    lb_writer_t *w = env_writer(e, 65536);
+    lb_reader_t *r = env_reader(e, 0);
+    lb_ring_info_t full, info;
+
+    save_cells(e, page);
+    for (i = 0; i < 100; i++) {
+        assert_int_equal(env_append(w, "s", "{\"n\":10000}\n", 12, 1), 0);
+        assert_int_equal(env_commit(w, 1), 0);
+    }
+    assert_int_equal(lb_reader_info(r, &full), 0);
+    lb_writer_close(w);
+    restore_cells(e, page);
+
+    assert_int_equal(lb_writer_claim_within(e->spool, 0, 5000, &w, &err),
+                     LB_ELONG);
+    assert_int_equal(
+        lb_writer_claim_within(e->spool, 0, full.committed - 1, &w, &err),
+        LB_ELONG);
+    assert_int_equal(
+        lb_writer_claim_within(e->spool, 0, full.committed, &w, &err), 0);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(info.committed, full.committed);
+    assert_int_equal(info.next_seq, 100);
+
+    lb_writer_close(w);
+    lb_reader_close(r);
+}
+
 /* The last record is cut at every byte and damaged at every byte: what comes
  * before it stays, it goes, and its seqs are given out again. */
 static void
@@ -430,6 +467,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(records_behind_an_old_cell_are_found),
         T(cells_are_synced_now_and_then),
+        T(a_long_recovery_is_left_for_later),
         T(a_torn_record_ends_the_scan),
         T(an_overwritten_group_stays_dead),
         T(a_batch_in_flight_is_never_reused),

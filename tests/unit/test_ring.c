@@ -756,6 +756,209 @@ an_empty_ring_changes_size(void **state)
     lb_writer_close(w);
 }
 
+static uint64_t
+size_of(env_t *e, uint32_t slot)
+{
+    lb_reader_t *r = env_reader(e, slot);
+    lb_ring_info_t info;
+
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    lb_reader_close(r);
+
+    return info.capacity;
+}
+
+static const lb_wanted_t *
+want(uint64_t capacity, uint32_t max_rings)
+{
+    static lb_wanted_t wanted;
+
+    wanted.capacity = capacity;
+    wanted.max_rings = max_rings;
+
+    return &wanted;
+}
+
+/* Whoever needs a ring gets one of the size that is wanted now, or the reason
+ * why not. */
+static void
+acquired_rings_have_the_size_wanted(void **state)
+{
+    env_t *e = *state;
+    lb_error_t err;
+    lb_writer_t *a, *b, *c;
+    lb_reader_t *r;
+    lb_wanted_t keep;
+    lb_acquired_t got;
+    lb_ring_info_t info;
+
+    assert_int_equal(lb_writer_acquire(e->spool, want(4096, 2), &a, &got, &err),
+                     0);
+    assert_true(got.created && !got.resized && got.kept.code == 0);
+    assert_int_equal(env_append(a, "s", "{}\n", 3, 1), 0);
+    assert_int_equal(env_commit(a, 1), 0);
+    lb_writer_close(a);
+    assert_int_equal(lb_writer_acquire(e->spool, want(4096, 2), &a, &got, &err),
+                     0);
+    assert_int_equal(lb_writer_slot(a), 0);
+    assert_true(!got.created && !got.resized && got.kept.code == 0);
+    lb_writer_close(a);
+
+    /* that one is not empty: a second one, which changes again and again */
+    for (uint64_t size = 8192; size < 65536; size += 8192) {
+        assert_int_equal(
+            lb_writer_acquire(e->spool, want(size, 2), &b, &got, &err), 0);
+        assert_int_equal(lb_writer_slot(b), 1);
+        assert_int_equal(lb_writer_capacity(b), size);
+        assert_int_equal(got.created, size == 8192);
+        assert_int_equal(got.resized, size != 8192);
+        assert_int_equal(got.kept.code, 0);
+        lb_writer_close(b);
+    }
+
+    /* the second is held, the first not empty, no third may be made */
+    assert_int_equal(lb_writer_acquire(e->spool, want(8192, 2), &b, &got, &err),
+                     0);
+    assert_int_equal(lb_writer_acquire(e->spool, want(8192, 2), &c, &got, &err),
+                     0);
+    assert_int_equal(lb_writer_slot(c), 0);
+    assert_int_equal(lb_writer_capacity(c), 4096);
+    assert_int_equal(got.kept.code, -EBUSY);
+    assert_non_null(strstr(got.kept.text, "ring 0"));
+    assert_non_null(strstr(got.kept.text, "not delivered"));
+    assert_int_equal(lb_writer_acquire(e->spool, want(8192, 2), &a, &got, &err),
+                     LB_ENOSLOT);
+    assert_non_null(strstr(err.text, "rings="));
+    assert_int_equal(lb_writer_acquire(e->spool, want(8192, 0), &a, &got, &err),
+                     LB_ENOSLOT);
+    lb_writer_close(c);
+    lb_writer_close(b);
+
+    /* once delivered it takes part; a spare one comes about the same way */
+    r = env_reader(e, 0);
+    deliver_all(e, r);
+    assert_int_equal(lb_ring_spare(e->spool, want(16384, 2), &err), 1);
+    keep = *want(16384, 2);
+    keep.keep_us = 10000000;
+    assert_int_equal(lb_ring_spare(e->spool, &keep, &err), LB_ENOSLOT);
+    assert_int_equal(lb_writer_acquire(e->spool, &keep, &b, &got, &err), 0);
+    assert_int_equal(lb_writer_acquire(e->spool, &keep, &c, &got, &err), 0);
+    assert_int_equal(lb_writer_capacity(c), 4096);
+    assert_non_null(strstr(got.kept.text, "idempotency keys"));
+    lb_writer_close(b);
+    lb_writer_close(c);
+    assert_int_equal(size_of(e, 1), 16384);
+    assert_int_equal(lb_ring_spare(e->spool, want(16384, 2), &err), 0);
+    assert_int_equal(size_of(e, 0), 16384);
+    lb_reader_close(r);
+    r = env_reader(e, 0);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(info.next_seq, 1);
+    lb_reader_close(r);
+    assert_int_equal(lb_ring_spare(e->spool, want(16384, 2), &err), LB_ENOSLOT);
+    assert_int_equal(lb_ring_spare(e->spool, want(16384, 3), &err), 2);
+}
+
+/* A large ring is there at once, of its full size on the disk, and filled while
+ * it is written to; a sync that fails there does not hurt the ring. */
+static void
+a_large_ring_is_filled_while_it_is_used(void **state)
+{
+    int n, slices;
+    char path[300];
+    env_t *e = *state;
+    uint64_t p;
+    struct stat st;
+    lb_error_t err;
+    lb_record_t rec;
+    lb_writer_t *w;
+    lb_reader_t *r;
+    lb_ring_info_t info;
+    uint64_t slice = lb_fill_slice;
+    static lb_io_calls_t calls;
+
+    lb_fill_slice = 4096;
+    failing_io(&calls);
+
+    w = env_writer(e, 1 << 20);
+    r = env_reader(e, 0);
+    (void)snprintf(path, sizeof(path), "%s/ring-0000", e->dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_blocks * 512 >= 1 << 20);
+
+    for (slices = 0; lb_writer_fill_begin(w); slices++) {
+
+        /* catches up with the slice that was begun, now and then */
+        for (n = slices % 8 == 0 ? 200 : 1; n > 0; n--) {
+            assert_int_equal(env_append(w, "s", "{\"n\":1}\n", 8, 1), 0);
+            assert_int_equal(env_commit(w, slices % 2), 0);
+        }
+
+        if (slices == 20) {
+            lb_writer_fill_run(w);
+            assert_int_equal(lb_writer_fill_end(w), 0);
+            lb_writer_close(w);
+            w = env_writer(e, 1 << 20);
+
+        } else if (slices == 31) {
+            fail_in = 1;
+            lb_writer_fill_run(w);
+            assert_int_equal(lb_writer_fill_end(w), -EIO);
+            assert_int_equal(lb_writer_fill_begin(w), 0);
+            assert_int_equal(lb_writer_dirty(w), 0);
+            assert_int_equal(lb_writer_poisoned(w), 0);
+            lb_writer_close(w);
+            w = env_writer(e, 1 << 20);
+
+        } else {
+            lb_writer_fill_run(w);
+            assert_int_equal(lb_writer_fill_end(w), 0);
+        }
+    }
+
+    assert_true(slices > 40 && slices < 400);
+    assert_int_equal(lb_writer_sync(w), 0);
+    lb_writer_close(w);
+
+    /* once, and not again */
+    w = env_writer(e, 1 << 20);
+    assert_int_equal(lb_writer_fill_begin(w), 0);
+
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    for (p = 0, n = 0; p < info.committed; p = rec.next, n++) {
+        assert_int_equal(lb_reader_record(r, p, info.committed, 1, &rec), 0);
+        assert_int_equal(rec.first_seq, n);
+    }
+    assert_int_equal(n, info.next_seq);
+
+    /* nor for another size, somewhere in the middle of a lap */
+    lb_writer_close(w);
+    deliver_all(e, r);
+    lb_reader_close(r);
+    assert_int_equal(lb_ring_resize(e->spool, 0, 2 << 20, &err), 1);
+    w = env_writer(e, 2 << 20);
+    r = env_reader(e, 0);
+    for (slices = 0; lb_writer_fill_begin(w); slices++) {
+        assert_int_equal(env_append(w, "s", "{\"n\":1}\n", 8, 1), 0);
+        assert_int_equal(env_commit(w, 1), 0);
+        lb_writer_fill_run(w);
+        assert_int_equal(lb_writer_fill_end(w), 0);
+    }
+    assert_true(slices > 400 && slices < 600);
+    p = info.committed;
+    n = (int)info.next_seq;
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    for (; p < info.committed; p = rec.next, n++) {
+        assert_int_equal(lb_reader_record(r, p, info.committed, 1, &rec), 0);
+        assert_int_equal(rec.first_seq, n);
+    }
+    assert_int_equal(n, info.next_seq);
+
+    lb_writer_close(w);
+    lb_reader_close(r);
+    lb_fill_slice = slice;
+}
+
 static void
 a_foreign_file_is_refused(void **state)
 {
@@ -971,6 +1174,8 @@ main(void)
         T(a_file_that_is_gone_confirms_nothing),
         T(creation_survives_each_failure),
         T(an_empty_ring_changes_size),
+        T(acquired_rings_have_the_size_wanted),
+        T(a_large_ring_is_filled_while_it_is_used),
         T(a_foreign_file_is_refused),
         T(a_foreign_directory_is_refused),
         T(marks_follow),
