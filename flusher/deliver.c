@@ -10,6 +10,9 @@
 /* repeats of a batch for the sake of materialized views */
 #define LB_VIEW_TURNS 3
 
+/* age of events from which on the log speaks of the table's TTL */
+#define LB_OLD_DAYS 7
+
 /* batches that got in before a limit that the server set is raised again */
 #define LB_SIZE_SUCCESSES 8
 
@@ -263,6 +266,27 @@ fix_ranges(lb_deliver_t *d)
     return fix_picked(d);
 }
 
+/* Rows dated long ago are what a TTL removes as soon as they are in. */
+static void
+tell_age(lb_deliver_t *d)
+{
+    const lb_ckpt_state_t *st = d->state;
+    int64_t now_us = (int64_t)lb_now_us() - d->clock_offset_ms * 1000;
+    int64_t days = (now_us - (int64_t)st->to_us) / (int64_t)LB_DAY_US;
+
+    if (days < LB_OLD_DAYS || st->day == d->told_day) {
+        return;
+    }
+
+    d->told_day = st->day;
+    d->log(LB_LOG_WARN,
+           "sending events that were received %lld days ago, or by a clock "
+           "that was wrong then: if the TTL of %s.%s is shorter, ClickHouse "
+           "removes them as soon as they are in; ALTER TABLE ... MODIFY TTL "
+           "or REMOVE TTL keeps them",
+           (long long)days, d->options->database, d->options->table);
+}
+
 /* Chooses a batch and fixes it.  1: there is one, 0: nothing to do, -1. */
 static int
 fix(lb_deliver_t *d)
@@ -320,6 +344,8 @@ fix(lb_deliver_t *d)
     if (!lb_batch_pick(d->rings, st, &limits)) {
         return 0;
     }
+
+    tell_age(d);
 
     return fix_picked(d) == 0 ? 1 : -1;
 }

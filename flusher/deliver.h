@@ -103,6 +103,8 @@ typedef struct {
     uint64_t size_limit;     /* rows the server was able to take, 0: any */
     uint32_t size_successes; /* since that limit was set or raised */
     uint32_t turns;          /* batches picked */
+    int64_t clock_offset_ms; /* this clock minus ClickHouse's */
+    uint32_t told_day;       /* a batch of it was said to be old */
     uint8_t table_uuid[LB_UUID_LEN]; /* when last looked at; 0: not known */
 
     /* of the batch */

@@ -508,6 +508,7 @@ look_at_clock(flusher_t *f)
     r->date = 0;
 
     f->metrics.clock_offset_ms = lb_clock_offset(&f->clock, now, r->dated_ms);
+    f->deliver.clock_offset_ms = f->metrics.clock_offset_ms;
     off = f->metrics.clock_offset_ms != 0;
 
     if (off != f->clock_told) {

@@ -180,11 +180,12 @@ serve_next(void *ctx)
     s->url = (s->url + 1) % s->nurls;
 }
 
+static unsigned warned_of_age;
+
 static void
 quiet(int level, const char *fmt, ...)
 {
-    (void)level;
-    (void)fmt;
+    warned_of_age += level == LB_LOG_WARN && strstr(fmt, "MODIFY TTL") != NULL;
 }
 
 #define TABLE "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
@@ -737,6 +738,32 @@ newest_day_has_its_turns(void **state)
     lb_writer_close(w);
 }
 
+/* A TTL would take them: said once a day of theirs. */
+static void
+old_events_are_named(void **state)
+{
+    int i;
+    node_t *n = *state;
+    uint64_t now = lb_now_us();
+
+    warned_of_age = 0;
+    append(n, n->w, 1, now);
+    (void)deliver(n);
+    assert_int_equal(warned_of_age, 0);
+
+    for (i = 0; i < 3; i++) {
+        append(n, n->w, 1, now - 30 * DAY_US);
+        (void)deliver(n);
+    }
+    assert_int_equal(warned_of_age, 1);
+
+    /* this clock is wrong, and ClickHouse's is not */
+    n->d.clock_offset_ms = -40 * 86400000ll;
+    append(n, n->w, 1, now);
+    (void)deliver(n);
+    assert_int_equal(warned_of_age, 2);
+}
+
 int
 main(void)
 {
@@ -759,6 +786,7 @@ main(void)
         T(views_get_repeats),
         T(table_exchanged_in_doubt),
         T(newest_day_has_its_turns),
+        T(old_events_are_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
