@@ -1,8 +1,8 @@
 #include "flusher/clickhouse.h"
 
 #include <curl/curl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -56,7 +56,9 @@ struct lb_ch_s {
     int fd;           /* of the connection, once it stands */
     int64_t deadline; /* monotonic ms for the answer; 0: nothing has left */
     uint32_t timeout_ms;
-    uint32_t packets; /* sent more than once before the request */
+    int64_t sent_mono;
+    struct tcp_info before; /* the request */
+    int arrived;            /* its first bytes surely have */
 
     int code;
     int named; /* the answer is ClickHouse's own */
@@ -186,17 +188,30 @@ mono_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Packets of the connection that were sent more than once. */
-static uint32_t
-repeated(const lb_ch_t *ch)
+static void
+look_at_packets(const lb_ch_t *ch, struct tcp_info *info)
 {
-    socklen_t len = sizeof(struct tcp_info);
-    struct tcp_info info;
+    socklen_t len = sizeof(*info);
 
-    memset(&info, 0, sizeof(info));
-    (void)getsockopt(ch->fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+    memset(info, 0, sizeof(*info));
+    (void)getsockopt(ch->fd, IPPROTO_TCP, TCP_INFO, info, &len);
+}
 
-    return info.tcpi_total_retrans;
+/* Has the server got the first packet, and had it to be sent again? */
+static void
+watch_arrival(lb_ch_t *ch)
+{
+    struct tcp_info now;
+
+    if (ch->arrived || ch->deadline == 0) {
+        return;
+    }
+
+    look_at_packets(ch, &now);
+
+    ch->arrived = now.tcpi_bytes_acked > ch->before.tcpi_bytes_acked;
+    ch->result->repeated =
+        now.tcpi_total_retrans != ch->before.tcpi_total_retrans;
 }
 
 /* The value of a header line of that name, NULL: it is another. */
@@ -226,8 +241,14 @@ on_header(char *data, size_t size, size_t n, void *arg)
     line[strcspn(line, "\r\n")] = '\0';
 
     if (ch->result->dated_ms == 0) {
+        watch_arrival(ch);
+        ch->arrived = 1;
+
+        /* the wall clock may have been set in between */
+        ch->result->dated_mono = mono_ms();
         ch->result->dated_ms = (int64_t)(lb_now_us() / 1000);
-        ch->result->repeated = repeated(ch) != ch->packets;
+        ch->result->sent_ms =
+            ch->result->dated_ms - (ch->result->dated_mono - ch->sent_mono);
     }
 
     if ((value = value_of(line, "Date")) != NULL) {
@@ -292,6 +313,7 @@ on_read(char *buf, size_t size, size_t n, void *arg)
     ZSTD_outBuffer out;
 
     size *= n;
+    watch_arrival(ch);
 
     if (ch->zstd == NULL) {
         got = read_rows(ch, buf, size);
@@ -391,9 +413,11 @@ on_ready(void *arg, char *to, char *from, int to_port, int from_port)
         return CURL_PREREQFUNC_ABORT;
     }
 
-    ch->packets = repeated(ch);
+    look_at_packets(ch, &ch->before);
+    ch->arrived = 0;
+    ch->sent_mono = mono_ms();
     ch->result->sent_ms = (int64_t)(lb_now_us() / 1000);
-    ch->deadline = mono_ms() + ch->timeout_ms;
+    ch->deadline = ch->sent_mono + ch->timeout_ms;
 
     return CURL_PREREQFUNC_OK;
 }
@@ -407,6 +431,8 @@ on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
     (void)b;
     (void)c;
     (void)d;
+
+    watch_arrival(ch);
 
     if (ch->deadline != 0 && mono_ms() >= ch->deadline) {
         ch->result->timed_out = 1;

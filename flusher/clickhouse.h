@@ -21,14 +21,15 @@ typedef enum {
 
 typedef struct {
     lb_ch_outcome_t outcome;
-    int code;         /* ClickHouse's exception code, 0: none */
-    long http;        /* status, 0: no answer */
-    char text[512];   /* for people, one line; empty if DONE */
-    int64_t sent_ms;  /* wall clock when the request left, 0: it did not, */
-    int64_t dated_ms; /* and when the answer's headers were in, */
-    int64_t date;     /* its Date, seconds since 1970; 0: none of ClickHouse */
-    int repeated;     /* packets were: it may have come later than sent */
-    int late;         /* NOT_SENT, for this node's turn was over */
+    int code;           /* ClickHouse's exception code, 0: none */
+    long http;          /* status, 0: no answer */
+    char text[512];     /* for people, one line; empty if DONE */
+    int64_t sent_ms;    /* wall clock when the request left, 0: it did not, */
+    int64_t dated_ms;   /* and when the answer's headers came; */
+    int64_t dated_mono; /* the same by the monotonic clock */
+    int64_t date; /* its Date, seconds since 1970; 0: none of ClickHouse */
+    int repeated; /* its first packet was: it came later than it was sent */
+    int late;     /* NOT_SENT, for this node's turn was over */
     uint64_t read_rows; /* of an INSERT without an error; 0: not told */
     int relearn;   /* 1: a setting may not be changed and was left out from now
                     on: look at the server before anything else is sent */

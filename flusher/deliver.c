@@ -538,6 +538,10 @@ send_batch(lb_deliver_t *d)
         return 1;
     case LB_CH_NOT_SENT:
         d->counters.not_sent++;
+        if (r->late) {
+            d->log(LB_LOG_INFO, "%s", r->text);
+            break;
+        }
         trouble(d, LB_LOG_WARN,
                 "ClickHouse cannot be reached (%s); %llu rows wait", r->text,
                 (unsigned long long)insert.rows);

@@ -491,8 +491,7 @@ look_at_clock(flusher_t *f)
         return;
     }
 
-    now = mono_ms();
-    now -= (int64_t)(lb_now_us() / 1000) - r->dated_ms;
+    now = r->dated_mono;
 
     if (f->metrics.preflight.server_ms != 0) {
         lb_clock_measure(&f->clock, now, r->sent_ms, r->dated_ms,
@@ -501,7 +500,7 @@ look_at_clock(flusher_t *f)
 
     } else if (lb_clock_date(&f->clock, now, r->sent_ms, r->dated_ms,
                              r->date)) {
-        f->look.at = f->look.idle = mono_ms();
+        f->look.at = f->look.idle = now;
         f->look.need = 0;
     }
 
