@@ -11,7 +11,7 @@ import time
 import pytest
 
 import spoolread
-from nginxd import Nginx, alive, wait_for
+from nginxd import Daemon, Nginx, alive, wait_for
 from test_module import error, faults, faults_so  # noqa: F401
 
 def fill(nginx):
@@ -173,11 +173,26 @@ def test_full_then_drained(tmp_path, sync):
         assert got == sorted(load.acked)
 
 
-@pytest.mark.parametrize("how", ["reload", "kill"])
+def upgrade(nginx):
+    """The binary, with all of its workers."""
+    old = nginx.process
+    pid = nginx.dir / "nginx.pid"
+    nginx.send(signal.SIGUSR2)
+    wait_for((nginx.dir / "nginx.pid.oldbin").exists, what="upgrade")
+    nginx.process = Daemon(int(wait_for(
+        lambda: pid.exists() and pid.read_text(), what="the new master")))
+    wait_for(lambda: len(nginx.workers()) == nginx.count, what="new workers")
+    os.kill(old.pid, signal.SIGQUIT)
+    old.wait(20)
+
+
+@pytest.mark.parametrize("how", ["reload", "kill", "upgrade"])
 def test_while_rings_change(tmp_path, how):
-    """Reloads, and workers that die, while full rings are left and drained
-    ones are taken."""
-    with Nginx(tmp_path, workers=2, spool="size=128k rings=8") as nginx:
+    """Reloads, workers that die, and binary upgrades while full rings are left
+    and drained ones are taken."""
+    nginx = Nginx(tmp_path, workers=2, spool="size=128k rings=8")
+    nginx.start(daemon=how == "upgrade")
+    try:
         spares(nginx)
         delivered = []
         stop = threading.Event()
@@ -195,12 +210,14 @@ def test_while_rings_change(tmp_path, how):
         try:
             # a reload closes connections that are kept
             with Load(nginx, 6, go_on=True, keep=how == "kill") as load:
-                for turn in range(6):
+                for turn in range(3 if how == "upgrade" else 6):
                     before = len(load.acked)
                     wait_for(lambda: len(load.acked) > before + 150, 60,
                              what="progress")
                     if how == "reload":
                         nginx.reload(spares=False)
+                    elif how == "upgrade":
+                        upgrade(nginx)
                     else:
                         pid = nginx.workers()[turn % len(nginx.workers())]
                         os.kill(pid, signal.SIGKILL)
@@ -225,5 +242,7 @@ def test_while_rings_change(tmp_path, how):
         assert len(got) == len(set(got))
         assert set(load.acked) <= set(got)
         assert set(got) <= set(load.acked) | set(load.unknown)
-        if how == "reload":
+        if how != "kill":
             assert not load.unknown
+    finally:
+        nginx.stop()

@@ -108,6 +108,26 @@ def workers_killed(w):
 
 
 @scenario
+def rings_change(w):
+    """Outages that fill small rings while workers die and nginx is reloaded:
+    full rings are left, drained ones are taken."""
+    b = w.broker(size="128k", workers=3,
+                 sync=w.rng.choice(["always", "off"]))
+    full = False
+    with w.load() as oracle:
+        for _ in w.for_a_while():
+            w.door.mode = w.rng.choice(["shut", "shut", "pass"])
+            w.rng.choice([lambda: None, b.reload, b.kill_nginx,
+                          lambda: b.kill_worker(w.rng)])()
+            if not b.listening():
+                b.start_nginx()
+            full |= 503 in oracle.statuses
+    w.door.mode = "pass"
+    assert full, "the spool was never full"
+    return w.finish(oracle)
+
+
+@scenario
 def nginx_killed(w):
     """Master and workers at once, as when a container is killed."""
     b = w.broker(sync=w.rng.choice(["always", "off"]))
