@@ -454,7 +454,7 @@ def certificate(tmp_path):
 
 
 def tls_socket(port, protocol="http/1.1"):
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols([protocol])
