@@ -225,12 +225,12 @@ def h2_literal(name, value):
     return b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
 
 
-def h2_post(port, headers, frames):
+def h2_post(port, headers, frames, timeout=3):
     """One stream by hand: its status, or None if it was reset or cut."""
     block = b"".join(h2_literal(n, v) for n, v in (
         (b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/log"),
         (b":authority", b"x"), *headers))
-    with socket.create_connection(("127.0.0.1", port), timeout=3) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout) as s:
         s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0, b"")
                   + h2_frame(1, 4, 1, block) + b"".join(frames))
         data = b""
@@ -274,10 +274,10 @@ def test_http2_length(tmp_path):
                                (b"16", [more, h2_frame(0, 1, 1, b"")]),
                                (b"16", [more, cut]), (b"8", [more, cut]),
                                (b"16", [more])):
-            got = h2_post(port, [(b"content-length", length)], frames)
+            got = h2_post(port, [(b"content-length", length)], frames, 0.5)
             assert got != 204, (length, frames)
-        assert h2_post(port, [], [more, cut]) is None
-        assert h2_post(port, [], [more]) is None
+        assert h2_post(port, [], [more, cut], 0.5) is None
+        assert h2_post(port, [], [more], 0.5) is None
         assert len(spoolread.events(nginx.spool)) == 3
 
 

@@ -20,7 +20,8 @@ import zlib
 import pytest
 
 import spoolread
-from nginxd import Nginx, sanitized, wait_for
+from nginxd import Nginx, free_port, sanitized, wait_for
+from test_bodies import h2_frame, h2_post
 from test_module import body_of, zstd
 
 GZIP = {"Content-Encoding": "gzip"}
@@ -303,7 +304,13 @@ def test_quit_waits(tmp_path):
         clients = [nginx.connect() for _ in range(4)]
         for c in clients:
             c.request("POST", "/log", packed, GZIP)
-        wait_for(lambda: memory(nginx, "VmRSS") > 20, what="work")
+
+        def taken():
+            status = nginx.status()
+            return status["parked"] + status["waiting"] + \
+                status["accepted"]["requests"] >= 4
+
+        wait_for(taken, what="the requests to be taken")
         nginx.send(signal.SIGQUIT)
         assert [c.getresponse().status for c in clients] == [204] * 4
         nginx.process.wait(20)
@@ -358,3 +365,53 @@ def test_full(tmp_path):
         assert (a.status, "ring" in words(a)) == (413, True)
         assert [r.payload for r in spoolread.records(nginx.spool)] == \
             [body, body, b"{}\n"]
+
+
+@pytest.mark.parametrize("buffer", ["8k", "4m"])
+def test_shared_with_mirror(tmp_path, buffer):
+    """A body that a copy needs as well stays where it is."""
+    body = body_of(1_000_000)
+    with Nginx(tmp_path, spool="size=64m rings=2", server="""
+            location /log/mirrored { mirror /copy; logbroker;
+                                     logbroker_stream mirrored; }
+            location = /copy { internal; logbroker; logbroker_stream copy; }
+            location /log/sent { mirror /send; logbroker;
+                                 logbroker_stream sent; }
+            location = /send { internal;
+                proxy_pass http://unix:%s:/log/copy; }""" % (
+                    tmp_path / "nginx.sock"),
+               http="client_max_body_size 64m;"
+                    f"client_body_buffer_size {buffer};") as nginx:
+        for path in ("/log/mirrored", "/log/sent"):
+            for _ in range(5):
+                assert nginx.post(path, body).status == 204
+                a = nginx.post(path, gzip.compress(body, 1), GZIP)
+                assert a.status == 204
+        wait_for(lambda: nginx.status()["accepted"]["requests"] == 40,
+                 what="the copies")
+        got = collections.Counter(
+            (r.stream, r.payload == body)
+            for r in spoolread.records(nginx.spool))
+        assert got == {("copy", True): 20, ("mirrored", True): 10,
+                       ("sent", True): 10}
+
+
+def test_http2(tmp_path):
+    """Whole bodies over HTTP/2, and streams that are reset while a thread
+    works for them."""
+    port = free_port()
+    packed = gzip.compress(body_of(2_000_000), 9)
+    with Nginx(tmp_path, spool="size=128m rings=2", http=BIG,
+               listen=f"listen 127.0.0.1:{port} http2;") as nginx:
+        encoding = [(b"content-encoding", b"gzip")]
+        data = [packed[i:i + 16_000] for i in range(0, len(packed), 16_000)]
+        assert len(packed) < 65_000, "flow control"
+        frames = [h2_frame(0, i == len(data) - 1, 1, d)
+                  for i, d in enumerate(data)]
+        assert h2_post(port, encoding, frames) == 204
+        cut = h2_frame(3, 0, 1, b"\0\0\0\x08")
+        for _ in range(8):
+            assert h2_post(port, encoding, [*frames, cut], 0.3) is None
+        assert h2_post(port, encoding, frames) == 204
+        payloads = {r.payload for r in spoolread.records(nginx.spool)}
+        assert payloads == {body_of(2_000_000)}
