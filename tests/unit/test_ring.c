@@ -187,6 +187,67 @@ staging_goes_on_while_a_group_is_in_flight(void **state)
     lb_writer_close(w);
 }
 
+/* A payload made elsewhere: its memory becomes the group's, or it is copied
+ * behind what is staged; a refusal leaves it to its owner. */
+static void
+payloads_made_elsewhere(void **state)
+{
+    env_t *e = *state;
+    lb_writer_t *w = env_writer(e, 8192);
+    lb_reader_t *r = env_reader(e, 0);
+    lb_meta_t meta = {
+        .received_us = 7, .stream = (const uint8_t *)"s", .stream_len = 1};
+    size_t header = lb_writer_header(&meta);
+    lb_record_t rec;
+    lb_ring_info_t info;
+    uint64_t at = 0;
+    char *text;
+
+    for (int round = 0; round < 3; round++) {
+        size_t cap = header + 3000 + (round == 1 ? 0 : 8);
+        uint8_t *buf = malloc(cap);
+        uint8_t *mine = buf;
+
+        /* alone, without room behind it, behind another one */
+        memset(buf + header, 'a' + round, 3000);
+        if (round == 2) {
+            env_append(w, "s", "{}\n", 3, 1);
+        }
+        assert_int_equal(
+            lb_writer_append_made(w, &meta, &buf, cap, 3000, 2,
+                                  lb_crc32c(0, buf + header, 3000)),
+            round == 2 ? LB_EFULL : 0);
+        assert_ptr_equal(buf, round == 0 ? NULL : mine);
+        free(buf);
+        if (round == 2) {
+            break;
+        }
+        env_append(w, "s", "{}\n", 3, 1);
+        assert_int_equal(env_commit(w, 1), 0);
+        assert_int_equal(lb_reader_info(r, &info), 0);
+
+        assert_int_equal(lb_reader_record(r, at, info.committed, 1, &rec), 0);
+        assert_int_equal(rec.first_seq, 3 * round);
+        assert_int_equal(rec.events, 2);
+        text = env_payload(r, &rec);
+        assert_int_equal(strlen(text), 3000);
+        assert_int_equal(text[2999], 'a' + round);
+        free(text);
+        assert_int_equal(lb_reader_record(r, rec.next, info.committed, 1, &rec),
+                         0);
+        at = rec.next;
+        assert_int_equal(at, info.committed);
+    }
+
+    /* what was staged before it is still there */
+    assert_int_equal(env_commit(w, 1), 0);
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(info.next_seq, 7);
+
+    lb_reader_close(r);
+    lb_writer_close(w);
+}
+
 static void
 one_writer_per_ring(void **state)
 {
@@ -1165,6 +1226,7 @@ main(void)
         T(sync_leaves_out_what_comes_later),
         T(full_ring_refuses_until_acked),
         T(staging_goes_on_while_a_group_is_in_flight),
+        T(payloads_made_elsewhere),
         T(one_writer_per_ring),
         T(a_claim_goes_on_where_the_last_ended),
         T(failures_while_a_sync_runs),
