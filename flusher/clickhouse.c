@@ -19,11 +19,6 @@
 #include "flusher/settings.h"
 #include "spool/lb_ring.h"
 
-/* Parameters of the URL, which a proxy may drop: the statements' own settings
- * (settings.h) are enough.  The whole answer is known before its headers come;
- * an INSERT's always is. */
-static const char url_settings[] = "wait_end_of_query=1&dialect=clickhouse";
-
 /* A question is answered within that, or not soon. */
 #define QUERY_TIMEOUT_MS 10000
 
@@ -793,12 +788,28 @@ learn(lb_ch_t *ch)
     r->relearn = lb_settings_learn(&ch->settings, r->code, r->answer);
 }
 
+#define URL_SETTINGS 256
+
+/* Parameters of the URL.  The whole answer is known before its headers come; an
+ * INSERT's always is. */
+static void
+url_settings(const lb_ch_t *ch, char out[URL_SETTINGS])
+{
+    static const char wait[] = "wait_end_of_query=1";
+
+    memcpy(out, wait, sizeof(wait));
+    lb_settings_url(&ch->settings, out + sizeof(wait) - 1,
+                    URL_SETTINGS - (sizeof(wait) - 1));
+}
+
 void
 lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert, lb_ch_result_t *result)
 {
-    char url[12288], sql[4096], settings[LB_SETTINGS_SQL], *escaped;
+    char url[12288], sql[4096], settings[LB_SETTINGS_SQL], more[URL_SETTINGS],
+        *escaped;
     lb_ch_result_t *r = result;
 
+    url_settings(ch, more);
     lb_settings_sql(&ch->settings, 1, insert->token, settings,
                     sizeof(settings));
     (void)snprintf(sql, sizeof(sql),
@@ -809,7 +820,7 @@ lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert, lb_ch_result_t *result)
     (void)snprintf(url, sizeof(url),
                    "%s/?query=%s&%s&query_id=%s"
                    "&insert_deduplication_token=%s",
-                   lb_ch_url(ch), escaped != NULL ? escaped : "", url_settings,
+                   lb_ch_url(ch), escaped != NULL ? escaped : "", more,
                    insert->token, insert->token);
     curl_free(escaped);
 
@@ -892,9 +903,10 @@ judge_query(lb_ch_t *ch)
 void
 lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result)
 {
-    char url[2048], *text;
+    char url[2048], more[URL_SETTINGS], *text;
 
-    (void)snprintf(url, sizeof(url), "%s/?%s", lb_ch_url(ch), url_settings);
+    url_settings(ch, more);
+    (void)snprintf(url, sizeof(url), "%s/?%s", lb_ch_url(ch), more);
 
     prepare(ch, url, result);
 
@@ -933,7 +945,7 @@ void
 lb_ch_query_rows(lb_ch_t *ch, const char *sql, const char *structure,
                  const lb_ch_insert_t *rows, lb_ch_result_t *result)
 {
-    char *url = NULL, *text, *query, *columns;
+    char *url = NULL, *text, *query, *columns, more[URL_SETTINGS];
     size_t size;
     curl_mime *form;
     curl_mimepart *part;
@@ -945,6 +957,7 @@ lb_ch_query_rows(lb_ch_t *ch, const char *sql, const char *structure,
         return;
     }
 
+    url_settings(ch, more);
     query = curl_easy_escape(ch->curl, text, 0);
     columns = curl_easy_escape(ch->curl, structure, 0);
     form = curl_mime_init(ch->curl);
@@ -953,7 +966,7 @@ lb_ch_query_rows(lb_ch_t *ch, const char *sql, const char *structure,
 
     if (query != NULL && columns != NULL && part != NULL) {
         size = strlen(lb_ch_url(ch)) + strlen(query) + strlen(columns) +
-               sizeof(url_settings) + 64;
+               sizeof(more) + 64;
         url = malloc(size);
     }
 
@@ -964,7 +977,7 @@ lb_ch_query_rows(lb_ch_t *ch, const char *sql, const char *structure,
         (void)snprintf(url, size,
                        "%s/?query=%s&batch_format=Native&batch_structure=%s"
                        "&%s",
-                       lb_ch_url(ch), query, columns, url_settings);
+                       lb_ch_url(ch), query, columns, more);
 
         ch->insert = rows;
         curl_mime_name(part, "batch");

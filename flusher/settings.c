@@ -13,77 +13,107 @@ enum {
     MAY,   /* nothing: a statement works, or fails and says so */
 };
 
+/* What a setting concerns. */
+enum {
+    QUESTION,
+    INSERT, /* and questions */
+    URL,    /* both, and before their text is understood */
+};
+
+/* ClickHouse 24.8 knows all but those with a release of their own, which stand
+ * in its order: a server that does not know one knows none of the later ones. */
 static const struct {
     const char *name;
     const char *value; /* as in SQL */
-    int insert;        /* 1: concerns INSERTs too, 0: only questions */
+    int concerns;
     int otherwise;
+    int since; /* 2602: 26.2 */
 } pins[] = {
     /* rows are in the table before the answer comes */
-    {"async_insert", "0", 1, HOLD},
+    {"async_insert", "0", INSERT, HOLD, 0},
 
     /* the token is heeded */
-    {"insert_deduplicate", "1", 1, NO},
-    {"deduplicate_insert", "'enable'", 1, NO},
-    {"deduplicate_blocks_in_dependent_materialized_views", "1", 1, MAY},
+    {"insert_deduplicate", "1", INSERT, NO, 0},
+    {"deduplicate_blocks_in_dependent_materialized_views", "1", INSERT, MAY, 0},
 
     /* a batch is one block, one part, all or nothing; the server's
      * deduplication covers where blocks end */
-    {"min_insert_block_size_rows", "8388608", 1, ROWS},
-    {"min_insert_block_size_bytes", "8589934592", 1, BYTES},
-    {"max_insert_block_size", "8388608", 1, ROWS},
-    {"max_insert_threads", "1", 1, MAY},
-    {"max_partitions_per_insert_block", "1", 1, MAY},
-    {"throw_on_max_partitions_per_insert_block", "1", 1, MAY},
-    {"implicit_transaction", "0", 1, MAY},
+    {"min_insert_block_size_rows", "8388608", INSERT, ROWS, 0},
+    {"min_insert_block_size_bytes", "8589934592", INSERT, BYTES, 0},
+    {"max_insert_block_size", "8388608", INSERT, ROWS, 0},
+    {"max_insert_threads", "1", INSERT, MAY, 0},
+    {"max_partitions_per_insert_block", "1", INSERT, MAY, 0},
+    {"throw_on_max_partitions_per_insert_block", "1", INSERT, MAY, 0},
+    {"implicit_transaction", "0", INSERT, MAY, 0},
 
     /* rows are read as they are meant */
-    {"input_format_native_allow_types_conversion", "1", 1, MAY},
-    {"input_format_native_decode_types_in_binary_format", "0", 1, MAY},
+    {"input_format_native_allow_types_conversion", "1", INSERT, MAY, 0},
+    {"input_format_native_decode_types_in_binary_format", "0", INSERT, MAY, 0},
+
+    /* a statement of ours is not too large, nor are the table's expressions */
+    {"max_temporary_columns", "0", INSERT, MAY, 0},
+    {"max_temporary_non_const_columns", "0", INSERT, MAY, 0},
+    {"max_rows_in_set", "0", INSERT, MAY, 0},
+    {"max_bytes_in_set", "0", INSERT, MAY, 0},
+    {"max_ast_depth", "1000", INSERT, MAY, 0},
+    {"max_ast_elements", "50000", INSERT, MAY, 0},
+    {"max_expanded_ast_elements", "500000", INSERT, MAY, 0},
 
     /* a question is answered from the table as it is now */
-    {"use_query_cache", "0", 0, MAY},
-    {"enable_reads_from_query_cache", "0", 0, HOLD},
-    {"enable_writes_to_query_cache", "0", 0, MAY},
-    {"query_cache_nondeterministic_function_handling", "'ignore'", 0, MAY},
-    {"query_cache_system_table_handling", "'ignore'", 0, MAY},
+    {"use_query_cache", "0", QUESTION, MAY, 0},
+    {"enable_reads_from_query_cache", "0", QUESTION, HOLD, 0},
+    {"enable_writes_to_query_cache", "0", QUESTION, MAY, 0},
+    {"query_cache_nondeterministic_function_handling", "'ignore'", QUESTION,
+     MAY, 0},
+    {"query_cache_system_table_handling", "'ignore'", QUESTION, MAY, 0},
     /* a replica answers only when it has everything that was confirmed */
-    {"select_sequential_consistency", "1", 0, HOLD},
-    {"allow_experimental_parallel_reading_from_replicas", "0", 0, HOLD},
-    {"max_parallel_replicas", "1", 0, MAY},
+    {"select_sequential_consistency", "1", QUESTION, HOLD, 0},
+    {"allow_experimental_parallel_reading_from_replicas", "0", QUESTION, HOLD,
+     0},
+    {"max_parallel_replicas", "1", QUESTION, MAY, 0},
 
     /* it counts all rows, or fails */
-    {"additional_table_filters", "{}", 0, HOLD},
-    {"additional_result_filter", "''", 0, HOLD},
-    {"limit", "0", 0, HOLD},
-    {"offset", "0", 0, HOLD},
-    {"final", "0", 0, HOLD},
-    {"aggregate_functions_null_for_empty", "0", 0, HOLD},
-    {"empty_result_for_aggregation_by_empty_set", "0", 0, HOLD},
-    {"prefer_column_name_to_alias", "0", 0, MAY},
-    {"read_overflow_mode", "'throw'", 0, HOLD},
-    {"read_overflow_mode_leaf", "'throw'", 0, HOLD},
-    {"result_overflow_mode", "'throw'", 0, HOLD},
-    {"timeout_overflow_mode", "'throw'", 0, HOLD},
+    {"additional_table_filters", "{}", QUESTION, HOLD, 0},
+    {"additional_result_filter", "''", QUESTION, HOLD, 0},
+    {"limit", "0", QUESTION, HOLD, 0},
+    {"offset", "0", QUESTION, HOLD, 0},
+    {"final", "0", QUESTION, HOLD, 0},
+    {"aggregate_functions_null_for_empty", "0", QUESTION, HOLD, 0},
+    {"empty_result_for_aggregation_by_empty_set", "0", QUESTION, HOLD, 0},
+    {"prefer_column_name_to_alias", "0", QUESTION, MAY, 0},
+    {"read_overflow_mode", "'throw'", QUESTION, HOLD, 0},
+    {"read_overflow_mode_leaf", "'throw'", QUESTION, HOLD, 0},
+    {"result_overflow_mode", "'throw'", QUESTION, HOLD, 0},
+    {"timeout_overflow_mode", "'throw'", QUESTION, HOLD, 0},
     /* nobody waits for the answer any longer */
-    {"max_execution_time", "11", 0, MAY},
-    {"extremes", "0", 0, MAY},
-    {"session_timezone", "'UTC'", 0, MAY},
+    {"max_execution_time", "11", QUESTION, MAY, 0},
+    {"extremes", "0", QUESTION, MAY, 0},
+    {"session_timezone", "'UTC'", QUESTION, MAY, 0},
 
     /* and does not fail for want of an index that suits somebody else */
-    {"force_primary_key", "0", 0, HOLD},
-    {"force_index_by_date", "0", 0, HOLD},
+    {"force_primary_key", "0", QUESTION, HOLD, 0},
+    {"force_index_by_date", "0", QUESTION, HOLD, 0},
     /* an empty list is an error if it is set */
-    {"force_data_skipping_indices", "DEFAULT", 0, HOLD},
-    {"force_optimize_projection", "0", 0, HOLD},
-    {"max_rows_to_read", "0", 0, MAY},
-    {"max_bytes_to_read", "0", 0, MAY},
-    {"max_rows_to_read_leaf", "0", 0, MAY},
-    {"max_bytes_to_read_leaf", "0", 0, MAY},
-    {"max_result_rows", "0", 0, MAY},
-    {"max_result_bytes", "0", 0, MAY},
-    {"max_columns_to_read", "0", 0, MAY},
-    {"http_write_exception_in_output_format", "0", 0, MAY},
+    {"force_data_skipping_indices", "DEFAULT", QUESTION, HOLD, 0},
+    {"force_optimize_projection", "0", QUESTION, HOLD, 0},
+    {"max_rows_to_read", "0", QUESTION, MAY, 0},
+    {"max_bytes_to_read", "0", QUESTION, MAY, 0},
+    {"max_rows_to_read_leaf", "0", QUESTION, MAY, 0},
+    {"max_bytes_to_read_leaf", "0", QUESTION, MAY, 0},
+    {"max_result_rows", "0", QUESTION, MAY, 0},
+    {"max_result_bytes", "0", QUESTION, MAY, 0},
+    {"max_columns_to_read", "0", QUESTION, MAY, 0},
+    {"http_write_exception_in_output_format", "0", QUESTION, MAY, 0},
+
+    /* a statement is read as SQL, to its end */
+    {"dialect", "clickhouse", URL, MAY, 0},
+    {"max_query_size", "1048576", URL, MAY, 0},
+    {"max_parser_depth", "1000", URL, MAY, 0},
+
+    /* newer ones, with the first: the block, and the token again */
+    {"max_insert_block_size_bytes", "0", INSERT, NO, 2601},
+    {"deduplicate_insert", "'enable'", INSERT, NO, 2602},
+    {"use_strict_insert_block_limits", "0", INSERT, NO, 2604},
 };
 
 #define PINS (sizeof(pins) / sizeof(pins[0]))
@@ -100,7 +130,8 @@ lb_settings_sql(const lb_settings_t *s, int insert, const char *token,
     sql[0] = '\0';
 
     for (i = 0; i < PINS && n < size; i++) {
-        if (((s->unknown | s->fixed) >> i & 1) || (insert && !pins[i].insert)) {
+        if (((s->unknown | s->fixed) >> i & 1) || pins[i].concerns == URL ||
+            (insert && pins[i].concerns != INSERT)) {
             continue;
         }
         /* "limit" is a word of the language too */
@@ -112,6 +143,21 @@ lb_settings_sql(const lb_settings_t *s, int insert, const char *token,
     if (token != NULL && n < size) {
         (void)snprintf(sql + n, size - n, "%sinsert_deduplication_token='%s'",
                        comma, token);
+    }
+}
+
+void
+lb_settings_url(const lb_settings_t *s, char *url, size_t size)
+{
+    size_t i, n = 0;
+
+    url[0] = '\0';
+
+    for (i = 0; i < PINS && n < size; i++) {
+        if (pins[i].concerns == URL && !((s->unknown | s->fixed) >> i & 1)) {
+            n += (size_t)snprintf(url + n, size - n, "&%s=%s", pins[i].name,
+                                  pins[i].value);
+        }
     }
 }
 
@@ -151,6 +197,7 @@ find_name(const char *text, const char *name)
 int
 lb_settings_learn(lb_settings_t *s, int code, const char *text)
 {
+    int since = 0;
     size_t i;
     uint64_t *bits, bit = 0;
     const char *at, *first = NULL;
@@ -168,6 +215,7 @@ lb_settings_learn(lb_settings_t *s, int code, const char *text)
         at = find_name(text, pins[i].name);
         if (at != NULL && (first == NULL || at < first)) {
             first = at;
+            since = pins[i].since;
             bit = UINT64_C(1) << i;
         }
     }
@@ -177,6 +225,12 @@ lb_settings_learn(lb_settings_t *s, int code, const char *text)
     }
 
     *bits |= bit;
+
+    for (i = 0; bits == &s->unknown && since != 0 && i < PINS; i++) {
+        if (pins[i].since >= since) {
+            s->unknown |= UINT64_C(1) << i;
+        }
+    }
 
     return bit != 0;
 }

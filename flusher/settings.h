@@ -30,6 +30,10 @@ typedef struct {
 void lb_settings_sql(const lb_settings_t *s, int insert, const char *token,
                      char *sql, size_t size);
 
+/* "&a=1&b=0...": what matters before the text of a statement is understood, and
+ * is lost if a proxy drops parameters. */
+void lb_settings_url(const lb_settings_t *s, char *url, size_t size);
+
 /* "'a','b',...": all of them. */
 void lb_settings_names(char *sql, size_t size);
 

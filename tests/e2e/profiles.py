@@ -73,6 +73,14 @@ DELIVERS = {
                           "parallel_replicas_for_non_replicated_merge_tree": 1},
     "dialect": {"dialect": "prql"},
     "compatibility": {"compatibility": "21.3"},
+    "strict_blocks": {"use_strict_insert_block_limits": 1,
+                      "max_insert_block_size_bytes": 100},
+    "small_statements": {
+        "max_query_size": 200, "max_parser_depth": 5, "max_ast_depth": 3,
+        "max_ast_elements": 10, "max_expanded_ast_elements": 10,
+        "max_temporary_columns": 1, "max_temporary_non_const_columns": 1,
+        "max_rows_in_set": 1, "max_bytes_in_set": 1},
+    "old_analyzer": {"allow_experimental_analyzer": 0},
     # no right to see running INSERTs: said, and no hindrance
     "bare_grants": {},
     "logs_and_formats": {"send_logs_level": "trace", "log_comment": "theirs"},
@@ -83,6 +91,8 @@ LEFT_OUT = {
     "const_query_cache": {"use_query_cache": 1, "max_insert_threads": 2},
     "const_limits": {"max_result_rows": 100_000, "max_columns_to_read": 100,
                      "max_insert_block_size": 1_048_449},
+    "const_statements": {"max_query_size": 100_000, "max_parser_depth": 500,
+                         "dialect": "clickhouse"},
 }
 
 # what may not be changed and means that a token is not heeded or a batch cut

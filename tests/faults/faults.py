@@ -496,7 +496,7 @@ def everything(w):
 
 @scenario
 def hostile_profiles(w):
-    """Forty profiles of the ClickHouse user, each with a broker of its own:
+    """Some fifty profiles of the ClickHouse user, each with a broker of its own:
     delivered once, or held with words and delivered when it was put right."""
     own = clickhoused.ClickHouse(w.dir / "profiles")
     try:

@@ -390,6 +390,18 @@ settings_are_learned(void **state)
     assert_null(strstr(sql, "`deduplicate_insert`"));
     assert_non_null(strstr(sql, "`insert_deduplicate`"));
 
+    /* what is newer still is not known either, what is older is */
+    assert_null(strstr(sql, "`use_strict_insert_block_limits`"));
+    assert_non_null(strstr(sql, "`max_insert_block_size_bytes`"));
+
+    lb_settings_url(&s, sql, sizeof(sql));
+    assert_non_null(strstr(sql, "&dialect=clickhouse"));
+    assert_int_equal(
+        lb_settings_learn(&s, 452, "Setting dialect should not be changed."),
+        1);
+    lb_settings_url(&s, sql, sizeof(sql));
+    assert_null(strstr(sql, "dialect"));
+
     assert_int_equal(lb_settings_learn(&s, 452,
                                        "Code: 452. Setting "
                                        "max_insert_block_size should not be "
