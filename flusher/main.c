@@ -635,10 +635,27 @@ turn(flusher_t *f)
     return LOOK_MS;
 }
 
+/* Is there another spool at the path, as when a disk was mounted there?  While
+ * there is none, the one that is open is as good as ever. */
+static int
+replaced(flusher_t *f)
+{
+    lb_spool_t *other;
+
+    if (!lb_spool_stale(f->spool) ||
+        lb_spool_open(f->options->spool, 0, &other, NULL) != 0) {
+        return 0;
+    }
+
+    lb_spool_close(other);
+
+    return 1;
+}
+
 static int
 serve(flusher_t *f)
 {
-    int64_t wait, deadline = -1;
+    int64_t wait, deadline = -1, looked = 0;
     sigset_t none;
     struct timespec ts;
 
@@ -664,6 +681,18 @@ serve(flusher_t *f)
             if (terminations > 1 || mono_ms() >= deadline ||
                 !lb_deliver_wanted(&f->deliver)) {
                 break;
+            }
+        }
+
+        if (mono_ms() - looked >= 1000) {
+            looked = mono_ms();
+
+            if (replaced(f)) {
+                log_line(LB_LOG_ERROR,
+                         "the spool \"%s\" was replaced: start the flusher "
+                         "again to serve what is there now",
+                         f->options->spool);
+                return 1;
             }
         }
 

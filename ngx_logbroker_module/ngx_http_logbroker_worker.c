@@ -31,6 +31,7 @@
 #define NGX_HTTP_LOGBROKER_SPARE_CHECK   10000
 
 
+static void ngx_http_logbroker_let_go(ngx_http_logbroker_worker_t *w);
 static void ngx_http_logbroker_opened(ngx_http_logbroker_worker_t *w);
 static void ngx_http_logbroker_claimed(ngx_http_logbroker_worker_t *w);
 static void ngx_http_logbroker_create(ngx_http_logbroker_worker_t *w,
@@ -247,6 +248,22 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
 }
 
 
+/* To be opened anew.  One that has gone is not made anew, it may only not be
+ * mounted. */
+
+static void
+ngx_http_logbroker_let_go(ngx_http_logbroker_worker_t *w)
+{
+    if (w->spool == NULL || w->seeking || w->keys_job) {
+        return;
+    }
+
+    lb_spool_close(w->spool);
+    w->spool = NULL;
+    w->vanished = 1;
+}
+
+
 static void
 ngx_http_logbroker_opened(ngx_http_logbroker_worker_t *w)
 {
@@ -272,16 +289,13 @@ ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w)
 
     if (w->spool && lb_spool_stale(w->spool)) {
 
-        /* what is there now is another spool, or will be: one that has gone
-         * is not made anew, it may only not be mounted */
+        /* what is there now is another spool, or will be */
 
-        if (w->seeking || w->keys_job) {
+        ngx_http_logbroker_let_go(w);
+
+        if (w->spool) {
             return;
         }
-
-        lb_spool_close(w->spool);
-        w->spool = NULL;
-        w->vanished = 1;
     }
 
     if (w->problem_code == 0) {
@@ -504,6 +518,7 @@ static void
 ngx_http_logbroker_create_done(ngx_event_t *ev)
 {
     u_char                        text[600];
+    ngx_uint_t                    spool;
     ngx_http_logbroker_worker_t  *w;
     ngx_http_logbroker_create_t  *create;
 
@@ -548,12 +563,18 @@ ngx_http_logbroker_create_done(ngx_event_t *ev)
 
     } else if (w->writer == NULL && !w->yielded) {
 
-        if (create->rc != LB_ENOSLOT) {
+        if (create->rc != LB_ENOSLOT && create->spool) {
             w->create_after = ngx_current_msec
                               + NGX_HTTP_LOGBROKER_CREATE_RETRY;
         }
 
-        if (create->spool == NULL && w->vanished) {
+        /* a file system that is dead is to be let go of, so that it can be
+         * unmounted; by its path another one may be found */
+
+        spool = create->spool != NULL;
+        ngx_http_logbroker_let_go(w);
+
+        if (!spool && w->vanished) {
             *ngx_snprintf(text, sizeof(text) - 1,
                           "the spool has gone: %s; mount it again, or reload "
                           "nginx to have a new one made", create->error.text)

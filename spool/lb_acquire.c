@@ -181,7 +181,7 @@ lb_writer_acquire(lb_spool_t *spool, const lb_wanted_t *wanted,
         if (lb_writer_claim_slot(spool, rings[i].slot, writer, &why) != 0) {
 
             /* of what is wrong with them, unless one more is wanted anyway */
-            if (made == 0 && why.code != LB_ELOCKED &&
+            if ((made == 0 || made == LB_ENOSLOT) && why.code != LB_ELOCKED &&
                 why.code != LB_EPOISONED) {
                 *err = why;
                 rc = why.code;

@@ -51,10 +51,16 @@ class Disk:
         if p.returncode:
             pytest.skip(f"cannot mount a loop device: {p.stderr.strip()}")
 
+    def unmounted(self):
+        """Only if nobody has anything open there."""
+        with contextlib.suppress(OSError):
+            self.umount()
+            return True
+        return False
+
     def released(self):
-        p = subprocess.run(["losetup", "-j", self.image], check=True,
-                           capture_output=True)
-        return not p.stdout
+        return not subprocess.run(["losetup", "-j", self.image], check=True,
+                                  capture_output=True).stdout
 
     def umount(self, lazy=False):
         if libc.umount2(os.fsencode(self.dir), MNT_DETACH if lazy else 0):
@@ -240,10 +246,13 @@ def test_shut_down(tmp_path, disk, sync):
                 load.acked, after = before, load.acked
                 load.refused += after
             lost = len(load.acked)
-            disk.umount(lazy=True)
-            wait_for(disk.released, what="nginx to let go of the dead disk")
+            wait_for(disk.unmounted, what="nginx to let go of the dead disk")
             load.goes_on(load.refused)
             assert not nginx.spool.exists()
+            try:
+                wait_for(disk.released)
+            except AssertionError:
+                pytest.skip("another mount namespace has the dead disk")
             disk.mount()
             load.goes_on(load.acked)
         assert len(load.acked) > lost

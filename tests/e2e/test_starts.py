@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -15,6 +16,7 @@ import pytest
 
 import spoolread
 from nginxd import Nginx, sanitized, wait_for
+from stack import find
 
 OK = "location = /ok { return 200 ok; }"
 SOON = 5 if sanitized() else 1
@@ -215,13 +217,24 @@ def test_spool_vanishes(tmp_path):
         stored = spoolread.events(nginx.spool)
         assert {b'{"before":1}', b'{"after":1}'} <= set(stored)
         assert b'{"nowhere":1}' not in stored
-        # wanted after all
-        shutil.rmtree(nginx.spool)
-        wait_for(lambda: nginx.post("/log", "{}").status == 503, timeout=3,
-                 what="503")
-        nginx.reload(spares=False)
-        wait_for(lambda: nginx.post("/log", '{"new":1}').status == 204,
-                 what="a new spool")
+        # another one after all: the flusher serves the old one until then
+        settings = tmp_path / "flusher.json"
+        settings.write_text(json.dumps({
+            "spool": str(nginx.spool),
+            "clickhouse": {"urls": ["http://127.0.0.1:1"]}}))
+        with subprocess.Popen(
+                [find("logbroker-flusher"), "--config", settings],
+                stderr=subprocess.PIPE, text=True, env=nginx.env) as flusher:
+            wait_for(lambda: nginx.status()["flusher_runs"], what="flusher")
+            nginx.spool.rename(away)
+            wait_for(lambda: nginx.post("/log", "{}").status == 503,
+                     timeout=3, what="503")
+            assert flusher.poll() is None
+            nginx.reload(spares=False)
+            wait_for(lambda: nginx.post("/log", '{"new":1}').status == 204,
+                     what="a new spool")
+            assert flusher.wait(5) == 1
+            assert "was replaced" in flusher.stderr.read()
 
 
 def test_size_changes(tmp_path):

@@ -196,15 +196,38 @@ run(env_t *e, uint64_t capacity, uint32_t steps)
     lb_writer_close(w);
 }
 
+/* Nothing here asks whether it survives a power cut. */
+static int
+no_sync(int fd)
+{
+    (void)fd;
+
+    return 0;
+}
+
+static ssize_t
+plain_write(int fd, const void *buf, size_t len, off_t offset, int dsync)
+{
+    (void)dsync;
+
+    return lb_io_system.write(fd, buf, len, offset, 0);
+}
+
 static void
 tiny_rings(void **state)
 {
+    lb_io_calls_t calls = lb_io_system;
     int i;
     env_t *e = *state;
     uint32_t steps;
     char path[300];
     uint64_t seed;
     static const uint64_t capacities[] = {520, 600, 1024, 4096, 8200};
+
+    calls.sync = no_sync;
+    calls.sync_dir = no_sync;
+    calls.write = plain_write;
+    lb_io = &calls;
 
     seed = getenv("LB_SEED") ? strtoull(getenv("LB_SEED"), NULL, 10) : 20261;
     steps = getenv("LB_STEPS") ? (uint32_t)atoi(getenv("LB_STEPS")) : 20000;
@@ -228,6 +251,7 @@ tiny_rings(void **state)
     }
 
     assert_true(filled > 200);
+    lb_io = &lb_io_system;
 }
 
 int
