@@ -701,7 +701,7 @@ perform(lb_ch_t *ch)
     } else {
         say(r, "%s: %.200s%s", lb_ch_url(ch),
             ch->curl_text[0] != '\0' ? ch->curl_text : curl_easy_strerror(rc),
-            ch->deadline == 0 ? lb_connect_advice(rc) : "");
+            ch->deadline == 0 ? lb_connect_advice(ch->curl, rc) : "");
     }
 
     return 0;

@@ -167,8 +167,16 @@ lb_connect_failed(lb_connect_t *c)
 }
 
 const char *
-lb_connect_advice(CURLcode code)
+lb_connect_advice(CURL *curl, CURLcode code)
 {
+    curl_off_t looked_up = 0;
+
+    (void)curl_easy_getinfo(curl, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
+
+    if (code == CURLE_OPERATION_TIMEDOUT && looked_up == 0) {
+        code = CURLE_COULDNT_RESOLVE_HOST;
+    }
+
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
         return "; check the name in clickhouse.urls and this machine's DNS";

@@ -42,6 +42,6 @@ int lb_connect_made(lb_connect_t *c, int local_port);
 int lb_connect_failed(lb_connect_t *c);
 
 /* What to do about an error before the request, or "". */
-const char *lb_connect_advice(CURLcode code);
+const char *lb_connect_advice(CURL *curl, CURLcode code);
 
 #endif /* _LB_CONNECT_H_INCLUDED_ */

@@ -192,7 +192,7 @@ pace_wait(const flusher_t *f, int64_t now, int64_t later)
 static int64_t
 slowest_of_late(int64_t slowest, int64_t took)
 {
-    return took >= slowest ? took : slowest - (slowest - took + 7) / 8;
+    return took >= slowest ? took : slowest - (slowest - took + 3) / 4;
 }
 
 /* Every request comes through here, whatever it is: see lb_ch_set_gate. */

@@ -261,6 +261,30 @@ def test_a_name_that_moves(tmp_path, clickhouse, make_broker, deliver):
 
 
 @ROOT_ONLY
+def test_a_name_server_that_does_not_answer(tmp_path):
+    """It takes no longer than a connection may."""
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text("nameserver 127.0.0.9\n")
+    settings = tmp_path / "flusher.json"
+    settings.write_text(json.dumps({
+        "spool": str(tmp_path), "clickhouse": {
+            "urls": ["http://clickhouse.test"], "connect_timeout_ms": 1000}}))
+    with socket.socket(type=socket.SOCK_DGRAM) as s:
+        try:
+            s.bind(("127.0.0.9", 53))
+        except OSError:
+            pytest.skip("there is a name server")
+        begun = time.monotonic()
+        r = subprocess.run(
+            ["unshare", "-m", "--propagation", "private", "sh", "-c",
+             'mount --bind "$0" /etc/resolv.conf && exec "$@"', resolv,
+             find("logbroker-flusher"), "--config", settings, "--check"],
+            capture_output=True, text=True, timeout=30)
+    assert time.monotonic() - begun < 4
+    assert "this machine's DNS" in r.stderr, r.stderr
+
+
+@ROOT_ONLY
 def test_one_dead_address_of_several(tmp_path, clickhouse, make_broker,
                                      deliver):
     """One that drops every packet is passed over within the connect timeout,
