@@ -83,13 +83,26 @@ wait_but(const lb_pace_t *pace, int64_t ms)
     }
 }
 
+typedef struct {
+    const lb_options_t *options;
+    lb_preflight_t *preflight;
+    lb_pace_t pace;
+    int asked; /* a flusher has come: its request is enough */
+} check_t;
+
 static int
 gate(void *arg)
 {
-    lb_pace_t *pace = arg;
+    check_t *c = arg;
 
-    wait_but(pace, 0);
-    lb_pace_start(pace, mono_ms());
+    wait_but(&c->pace, 0);
+
+    c->asked = ask_flusher(c->options, c->preflight);
+    if (c->asked) {
+        return 1;
+    }
+
+    lb_pace_start(&c->pace, mono_ms());
 
     return 0;
 }
@@ -100,8 +113,8 @@ lb_check_table(const lb_options_t *o, const volatile sig_atomic_t *abort)
     char sql[LB_PREFLIGHT_SQL];
     uint32_t tries = 0;
     lb_ch_t *ch;
-    lb_pace_t pace;
     lb_preflight_t p;
+    check_t c = {.options = o, .preflight = &p};
 
     static lb_ch_result_t result;
 
@@ -114,15 +127,15 @@ lb_check_table(const lb_options_t *o, const volatile sig_atomic_t *abort)
         }
 
         /* in a second of this node, like any request */
-        lb_pace_init(&pace, o->node_index, o->node_count, mono_ms());
-        lb_ch_set_gate(ch, gate, &pace);
+        lb_pace_init(&c.pace, o->node_index, o->node_count, mono_ms());
+        lb_ch_set_gate(ch, gate, &c);
 
         lb_preflight_sql(o, sql, sizeof(sql));
         memset(&p, 0, sizeof(p));
 
         do {
             /* the connection a little ahead */
-            wait_but(&pace, 500);
+            wait_but(&c.pace, 500);
             lb_ch_query(ch, sql, &result);
 
             if (result.outcome == LB_CH_NOT_SENT) {
@@ -131,10 +144,13 @@ lb_check_table(const lb_options_t *o, const volatile sig_atomic_t *abort)
             }
 
             /* without a setting that was refused, or another server */
-        } while (result.relearn ||
-                 (result.outcome == LB_CH_NOT_SENT && tries < o->nurls));
+        } while (!c.asked &&
+                 (result.relearn ||
+                  (result.outcome == LB_CH_NOT_SENT && tries < o->nurls)));
 
-        lb_preflight_judge(o, &result, &p);
+        if (!c.asked) {
+            lb_preflight_judge(o, &result, &p);
+        }
         lb_ch_free(ch);
     }
 

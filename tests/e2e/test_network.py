@@ -488,6 +488,30 @@ def test_a_question_is_not_waited_for_long(clickhouse, make_broker, deliver):
     door.close()
 
 
+def test_check_leaves_the_second_to_a_flusher(clickhouse, make_broker,
+                                               deliver):
+    """One that starts while --check waits for its turn."""
+    door = Door(clickhouse.port)
+    broker = make_broker(door.url)
+    broker.start_flusher()
+    deliver(broker)
+    broker.flusher.stop()
+    n = len(door.starts)
+    check = subprocess.Popen(
+        [find("logbroker-flusher"), "--config", broker.settings, "--check"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=broker.env)
+    time.sleep(0.3)
+    broker.start_flusher()
+    deliver(broker)
+    _, words = check.communicate(timeout=20)
+    assert check.returncode == 0, words
+    assert "exactly once into logbroker.logs" in words
+    gaps = [b - a for a, b in zip(door.starts[n:], door.starts[n + 1:])]
+    assert min(gaps, default=1) >= 1, gaps
+    door.close()
+
+
 def test_a_second_sigterm_ends_a_request(clickhouse, make_broker, deliver):
     door = Door(clickhouse.port)
     broker = make_broker(door.url)
