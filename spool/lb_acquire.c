@@ -131,10 +131,21 @@ lb_writer_acquire(lb_spool_t *spool, const lb_wanted_t *wanted,
     int i, n, rc, made = 0, slot;
     free_ring_t rings[LB_SLOTS_MAX];
     lb_error_t why;
+    lb_ckpt_state_t *ckpt;
 
     got->created = 0;
     got->resized = 0;
     got->kept.code = 0;
+
+    /* Without it no ring can be claimed: that is the reason then, and not that
+     * a new one could not be claimed either. */
+    ckpt = malloc(sizeof(*ckpt));
+    rc = ckpt != NULL ? lb_ckpt_peek(spool, ckpt, err)
+                      : lb_fail(err, -ENOMEM, "no memory to open a ring");
+    free(ckpt);
+    if (rc != 0) {
+        return rc;
+    }
 
     n = free_rings(spool, rings, err);
     if (n < 0) {

@@ -70,6 +70,7 @@ def test_recover(clickhouse, make_broker, how):  # noqa: F811
     broker.start_nginx(ready=False)
     wait_for(lambda: "logbroker-spool recover" in
              (broker.dir / "error.log").read_text(), what="nginx's log")
+    assert len(list(broker.spool.glob("ring-*"))) == 2  # rings=2, and no more
     stat = subprocess.run([find("logbroker-spool"), "stat",
                            str(broker.spool)], capture_output=True, text=True)
     assert stat.returncode == 1 and "logbroker-spool recover" in stat.stderr
