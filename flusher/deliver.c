@@ -558,7 +558,9 @@ send_batch(lb_deliver_t *d)
     default:
         d->counters.unknown++;
         d->repeated = 1;
-        if (r->http == 0 && r->complete) {
+        /* What is not ClickHouse's own answer is no end of the INSERT: a proxy
+         * that says 504 may let it through yet. */
+        if (r->complete && r->code == 0 && r->http != 413) {
             d->loose = 1;
             d->quiet_ms = 0;
         }
@@ -843,6 +845,10 @@ not_in(lb_deliver_t *d)
                "before it: going on with %llu rows at most for now",
                (unsigned long long)rows, (unsigned long long)d->size_limit);
         clear(d);
+        /* memory may be short there and not elsewhere */
+        if (!d->moved) {
+            d->transport->next_url(d->transport->ctx);
+        }
         return store(d) == 0;
     case LB_BLAME_BYTES:
         d->log(LB_LOG_WARN,

@@ -408,6 +408,7 @@ preflight(flusher_t *f)
     if (r->outcome != LB_CH_DONE) {
         f->deliver.counters.not_sent += r->outcome == LB_CH_NOT_SENT;
         lb_ch_next_url(f->ch);
+        f->deliver.moved = 1;
     }
 
     lb_preflight_judge(f->options, r, p);
