@@ -297,6 +297,7 @@ class Door:
       stall  the server never hears of it, and the connection stays open
       held   read to its end, no answer; it goes on to the server, whose
              answer nobody hears, when release is set
+      504    the same, and the client is told 504 meanwhile
       memory:N  the server may use N bytes for this request
       limit:N  as a proxy that takes N bytes: 413, or as it is
       code:N   error N of ClickHouse; the server never hears of it
@@ -321,6 +322,8 @@ class Door:
                b"Connection: close\r\n\r\n",
         "429": b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n"
                b"Connection: close\r\n\r\n",
+        "exception instead": ANSWERS["exception"],
+        "empty instead": ANSWERS["empty"],
     }
 
     TOO_LARGE = b"HTTP/1.1 413 Request Entity Too Large\r\n" \
@@ -369,8 +372,8 @@ class Door:
                 while inner.recv(1 << 16):
                     pass
                 return
-            if mode == "held":
-                self._hold(inner)
+            if mode in ("held", "504"):
+                self._hold(inner, mode)
                 return
             if mode.startswith("code:"):
                 self._instead(inner, self._error(int(mode[5:])))
@@ -445,13 +448,17 @@ class Door:
                     return len(body) >= int(line[15:])
         return data.endswith(b"\r\n0\r\n\r\n")
 
-    def _hold(self, inner):
+    def _hold(self, inner, mode):
         data = b""
         while not self._whole(data):
             more = inner.recv(1 << 16)
             if not more:
                 return
             data += more
+        if mode == "504":
+            inner.sendall(b"HTTP/1.1 504 Gateway Timeout\r\n"
+                          b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+            inner.shutdown(socket.SHUT_WR)
         inner.close()
         self.release.wait(120)
         with socket.create_connection(("127.0.0.1", self.target)) as outer:

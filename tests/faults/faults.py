@@ -22,6 +22,7 @@ import profiles
 from nginxd import children, wait_for
 import behind_edge  # noqa: F401: more scenarios
 import checkpoint  # noqa: F401
+import killloop  # noqa: F401
 import server  # noqa: F401
 import urls  # noqa: F401
 import views  # noqa: F401
@@ -60,8 +61,10 @@ def answers_hang(w):
 
 @scenario
 def false_answers(w):
-    """500 after the commit, 200 with an exception, 200 with nothing."""
-    return through_the_door("500", "exception", "empty")(w)
+    """500 after the commit; 200 with an exception or with nothing, after the
+    commit and without one."""
+    return through_the_door("500", "exception", "empty", "exception instead",
+                            "empty instead")(w)
 
 
 @scenario
@@ -72,11 +75,18 @@ def overload(w):
 
 @scenario
 def flusher_killed(w):
-    """Several times in a row, also while it is starting."""
+    """While a request is on its way, at any other moment, several times in a
+    row, also while it is starting."""
     b = w.broker()
     with w.load() as oracle:
         for _ in w.for_a_while():
             for _ in range(w.rng.randint(1, 3)):
+                if w.rng.random() < 0.7:
+                    n = len(w.door.starts)
+                    with contextlib.suppress(AssertionError):
+                        wait_for(lambda: len(w.door.starts) > n, 3,
+                                 every=0.001)
+                    time.sleep(w.rng.random() * 0.03)
                 b.flusher.kill()
                 b.start_flusher()
                 time.sleep(w.rng.choice([0, 0.01, 0.05]))
@@ -556,9 +566,20 @@ def main():
                         help="under load of each scenario, one after another")
     parser.add_argument("--jobs", type=int, default=2,
                         help="scenarios at once (default: 2)")
+    parser.add_argument("--list", action="store_true",
+                        help="the names of the scenarios")
+    parser.add_argument("--kill-loop", type=float, metavar="MINUTES",
+                        help="the scenario kill_loop alone, for so long")
     args = parser.parse_args()
 
-    names = args.scenario or list(SCENARIOS)
+    if args.kill_loop:
+        args.scenario, args.span = ["kill_loop"], args.kill_loop * 60
+
+    if args.list:
+        print("\n".join(SCENARIOS))
+        return 0
+
+    names = list(args.scenario or SCENARIOS)
     if args.span:
         results = [run_here(name, args.seed, args.span) for name in names]
         print(json.dumps({"scenarios": len(results),
@@ -568,11 +589,16 @@ def main():
     duration = args.hours * 3600 if args.hours else args.duration
     jobs = min(args.jobs, len(names))
     # the load of each takes its share of what start, drain and check leave
-    shares = sum(SCENARIOS[name].share for name in names)
-    left = max(0, duration * jobs - 12 * len(names)) / shares
-    spans = {name: max(3 * min(1, SCENARIOS[name].share),
-                       min(60, left * SCENARIOS[name].share))
+    fixed = {name: SCENARIOS[name].seconds for name in names
+             if SCENARIOS[name].seconds and not args.hours}
+    shares = sum(SCENARIOS[name].share for name in names if name not in fixed)
+    left = max(0, duration * jobs - 12 * len(names) - sum(fixed.values()))
+    spans = {name: fixed.get(name) or
+             max(3 * min(1, SCENARIOS[name].share),
+                 min(60, left / (shares or 1) * SCENARIOS[name].share))
              for name in names}
+    # the long ones first, so that none is left alone at the end
+    names.sort(key=lambda name: -spans[name])
     end = time.monotonic() + duration
     failed = passed = 0
     seed = args.seed

@@ -31,7 +31,7 @@ def sick_and_healthy(w):
     settings = {"backoff": {"min_ms": 1000, "max_ms": 30000},
                 "clickhouse": {"request_timeout_ms": 2000}}
     b = w.broker(urls=[sick.url, w.door.url], flusher=settings)
-    modes = ["code:242", "code:243", "code:252", "stall", "shut",
+    modes = ["code:241", "code:242", "code:243", "code:252", "stall", "shut",
              "503"]
     w.rng.shuffle(modes)
     slowest = 0
@@ -113,7 +113,7 @@ def inserts_arrive_late(w):
             w.door.release.clear()
             # the first is held, what happens to the next ones?
             what = kinds[held % len(kinds)]
-            turns = iter(["held", what])
+            turns = iter([w.rng.choice(["held", "504"]), what])
             w.door.inserts = lambda: next(turns, "pass")
             n = len(w.door.heard)
             # the held one, a question, the next one, perhaps a question; not

@@ -21,12 +21,14 @@ PATIENCE = {"backoff": {"min_ms": 1000, "max_ms": 2000},
 SCENARIOS = {}
 
 
-def scenario(f=None, *, share=1.0):
+def scenario(f=None, *, share=1.0, seconds=None):
     """share: of the time one scenario gets under load; less where a turn is
-    short and one more shows nothing new."""
+    short and one more shows nothing new.  seconds: so many instead, in a run
+    of less than an hour."""
 
     def add(f):
         f.share = share
+        f.seconds = seconds
         SCENARIOS[f.__name__] = f
         return f
 
@@ -61,6 +63,7 @@ class World:
         self.door = Door(self.clickhouse.port)
         self.brokers = []
         self.environment = {}
+        self.uuids = {}
 
     def preload(self, *libraries, trouble=False):
         """For the processes of brokers made after it."""
@@ -88,10 +91,11 @@ class World:
 
     def strike(self, point, action, n=1, times=1, table="logs"):
         """From now on this happens at a point of an INSERT into the table."""
-        uuid = self.clickhouse.query(
-            "SELECT uuid FROM system.tables WHERE database = 'logbroker' "
-            f"AND name = '{table}'").strip()
-        assert uuid, f"no table {table}"
+        if table not in self.uuids:
+            self.uuids[table] = self.clickhouse.query(
+                "SELECT uuid FROM system.tables WHERE database = 'logbroker' "
+                f"AND name = '{table}'").strip()
+        uuid = self.uuids[table]
         (self.strikes / "reached").unlink(missing_ok=True)
         new = self.strikes / "point.new"
         new.write_text(f"{point} {n} {action} {times} {uuid}\n")
