@@ -181,7 +181,7 @@ clickhouse() {
 health() {
     spool=/var/spool/logbroker
     if [ -f $run/flusher.json ]; then
-        [ -n "$(find $spool/flusher.json -newermt '-2 minutes')" ] || fail "the flusher does nothing"
+        [ -n "$(find $spool/flusher.json -newermt '-2 minutes' ! -newermt '+1 minute')" ] || fail "the flusher does nothing"
         exec logbroker-spool stat --json $spool >/dev/null
     fi
     url=http://127.0.0.1:8080/health
