@@ -117,9 +117,13 @@ lb_spool_tool_adopt(const char *path, int yes, int json)
     if (!elsewhere && lb_left_any(&left)) {
         fprintf(stderr,
                 "logbroker-spool: this is where the spool was last used, so "
-                "nobody else delivers the %" PRIu64 " events and %" PRIu64
-                " dead letters it holds: let the flusher deliver them first\n",
-                left.events, left.letters);
+                "nobody else delivers what it holds (%" PRIu64
+                " events, %" PRIu64 " open dead letters%s%s): let the flusher "
+                "deliver it first\n",
+                left.events, left.letters,
+                left.in_flight ? ", a batch in flight" : "",
+                left.unreadable || left.unknown ? ", and what cannot be read"
+                                                : "");
         lb_spool_close(spool);
         return 1;
     }

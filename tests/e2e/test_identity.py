@@ -212,7 +212,7 @@ def test_adopt_keeps_what_nobody_else_has(make_broker):  # noqa: F811
     fill(a, 10, "x")
     a.stop()
     said = spool_tool("adopt", "--yes", a.spool, status=1)
-    assert "let the flusher deliver them first" in said
+    assert "let the flusher deliver it first" in said
     assert len(spool_tool("cat", a.spool).splitlines()) == 10
 
 

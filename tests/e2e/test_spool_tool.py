@@ -1,11 +1,15 @@
 """logbroker-spool on a spool in use: shows what is there, changes nothing."""
 
+import contextlib
+import ctypes
 import hashlib
 import json
 import os
 import pty
 import select
+import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -296,3 +300,69 @@ def test_owner(nginx):
     assert len(resized) == 1
     assert (resized[0].stat().st_uid, resized[0].stat().st_gid) == (
         12345, 23456)
+
+
+class Fuse:
+    """An empty file system, served by this process as the kernel asks."""
+
+    def __init__(self, path, kind, source):
+        self.path = path
+        self.fd = os.open("/dev/fuse", os.O_RDWR)
+        libc = ctypes.CDLL(None, use_errno=True)
+        options = f"fd={self.fd},rootmode=40000,user_id=0,group_id=0"
+        if libc.mount(source.encode(), str(path).encode(), kind.encode(), 0,
+                      options.encode()):
+            raise OSError(ctypes.get_errno(), "mount")
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        attr = struct.pack("<QII6Q10I", 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+                           0o40755, 2, 0, 0, 0, 4096, 0)
+        answers = {
+            26: struct.pack("<4I2H2I2H8I", 7, 31, 0, 0, 1, 1, 4096, 1, 1, 0,
+                            *[0] * 8),               # INIT
+            3: attr,                                # GETATTR
+            27: struct.pack("<QII", 1, 0, 0),       # OPENDIR
+            17: bytes(80),                          # STATFS
+            29: b"", 34: b"",                       # RELEASEDIR, ACCESS
+        }
+        while True:
+            try:
+                request = os.read(self.fd, 1 << 17)
+            except OSError:
+                return  # unmounted
+            _, opcode, unique = struct.unpack_from("<IIQ", request)
+            if opcode in (2, 42):  # FORGET, BATCH_FORGET
+                continue
+            error = 0 if opcode in answers else -2  # ENOENT
+            body = answers.get(opcode, b"")
+            with contextlib.suppress(OSError):
+                os.write(self.fd, struct.pack("<IiQ", 16 + len(body), error,
+                                              unique) + body)
+
+    def close(self):
+        subprocess.run(["umount", "-l", str(self.path)], check=True)
+        os.close(self.fd)
+
+
+@pytest.mark.parametrize("kind, source, network", [
+    ("fuse.sshfs", "me@host:/logs", True),
+    ("fuse.s3fs", "s3fs", True),
+    ("fuse.bindfs", "/logs", False),
+])
+def test_fuse(tmp_path, kind, source, network):
+    """Network file systems behind FUSE are refused as others are."""
+    path = tmp_path / "mounted"
+    path.mkdir()
+    try:
+        fuse = Fuse(path, kind, source)
+    except OSError as e:
+        pytest.skip(f"FUSE cannot be used here: {e}")
+    try:
+        r = subprocess.run([find("logbroker-spool"), "stat", str(path)],
+                           capture_output=True, text=True, timeout=30)
+    finally:
+        fuse.close()
+    assert r.returncode == 1
+    assert ("network file system" in r.stderr) == network, r.stderr
+    assert (f"({kind}, {source})" if network else "is not a spool") in r.stderr
