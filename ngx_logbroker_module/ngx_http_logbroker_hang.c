@@ -52,6 +52,7 @@ ngx_http_logbroker_hang_init(ngx_http_logbroker_worker_t *w)
             seat->parked = 0;
             seat->waiting = 0;
             seat->hangs_since = 0;
+            seat->no_ring = 0;
             w->seat = seat;
             return;
         }
@@ -69,6 +70,7 @@ ngx_http_logbroker_hang_exit(ngx_http_logbroker_worker_t *w)
     w->seat->parked = 0;
     w->seat->waiting = 0;
     w->seat->hangs_since = 0;
+    w->seat->no_ring = 0;
     w->seat->pid = 0;
 }
 
@@ -197,8 +199,9 @@ ngx_http_logbroker_hang_over(ngx_http_logbroker_worker_t *w)
 }
 
 
-/* Of all workers: requests in no group, requests in one, and for how long the
- * longest write has been running that takes too long; 0: none does. */
+/* Of all workers: how many there are and have no ring, requests in no group,
+ * requests in one, and for how long the longest write has been running that
+ * takes too long; 0: none does. */
 
 void
 ngx_http_logbroker_hang_status(ngx_http_logbroker_worker_t *w,
@@ -218,14 +221,12 @@ ngx_http_logbroker_hang_status(ngx_http_logbroker_worker_t *w,
         seat = &w->counters->seats[i];
         pid = seat->pid;
 
-        if (pid == 0
-            || (seat->parked == 0 && seat->waiting == 0
-                && seat->hangs_since == 0)
-            || (kill(pid, 0) == -1 && ngx_errno == ESRCH))
-        {
+        if (pid == 0 || (kill(pid, 0) == -1 && ngx_errno == ESRCH)) {
             continue;
         }
 
+        waits->workers++;
+        waits->no_ring += seat->no_ring;
         waits->parked += seat->parked;
         waits->waiting += seat->waiting;
 

@@ -122,6 +122,10 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
 
     ngx_http_logbroker_hang_status(w, &waits);
 
+    ngx_http_logbroker_metric_value(&t, "workers", "gauge",
+        "Workers of nginx.", waits.workers);
+    ngx_http_logbroker_metric_value(&t, "workers_without_ring", "gauge",
+        "Workers that have no ring and answer 503.", waits.no_ring);
     ngx_http_logbroker_metric_value(&t, "parked_requests", "gauge",
         "Requests that wait for room, a ring or the disk, nothing stored.",
         waits.parked);

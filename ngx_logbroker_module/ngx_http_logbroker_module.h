@@ -128,6 +128,7 @@ typedef struct {
     ngx_atomic_t                     parked;
     ngx_atomic_t                     waiting;       /* in a group */
     ngx_atomic_t                     hangs_since;   /* monotonic ms, or 0 */
+    ngx_atomic_t                     no_ring;       /* and none in sight */
 } ngx_http_logbroker_seat_t;
 
 
@@ -135,6 +136,8 @@ typedef struct {
     ngx_uint_t                       parked;
     ngx_uint_t                       waiting;
     uint64_t                         hangs_ms;
+    ngx_uint_t                       workers;
+    ngx_uint_t                       no_ring;
 } ngx_http_logbroker_waits_t;
 
 

@@ -466,9 +466,12 @@ ngx_http_logbroker_status_json(ngx_http_request_t *r,
     ngx_http_logbroker_hang_status(w, &waits);
 
     p = ngx_slprintf(p, last,
+                     "\"workers\": {\"running\": %ui, "
+                     "\"without_ring\": %ui},\n"
                      "\"parked\": %ui,\n\"waiting\": %ui,\n"
                      "\"disk_hangs_seconds\": %uL.%03uL,\n",
-                     waits.parked, waits.waiting, waits.hangs_ms / 1000,
+                     waits.workers, waits.no_ring, waits.parked,
+                     waits.waiting, waits.hangs_ms / 1000,
                      waits.hangs_ms % 1000);
 
     counters = w->counters;

@@ -737,6 +737,8 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     ngx_http_logbroker_sync(w);
     ngx_http_logbroker_keys_look(w);
     (void) ngx_http_logbroker_flusher_age(w);
+    w->seat->no_ring = w->writer == NULL && !ngx_exiting
+                       && !ngx_http_logbroker_waits(w);
 
     ngx_http_logbroker_room_tick(w);
 

@@ -854,9 +854,12 @@ def test_no_spool(tmp_path):
         time.sleep(2.5)  # several attempts, one line
         assert nginx.error_log.read_text().count(
             status["worker"]["problem"]) == 1
+        assert nginx.status()["workers"] == {"running": 1, "without_ring": 1}
         (nginx.spool / "spool").unlink()
         wait_for(lambda: nginx.post("/log", "{}", conn=c).status == 204,
                  what="a ring")
+        wait_for(lambda: nginx.status()["workers"]["without_ring"] == 0,
+                 what="the status to say so")
         assert nginx.status()["worker"]["problem"] is None
     finally:
         nginx.stop()
