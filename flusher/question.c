@@ -379,7 +379,7 @@ lb_question_sift_answer(const char *text, const lb_ckpt_state_t *state,
     int len;
     char uuid[LB_UUID_TEXT], *end;
     uint8_t ring[LB_UUID_LEN];
-    uint32_t entry, before = *n;
+    uint32_t entry, i, before = *n;
     uint64_t seq, more;
     const char *p;
     const lb_ckpt_ring_t *e;
@@ -425,6 +425,12 @@ lb_question_sift_answer(const char *text, const lb_ckpt_state_t *state,
     }
 
     qsort(excluded, *n, sizeof(*excluded), in_order);
+
+    for (i = 1; i < *n; i++) {
+        if (in_order(&excluded[i - 1], &excluded[i]) == 0) {
+            return -1;
+        }
+    }
 
     return (int)(*n - before);
 }

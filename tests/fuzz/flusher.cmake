@@ -15,3 +15,21 @@ if(LB_FUZZ)
         -fsanitize=fuzzer,address,undefined)
     target_link_libraries(fuzz_options PRIVATE PkgConfig::JANSSON)
 endif()
+
+# Fuzzer of what ClickHouse answers, see fuzz_answers.c.
+add_executable(replay_answers ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_answers.c
+               ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)
+target_link_libraries(replay_answers PRIVATE lb_flusher)
+add_test(NAME replay_answers
+         COMMAND replay_answers ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/answers)
+
+if(LB_FUZZ)
+    add_executable(fuzz_answers
+                   ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_answers.c
+                   ${CMAKE_SOURCE_DIR}/flusher/question.c)
+    target_compile_options(fuzz_answers PRIVATE
+        -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
+    target_link_options(fuzz_answers PRIVATE
+        -fsanitize=fuzzer,address,undefined)
+    target_link_libraries(fuzz_answers PRIVATE lb_spool)
+endif()
