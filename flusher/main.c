@@ -335,6 +335,7 @@ static void
 reload(flusher_t *f)
 {
     char text[512];
+    int other;
     lb_ch_t *ch;
     lb_options_t *o;
 
@@ -362,6 +363,8 @@ reload(flusher_t *f)
     lb_ch_free(f->ch);
     f->ch = ch;
     lb_ch_set_gate(f->ch, gate, f);
+    other = strcmp(o->database, f->options->database) != 0 ||
+            strcmp(o->table, f->options->table) != 0;
     lb_options_free(f->options);
     f->options = o;
     f->deliver.options = o;
@@ -370,6 +373,15 @@ reload(flusher_t *f)
     f->deliver.ask_flags = 0;
     lb_look_init(&f->look, mono_ms());
     f->retry_at = 0;
+
+    /* what is known is of another table: nothing is sent before the look */
+    if (other) {
+        memset(&f->metrics.preflight, 0, sizeof(f->metrics.preflight));
+        f->metrics.preflight.verdict = "unknown";
+        f->metrics.preflight.replicated = -1;
+        f->metrics.preflight.hold = 1;
+        memset(f->deliver.table_uuid, 0, sizeof(f->deliver.table_uuid));
+    }
 
     log_line(LB_LOG_INFO, "settings were read again");
 }
@@ -427,7 +439,8 @@ preflight(flusher_t *f)
     }
 
     if (strcmp(p->verdict, before.verdict) != 0 ||
-        strcmp(p->reason, before.reason) != 0) {
+        (strcmp(p->reason, before.reason) != 0 &&
+         strcmp(p->verdict, "unknown") != 0)) {
         log_line(strcmp(p->verdict, "yes") == 0 ? LB_LOG_INFO : LB_LOG_ERROR,
                  "exactly once into %s.%s: %s%s%s", f->options->database,
                  f->options->table, p->verdict,

@@ -4,6 +4,7 @@ lost, and delivery goes on when the table is right again."""
 
 import concurrent.futures
 import json
+import signal
 import subprocess
 
 import pytest
@@ -203,6 +204,40 @@ def test_soon_after_an_error(clickhouse, tmp_path):
         clickhouse.query("RENAME TABLE logbroker.away TO logbroker.gone")
         wait_for(broker.drained, 12, "delivery")
         wait_for(lambda: verdict(broker)[0] == "yes", 15, "the verdict")
+    finally:
+        broker.stop()
+
+
+def test_another_table_by_reload(clickhouse, tmp_path):
+    """What was known of the old table does not count for the new one: with
+    SIGHUP nothing is sent before it was looked at."""
+    clickhouse.query(made("old"))
+    clickhouse.query("CREATE TABLE logbroker.new ENGINE = Null "
+                     "AS SELECT * FROM logbroker.logs WHERE 0")
+    broker = Broker(tmp_path / "broker", [clickhouse.url], workers=1, rings=2,
+                    flusher={**FAST, "clickhouse": {"table": "old"}})
+
+    def to(table):
+        settings = json.loads(broker.settings.read_text())
+        settings["clickhouse"]["table"] = table
+        broker.settings.write_text(json.dumps(settings))
+        broker.flusher.signal(signal.SIGHUP)
+
+    try:
+        broker.start()
+        assert post(broker.port, "{}")[0] == 204
+        wait_for(broker.drained, 20, "delivery")
+        wait_for(lambda: verdict(broker)[0] == "yes", 10, "a look")
+        to("new")
+        wait_for(lambda: "read again" in
+                 (broker.dir / "flusher.log").read_text(), 10, "reload")
+        assert post(broker.port, "{}")[0] == 204
+        wait_for(lambda: "Null" in (verdict(broker)[1] or ""), 10, "a look")
+        assert post(broker.port, "{}")[0] == 204
+        wait_for(lambda: figures(broker)["backlog_events"] == 2, 10, "backlog")
+        to("old")
+        wait_for(broker.drained, 20, "delivery")
+        assert clickhouse.query("SELECT count() FROM logbroker.old") == "3\n"
     finally:
         broker.stop()
 
