@@ -176,6 +176,7 @@ def messages(broker):
     return {json.loads(line)["message"] for line in said.splitlines()}
 
 
+@pytest.mark.release_only
 def test_dead_letters(clickhouse, make_broker):  # noqa: F811
     """They are not in the table either, and nobody has to decide on them."""
     clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
@@ -193,6 +194,7 @@ def test_dead_letters(clickhouse, make_broker):  # noqa: F811
     assert broker.drained()
 
 
+@pytest.mark.release_only
 @pytest.mark.parametrize("hinted", [True, False])
 def test_removed_by_the_ttl(clickhouse, make_broker, tmp_path,  # noqa: F811
                             hinted):
@@ -226,6 +228,7 @@ def test_removed_by_the_ttl(clickhouse, make_broker, tmp_path,  # noqa: F811
     assert messages(broker) == {f"y {i}" for i in range(10)}
 
 
+@pytest.mark.release_only
 def test_another_table(clickhouse, make_broker):  # noqa: F811
     broker = make_broker(clickhouse.url, flusher=FAST)
     stopped(broker, clickhouse.url, 20)
