@@ -78,8 +78,8 @@ int lb_spool_open(const char *path, unsigned flags, lb_spool_t **spool,
 void lb_spool_close(lb_spool_t *spool);
 const char *lb_spool_path(const lb_spool_t *spool);
 
-/* 1 if the path no longer leads to this directory: it was deleted or replaced,
- * or something was mounted there. */
+/* 1 if the path no longer leads to this spool: the directory was deleted or
+ * replaced, something was mounted there, or the spool was made anew. */
 int lb_spool_stale(const lb_spool_t *spool);
 const uint8_t *lb_spool_uuid(const lb_spool_t *spool);
 

@@ -439,10 +439,24 @@ lb_spool_close(lb_spool_t *spool)
 int
 lb_spool_stale(const lb_spool_t *spool)
 {
+    int fd, renewed;
+    uint8_t buf[16 + LB_UUID_LEN];
     struct stat a, b;
 
-    return fstat(spool->dirfd, &a) != 0 || stat(spool->path, &b) != 0 ||
-           a.st_dev != b.st_dev || a.st_ino != b.st_ino;
+    if (fstat(spool->dirfd, &a) != 0 || stat(spool->path, &b) != 0 ||
+        a.st_dev != b.st_dev || a.st_ino != b.st_ino) {
+        return 1;
+    }
+
+    /* made anew in its place */
+    fd = openat(spool->dirfd, "spool", O_RDONLY | O_CLOEXEC);
+    renewed = fd >= 0 && lb_io_read(fd, buf, sizeof(buf), 0) == 0 &&
+              memcmp(buf + 16, spool->uuid, LB_UUID_LEN) != 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+
+    return renewed;
 }
 
 const char *

@@ -231,6 +231,28 @@ a_batch_in_flight_or_no_checkpoint_is_something(void **state)
     assert_int_equal(opened(e, LB_SPOOL_CREATE, &err), 0);
 }
 
+/* Whoever has it open still gets no ring of it, and finds out why. */
+static void
+made_anew_behind_ones_back(void **state)
+{
+    env_t *e = *state;
+    lb_error_t err;
+    lb_spool_t *other;
+    lb_writer_t *w;
+
+    fill(e, 0);
+    assert_int_equal(lb_spool_open(e->dir, 0, &other, &err), 0);
+    assert_int_equal(lb_spool_stale(e->spool), 0);
+    assert_int_equal(lb_spool_renew(other, &err), 0);
+    assert_int_equal(lb_spool_stale(e->spool), 1);
+    assert_int_equal(lb_spool_stale(other), 0);
+
+    assert_true(lb_ring_create(e->spool, 65536, 4, &err) >= 0);
+    assert_int_equal(lb_writer_claim_slot(e->spool, 0, &w, &err), LB_EFOREIGN);
+
+    lb_spool_close(other);
+}
+
 static int calls_left;
 
 static int
@@ -411,6 +433,7 @@ main(void)
         T(a_batch_in_flight_or_no_checkpoint_is_something),
         T(making_anew_is_taken_up_again),
         T(moved_is_tied_again),
+        T(made_anew_behind_ones_back),
         T(network_file_systems_by_fuse),
         T(numbers_near_the_end),
     };
