@@ -120,3 +120,22 @@ def test_words(tmp_path):
                            ).test_conf()
         assert (code == 0) == bool(good), text
         assert good or "between 100ms and 1h" in text
+
+
+def test_hang_while_rings_change(tmp_path, faults):  # noqa: F811
+    """The ring is full, and the disk hangs as the next one is claimed."""
+    with Nginx(tmp_path, preload=faults.so, env=faults.env, spool="size=128k",
+               http="logbroker_write_timeout 500ms;") as nginx:
+        wait_for(lambda: nginx.status()["total"]["rings"] >= 2, what="reserve")
+        big = '{"p":"%s"}' % ("x" * 90000)
+        assert nginx.post("/log", big).status == 204
+        faults.set("hang", 1)
+        a = nginx.post("/log", big)
+        assert a.status == 503 and b"the disk" in a.body
+        assert hanging(nginx)
+        faults.clear("hang")
+        wait_for(lambda: not hanging(nginx), what="the end of it")
+        wait_for(lambda: nginx.post("/log", big).status == 204, 5,
+                 what="the other ring")
+        assert len(spoolread.events(nginx.spool)) == 2
+        assert nginx.status()["parked"] == 0
