@@ -3,8 +3,8 @@
  * ones.  Shared by the scanner and the lifter; private to event/.
  *
  * A mask has one bit per byte of the block, the lowest for the first.  The
- * three ways of computing it agree bit by bit (test_scanner compares them):
- * plain C, SSE2 (any x86-64), AVX2 (chosen at run time).
+ * ways of computing it agree bit by bit (test_scanner compares them): plain C,
+ * SSE2 (any x86-64), AVX2 (chosen at run time), NEON (any 64-bit ARM).
  */
 
 #ifndef _LB_BLOCK_H_INCLUDED_
@@ -14,11 +14,20 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__)
 #define LB_BLOCK_X86 1
 #include <immintrin.h>
 #else
 #define LB_BLOCK_X86 0
+#endif
+
+/* A big-endian ARM takes the plain way. */
+#if defined(__aarch64__) && defined(__ARM_NEON) &&                             \
+    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define LB_BLOCK_NEON 1
+#include <arm_neon.h>
+#else
+#define LB_BLOCK_NEON 0
 #endif
 
 #define LB_BLOCK 64u
@@ -186,6 +195,85 @@ lb_escaped(uint64_t backslash, uint64_t *carry)
     return escaped | (behind_even & ~even) | (behind_odd & even);
 }
 
+/*
+ * Whether the 64 bytes at p are UTF-8, by three table lookups on each pair of
+ * neighbouring bytes (Keiser and Lemire, "Validating UTF-8 in less than one
+ * instruction per byte", 2021).  Each bit of the tables stands for one kind of
+ * error; a pair has that error if all three lookups agree.  Reads p[-3..64).
+ * A character cut off by the end of the block is not noticed.
+ */
+enum {
+    LB_U8_SHORT = 0x01, /* a lead byte, no continuation behind it */
+    LB_U8_LONG = 0x02,  /* ASCII, a continuation behind it */
+    LB_U8_OVER2 = 0x04, /* C0, C1 */
+    LB_U8_OVER3 = 0x08, /* E0 80..9F */
+    LB_U8_SURR = 0x10,  /* ED A0..BF */
+    LB_U8_LARGE = 0x20, /* F4 90..BF, F5..FF 90..BF */
+    LB_U8_EIGHT = 0x40, /* F0 80..8F (overlong), F5..FF 80..8F (too large) */
+    LB_U8_TWO = 0x80,   /* two continuations: right only in longer ones */
+    LB_U8_ANY = LB_U8_SHORT | LB_U8_LONG | LB_U8_TWO,
+    LB_U8_BIG = LB_U8_ANY | LB_U8_LARGE | LB_U8_EIGHT
+};
+
+/* By the high half of the first byte, the low half of it, the high half of the
+ * second. */
+static const uint8_t lb_utf8_kinds[3][16] __attribute__((unused)) = {
+    {
+        LB_U8_LONG,
+        LB_U8_LONG,
+        LB_U8_LONG,
+        LB_U8_LONG,
+        LB_U8_LONG,
+        LB_U8_LONG,
+        LB_U8_LONG,
+        LB_U8_LONG,
+        LB_U8_TWO,
+        LB_U8_TWO,
+        LB_U8_TWO,
+        LB_U8_TWO,
+        LB_U8_SHORT | LB_U8_OVER2,
+        LB_U8_SHORT,
+        LB_U8_SHORT | LB_U8_OVER3 | LB_U8_SURR,
+        LB_U8_SHORT | LB_U8_LARGE | LB_U8_EIGHT,
+    },
+    {
+        LB_U8_ANY | LB_U8_OVER2 | LB_U8_OVER3 | LB_U8_EIGHT,
+        LB_U8_ANY | LB_U8_OVER2,
+        LB_U8_ANY,
+        LB_U8_ANY,
+        LB_U8_ANY | LB_U8_LARGE,
+        LB_U8_BIG,
+        LB_U8_BIG,
+        LB_U8_BIG,
+        LB_U8_BIG,
+        LB_U8_BIG,
+        LB_U8_BIG,
+        LB_U8_BIG,
+        LB_U8_BIG,
+        LB_U8_BIG | LB_U8_SURR,
+        LB_U8_BIG,
+        LB_U8_BIG,
+    },
+    {
+        LB_U8_SHORT,
+        LB_U8_SHORT,
+        LB_U8_SHORT,
+        LB_U8_SHORT,
+        LB_U8_SHORT,
+        LB_U8_SHORT,
+        LB_U8_SHORT,
+        LB_U8_SHORT,
+        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_OVER3 | LB_U8_EIGHT,
+        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_OVER3 | LB_U8_LARGE,
+        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_SURR | LB_U8_LARGE,
+        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_SURR | LB_U8_LARGE,
+        LB_U8_SHORT,
+        LB_U8_SHORT,
+        LB_U8_SHORT,
+        LB_U8_SHORT,
+    },
+};
+
 #if LB_BLOCK_X86
 
 LB_INLINE lb_block_t
@@ -264,90 +352,16 @@ lb_quotes_avx2(const uint8_t *p)
     return q;
 }
 
-/*
- * Whether the 64 bytes at p are UTF-8, by three table lookups on each pair of
- * neighbouring bytes (Keiser and Lemire, "Validating UTF-8 in less than one
- * instruction per byte", 2021).  Each bit of the tables stands for one kind of
- * error; a pair has that error if all three lookups agree.  Reads p[-3..64).
- * A character cut off by the end of the block is not noticed.
- */
-enum {
-    LB_U8_SHORT = 0x01, /* a lead byte, no continuation behind it */
-    LB_U8_LONG = 0x02,  /* ASCII, a continuation behind it */
-    LB_U8_OVER2 = 0x04, /* C0, C1 */
-    LB_U8_OVER3 = 0x08, /* E0 80..9F */
-    LB_U8_SURR = 0x10,  /* ED A0..BF */
-    LB_U8_LARGE = 0x20, /* F4 90..BF, F5..FF 90..BF */
-    LB_U8_EIGHT = 0x40, /* F0 80..8F (overlong), F5..FF 80..8F (too large) */
-    LB_U8_TWO = 0x80,   /* two continuations: right only in longer ones */
-    LB_U8_ANY = LB_U8_SHORT | LB_U8_LONG | LB_U8_TWO,
-    LB_U8_BIG = LB_U8_ANY | LB_U8_LARGE | LB_U8_EIGHT
-};
-
 LB_INLINE_AVX2 int
 lb_utf8_block_avx2(const uint8_t *p)
 {
-    static const uint8_t first_high[16] = {
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_TWO,
-        LB_U8_TWO,
-        LB_U8_TWO,
-        LB_U8_TWO,
-        LB_U8_SHORT | LB_U8_OVER2,
-        LB_U8_SHORT,
-        LB_U8_SHORT | LB_U8_OVER3 | LB_U8_SURR,
-        LB_U8_SHORT | LB_U8_LARGE | LB_U8_EIGHT,
-    };
-    static const uint8_t first_low[16] = {
-        LB_U8_ANY | LB_U8_OVER2 | LB_U8_OVER3 | LB_U8_EIGHT,
-        LB_U8_ANY | LB_U8_OVER2,
-        LB_U8_ANY,
-        LB_U8_ANY,
-        LB_U8_ANY | LB_U8_LARGE,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG | LB_U8_SURR,
-        LB_U8_BIG,
-        LB_U8_BIG,
-    };
-    static const uint8_t second_high[16] = {
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_OVER3 | LB_U8_EIGHT,
-        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_OVER3 | LB_U8_LARGE,
-        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_SURR | LB_U8_LARGE,
-        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_SURR | LB_U8_LARGE,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-    };
     const __m256i nibble = _mm256_set1_epi8(0x0f);
     const __m256i fh = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128((const __m128i *)first_high));
+        _mm_loadu_si128((const __m128i *)lb_utf8_kinds[0]));
     const __m256i fl = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128((const __m128i *)first_low));
+        _mm_loadu_si128((const __m128i *)lb_utf8_kinds[1]));
     const __m256i sh = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128((const __m128i *)second_high));
+        _mm_loadu_si128((const __m128i *)lb_utf8_kinds[2]));
     __m256i bad = _mm256_setzero_si256();
 
     for (unsigned i = 0; i < LB_BLOCK; i += 32) {
@@ -386,5 +400,116 @@ lb_have_avx2(void)
 }
 
 #endif /* LB_BLOCK_X86 */
+
+#if LB_BLOCK_NEON
+
+typedef struct {
+    uint8x16_t part[4];
+} lb_neon_t;
+
+/* A bit for each of the 64 bytes; they are all ones or 0. */
+LB_INLINE uint64_t
+lb_neon_mask(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d)
+{
+    static const uint8_t bits[16] = {1, 2, 4, 8, 16, 32, 64, 128,
+                                     1, 2, 4, 8, 16, 32, 64, 128};
+    const uint8x16_t bit = vld1q_u8(bits);
+
+    /* Sums of neighbours: after the third, each byte is that of eight. */
+    a = vpaddq_u8(vandq_u8(a, bit), vandq_u8(b, bit));
+    c = vpaddq_u8(vandq_u8(c, bit), vandq_u8(d, bit));
+    a = vpaddq_u8(a, c);
+    a = vpaddq_u8(a, a);
+    return vgetq_lane_u64(vreinterpretq_u64_u8(a), 0);
+}
+
+LB_INLINE uint64_t
+lb_neon_equal(const lb_neon_t *v, uint8_t c)
+{
+    const uint8x16_t all = vdupq_n_u8(c);
+
+    return lb_neon_mask(vceqq_u8(v->part[0], all), vceqq_u8(v->part[1], all),
+                        vceqq_u8(v->part[2], all), vceqq_u8(v->part[3], all));
+}
+
+LB_INLINE lb_neon_t
+lb_neon_load(const uint8_t *p)
+{
+    lb_neon_t v = {
+        {vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(p + 32), vld1q_u8(p + 48)}};
+
+    return v;
+}
+
+LB_INLINE uint8x16_t
+lb_neon_special(uint8x16_t v)
+{
+    return vorrq_u8(
+        vorrq_u8(vceqq_u8(v, vdupq_n_u8('"')), vceqq_u8(v, vdupq_n_u8('\\'))),
+        vcltq_u8(v, vdupq_n_u8(0x20)));
+}
+
+LB_INLINE uint8x16_t
+lb_neon_wide(uint8x16_t v)
+{
+    return vcltzq_s8(vreinterpretq_s8_u8(v));
+}
+
+LB_INLINE lb_block_t
+lb_block_neon(const uint8_t *p)
+{
+    const lb_neon_t v = lb_neon_load(p);
+    lb_block_t b;
+
+    b.special =
+        lb_neon_mask(lb_neon_special(v.part[0]), lb_neon_special(v.part[1]),
+                     lb_neon_special(v.part[2]), lb_neon_special(v.part[3]));
+    b.wide = lb_neon_mask(lb_neon_wide(v.part[0]), lb_neon_wide(v.part[1]),
+                          lb_neon_wide(v.part[2]), lb_neon_wide(v.part[3]));
+    return b;
+}
+
+LB_INLINE lb_quotes_t
+lb_quotes_neon(const uint8_t *p)
+{
+    const lb_neon_t v = lb_neon_load(p);
+    lb_quotes_t q;
+
+    q.quote = lb_neon_equal(&v, '"');
+    q.backslash = lb_neon_equal(&v, '\\');
+    return q;
+}
+
+LB_INLINE int
+lb_utf8_block_neon(const uint8_t *p)
+{
+    const uint8x16_t fh = vld1q_u8(lb_utf8_kinds[0]);
+    const uint8x16_t fl = vld1q_u8(lb_utf8_kinds[1]);
+    const uint8x16_t sh = vld1q_u8(lb_utf8_kinds[2]);
+    uint8x16_t bad = vdupq_n_u8(0);
+
+    for (unsigned i = 0; i < LB_BLOCK; i += 16) {
+        uint8x16_t cur = vld1q_u8(p + i);
+        uint8x16_t one = vld1q_u8(p + i - 1);
+        uint8x16_t two = vld1q_u8(p + i - 2);
+        uint8x16_t three = vld1q_u8(p + i - 3);
+        uint8x16_t kinds, longer;
+
+        kinds =
+            vandq_u8(vandq_u8(vqtbl1q_u8(fh, vshrq_n_u8(one, 4)),
+                              vqtbl1q_u8(fl, vandq_u8(one, vdupq_n_u8(0x0f)))),
+                     vqtbl1q_u8(sh, vshrq_n_u8(cur, 4)));
+
+        /* As in lb_utf8_block_avx2. */
+        longer = vorrq_u8(vqsubq_u8(two, vdupq_n_u8(0xe0 - 0x80)),
+                          vqsubq_u8(three, vdupq_n_u8(0xf0 - 0x80)));
+        longer = vandq_u8(longer, vdupq_n_u8(0x80));
+        bad = vorrq_u8(bad, veorq_u8(kinds, longer));
+    }
+
+    return vmaxvq_u8(bad) == 0;
+}
+
+#endif /* LB_BLOCK_NEON */
 
 #endif /* _LB_BLOCK_H_INCLUDED_ */

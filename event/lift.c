@@ -283,6 +283,14 @@ lb_lift_skip_literal(const uint8_t *p, const uint8_t *end)
 #define LB_LOOP_QUOTES lb_quotes_avx2
 #include "event/lift_loop.h"
 
+#elif LB_BLOCK_NEON
+
+#define LB_LOOP(name) lb_lift_##name##_neon
+#define LB_LOOP_TARGET
+#define LB_LOOP_INLINE LB_INLINE
+#define LB_LOOP_QUOTES lb_quotes_neon
+#include "event/lift_loop.h"
+
 #endif
 
 /* The string of a member, in place if it has no escapes. */
@@ -497,6 +505,16 @@ lb_lift_avx2(const uint8_t *event, size_t len, uint64_t received_us,
                   received_us, scratch, fields);
 }
 
+#elif LB_BLOCK_NEON
+
+static void
+lb_lift_neon(const uint8_t *event, size_t len, uint64_t received_us,
+             uint8_t *scratch, lb_fields_t *fields)
+{
+    lb_lift_event(lb_lift_walk_neon, lb_lift_unescape_neon, event, len,
+                  received_us, scratch, fields);
+}
+
 #endif
 
 static const lb_lift_impl_t lb_lift_impl[] = {
@@ -504,15 +522,17 @@ static const lb_lift_impl_t lb_lift_impl[] = {
 #if LB_BLOCK_X86
     {"sse2", lb_lift_sse2},
     {"avx2", lb_lift_avx2},
+#elif LB_BLOCK_NEON
+    {"neon", lb_lift_neon},
 #endif
 };
 
 const lb_lift_impl_t *
 lb_lift_impls(size_t *n)
 {
-    *n = 1;
+    *n = sizeof(lb_lift_impl) / sizeof(lb_lift_impl[0]);
 #if LB_BLOCK_X86
-    *n = lb_have_avx2() ? 3 : 2;
+    *n -= !lb_have_avx2();
 #endif
     return lb_lift_impl;
 }
@@ -527,6 +547,8 @@ lb_lift(const uint8_t *event, size_t len, uint64_t received_us,
     } else {
         lb_lift_sse2(event, len, received_us, scratch, fields);
     }
+#elif LB_BLOCK_NEON
+    lb_lift_neon(event, len, received_us, scratch, fields);
 #else
     lb_lift_plain(event, len, received_us, scratch, fields);
 #endif

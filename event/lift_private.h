@@ -38,6 +38,9 @@ uint8_t *lb_lift_unescape_sse2(uint8_t *to, const uint8_t *p,
 uint8_t *lb_lift_unescape_avx2(uint8_t *to, const uint8_t *p,
                                const uint8_t *end, const uint8_t *event,
                                const uint8_t *event_end);
+uint8_t *lb_lift_unescape_neon(uint8_t *to, const uint8_t *p,
+                               const uint8_t *end, const uint8_t *event,
+                               const uint8_t *event_end);
 
 typedef struct {
     const char *name;

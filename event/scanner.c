@@ -425,6 +425,15 @@ lb_scan_failed(lb_scan_status_t status, const uint8_t *in, const uint8_t *at,
 #include "event/scanner_flat.h"
 #include "event/scanner_loop.h"
 
+#elif LB_BLOCK_NEON
+
+#define LB_LOOP(name) name##_neon
+#define LB_LOOP_TARGET
+#define LB_LOOP_INLINE LB_INLINE
+#define LB_LOOP_BLOCK lb_block_neon
+#define LB_LOOP_UTF8 lb_utf8_block_neon
+#include "event/scanner_loop.h"
+
 #endif
 
 static const lb_scan_impl_t lb_scan_impl[] = {
@@ -432,15 +441,17 @@ static const lb_scan_impl_t lb_scan_impl[] = {
 #if LB_BLOCK_X86
     {"sse2", lb_scan_json_sse2, lb_scan_text_sse2},
     {"avx2", lb_scan_json_avx2, lb_scan_text_avx2},
+#elif LB_BLOCK_NEON
+    {"neon", lb_scan_json_neon, lb_scan_text_neon},
 #endif
 };
 
 const lb_scan_impl_t *
 lb_scan_impls(size_t *n)
 {
-    *n = 1;
+    *n = sizeof(lb_scan_impl) / sizeof(lb_scan_impl[0]);
 #if LB_BLOCK_X86
-    *n = lb_have_avx2() ? 3 : 2;
+    *n -= !lb_have_avx2();
 #endif
     return lb_scan_impl;
 }
@@ -454,6 +465,8 @@ lb_scan_json(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         return lb_scan_json_avx2(in, len, out, cap, max_event, res);
     }
     return lb_scan_json_sse2(in, len, out, cap, max_event, res);
+#elif LB_BLOCK_NEON
+    return lb_scan_json_neon(in, len, out, cap, max_event, res);
 #else
     return lb_scan_json_plain(in, len, out, cap, max_event, res);
 #endif
@@ -468,6 +481,8 @@ lb_scan_text(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         return lb_scan_text_avx2(in, len, out, cap, max_event, res);
     }
     return lb_scan_text_sse2(in, len, out, cap, max_event, res);
+#elif LB_BLOCK_NEON
+    return lb_scan_text_neon(in, len, out, cap, max_event, res);
 #else
     return lb_scan_text_plain(in, len, out, cap, max_event, res);
 #endif

@@ -121,6 +121,20 @@ lb_lift_backslashes(const uint8_t *p)
     return m;
 }
 
+#elif LB_BLOCK_NEON
+
+LB_INLINE uint64_t
+lb_lift_backslashes(const uint8_t *p)
+{
+    const lb_neon_t v = lb_neon_load(p);
+
+    return lb_neon_equal(&v, '\\');
+}
+
+#endif
+
+#if LB_BLOCK_X86 || LB_BLOCK_NEON
+
 /* The first 64 of the n bytes at p, or all of them; nothing behind them is
  * read. */
 LB_INLINE void
@@ -195,6 +209,10 @@ lb_lift_unescape_blocks(uint8_t *o, const uint8_t *p, const uint8_t *end,
     return o;
 }
 
+#endif
+
+#if LB_BLOCK_X86
+
 uint8_t *
 lb_lift_unescape_sse2(uint8_t *o, const uint8_t *p, const uint8_t *end,
                       const uint8_t *event, const uint8_t *event_end)
@@ -205,6 +223,15 @@ lb_lift_unescape_sse2(uint8_t *o, const uint8_t *p, const uint8_t *end,
 /* The same in wider registers. */
 LB_AVX2 uint8_t *
 lb_lift_unescape_avx2(uint8_t *o, const uint8_t *p, const uint8_t *end,
+                      const uint8_t *event, const uint8_t *event_end)
+{
+    return lb_lift_unescape_blocks(o, p, end, event, event_end);
+}
+
+#elif LB_BLOCK_NEON
+
+uint8_t *
+lb_lift_unescape_neon(uint8_t *o, const uint8_t *p, const uint8_t *end,
                       const uint8_t *event, const uint8_t *event_end)
 {
     return lb_lift_unescape_blocks(o, p, end, event, event_end);

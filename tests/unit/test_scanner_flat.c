@@ -17,6 +17,7 @@
 #include "event/block.h"
 #include "event/scanner.h"
 #include "event/scanner_private.h"
+#include "tests/unit/rounds.h"
 
 #define ROOM 65536
 
@@ -122,7 +123,7 @@ test_takes_flat_lines(void **state)
     if (!lb_have_avx2()) {
         skip();
     }
-    for (int round = 0; round < 2000; round++) {
+    for (int round = 0; round < rounds(2000); round++) {
         size_t len = flat_lines(body, 64 + roll(4000));
         size_t whole = len / LB_BLOCK * LB_BLOCK, want = 0;
         uint32_t events = 7, lines = 0;
@@ -212,7 +213,7 @@ test_mixed(void **state)
     static char body[ROOM];
 
     (void)state;
-    for (int round = 0; round < 8000; round++) {
+    for (int round = 0; round < rounds(8000); round++) {
         size_t len = 0;
 
         for (unsigned n = 1 + roll(5); n > 0; n--) {
@@ -234,7 +235,7 @@ test_limit(void **state)
     static char body[ROOM];
 
     (void)state;
-    for (int round = 0; round < 800; round++) {
+    for (int round = 0; round < rounds(800); round++) {
         size_t len = flat_lines(body, 600 + roll(600));
 
         for (size_t max = 1; max < 700; max += 1 + roll(60)) {
