@@ -25,6 +25,11 @@
 
 #include <stdint.h>
 
+/* Either order of bytes will do (lb_bytes.h), a narrow size_t or off_t not. */
+#if SIZE_MAX < UINT64_MAX
+#error "logbroker needs a 64-bit system: a ring may be larger than a size_t"
+#endif
+
 #define LB_FORMAT_VERSION 1u
 
 #define LB_PAGE 4096u
