@@ -3,10 +3,12 @@ foreach(name test_record test_ring test_recovery test_checkpoint test_identity t
 endforeach()
 
 # every moment of recorded runs, see tests/powercut/powercut.c
-add_executable(powercut ${CMAKE_SOURCE_DIR}/tests/powercut/powercut.c
-               ${CMAKE_SOURCE_DIR}/tests/powercut/disk_model.c)
-target_link_libraries(powercut PRIVATE lb_flusher)
-add_test(NAME powercut COMMAND powercut --seconds 15)
+if(NOT LB_CORE)
+    add_executable(powercut ${CMAKE_SOURCE_DIR}/tests/powercut/powercut.c
+                   ${CMAKE_SOURCE_DIR}/tests/powercut/disk_model.c)
+    target_link_libraries(powercut PRIVATE lb_flusher)
+    add_test(NAME powercut COMMAND powercut --seconds 15)
+endif()
 
 # empties the rings for tests/bench
 add_executable(bench_drain ${CMAKE_SOURCE_DIR}/tests/bench/drain.c)
