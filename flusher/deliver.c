@@ -1122,6 +1122,24 @@ ask(lb_deliver_t *d)
  * Doubt
  */
 
+/* Rows between the first and the last in the table that are dead letters: a
+ * batch goes without those that break a constraint. */
+static uint64_t
+set_aside_between(lb_deliver_t *d, const lb_beyond_t *b)
+{
+    uint64_t offset = 0, n = 0;
+    lb_dead_letter_t letter;
+
+    while (lb_dead_next(d->dead, &offset, &letter)) {
+        n += letter.kind == LB_DEAD_ROW &&
+             memcmp(letter.ring, b->ring, LB_UUID_LEN) == 0 &&
+             letter.first_seq >= b->first_seq &&
+             letter.first_seq <= b->last_seq;
+    }
+
+    return n;
+}
+
 /* Acks what is in the table behind the acked positions.  0, or -1: it does not
  * look like batches of ours. */
 static int
@@ -1148,7 +1166,8 @@ take_over(lb_deliver_t *d, const lb_beyond_t *beyond, uint32_t n)
         }
 
         if (beyond[i].first_seq < e->acked_seq ||
-            beyond[i].last_seq - beyond[i].first_seq + 1 != beyond[i].rows) {
+            beyond[i].last_seq - beyond[i].first_seq + 1 !=
+                beyond[i].rows + set_aside_between(d, &beyond[i])) {
             trouble(d, LB_LOG_ERROR,
                     "ClickHouse holds %llu rows of ring %s from seq %llu to "
                     "%llu, behind the acked seq %llu: not one batch. Does "
@@ -1176,8 +1195,9 @@ take_over(lb_deliver_t *d, const lb_beyond_t *beyond, uint32_t n)
         r = lb_rings_find(d->rings, e->uuid);
         (void)lb_batch_locate(r, e, beyond[i].last_seq + 1, &position);
 
-        /* what lies between was set aside before that batch */
-        d->state->dead += beyond[i].first_seq - e->acked_seq;
+        /* what lies between was set aside before that batch, or of it */
+        d->state->dead +=
+            beyond[i].last_seq + 1 - e->acked_seq - beyond[i].rows;
         d->state->delivered += beyond[i].rows;
         rows += beyond[i].rows;
         e->acked = position;
