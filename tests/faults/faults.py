@@ -23,6 +23,7 @@ from nginxd import children, wait_for
 import behind_edge  # noqa: F401: more scenarios
 import checkpoint  # noqa: F401
 import killloop  # noqa: F401
+import poison  # noqa: F401
 import server  # noqa: F401
 import urls  # noqa: F401
 import views  # noqa: F401
