@@ -113,8 +113,8 @@
  *  32   4  epoch of the writer, grows by one with each claim of the ring
  *  36   4  flags (LB_CELL_*)
  *  40   8  committed at, microseconds since 1970 UTC
- *  48   8  fill end: nothing from this position on, for a whole lap, is left to
- *          be zero-filled; 0: nothing at all.  See lb_fill.c.
+ *  48   8  fill end: the position at which zero-filling ahead of the writer
+ *          ends (lb_fill.c); 0: all is filled
  *  56   4  zero
  *  60   4  CRC-32C of bytes 0..59
  *
