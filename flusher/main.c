@@ -589,10 +589,7 @@ turn(flusher_t *f)
 
     wanted = lb_deliver_wanted(&f->deliver) && !f->metrics.preflight.hold;
 
-    /* The first events need not wait for the look, but for those of a spool
-     * that has never sent any: a batch in doubt is tied to the table's UUID. */
-    look = (wanted && f->state.batch_id == 0 && f->metrics.looked_us == 0) ||
-           lb_look_due(&f->look, now, wanted && f->retry_at <= now);
+    look = lb_look_due(&f->look, now, wanted && f->retry_at <= now);
 
     if (wanted || look) {
 
