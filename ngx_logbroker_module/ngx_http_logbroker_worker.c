@@ -563,16 +563,17 @@ ngx_http_logbroker_create_done(ngx_event_t *ev)
 
     } else if (w->writer == NULL && !w->yielded) {
 
-        if (create->rc != LB_ENOSLOT && create->spool) {
+        spool = create->spool != NULL;
+
+        if (create->rc != LB_ENOSLOT && spool) {
             w->create_after = ngx_current_msec
                               + NGX_HTTP_LOGBROKER_CREATE_RETRY;
+
+            /* a file system that is dead is to be let go of, so that it can
+             * be unmounted; by its path another one may be found */
+
+            ngx_http_logbroker_let_go(w);
         }
-
-        /* a file system that is dead is to be let go of, so that it can be
-         * unmounted; by its path another one may be found */
-
-        spool = create->spool != NULL;
-        ngx_http_logbroker_let_go(w);
 
         if (!spool && w->vanished) {
             *ngx_snprintf(text, sizeof(text) - 1,

@@ -48,21 +48,29 @@ quiet(lb_reader_t *reader, const lb_ring_info_t *info)
     return us > 0 ? (uint64_t)us : 0;
 }
 
-/* Rings that nobody holds, those with most room first. */
+/* Rings that nobody holds, those with most room first; bad: what the disk said
+ * of one that could not be read. */
 static int
-free_rings(lb_spool_t *spool, free_ring_t rings[LB_SLOTS_MAX], lb_error_t *err)
+free_rings(lb_spool_t *spool, free_ring_t rings[LB_SLOTS_MAX], lb_error_t *bad,
+           lb_error_t *err)
 {
     int i, n, rc, found = 0;
     uint32_t slots[LB_SLOTS_MAX];
     lb_reader_t *reader;
     uint64_t quiet_us;
+    lb_error_t why;
     lb_ring_info_t info;
 
+    bad->code = 0;
     n = lb_spool_slots(spool, slots, err);
 
     for (i = 0; i < n; i++) {
 
-        if (lb_reader_open(spool, slots[i], 0, &reader, NULL) != 0) {
+        if (lb_reader_open(spool, slots[i], 0, &reader, &why) != 0) {
+            /* not of a ring that is damaged, but of a disk */
+            if (why.code > LB_ECORRUPT) {
+                *bad = why;
+            }
             continue;
         }
 
@@ -130,7 +138,7 @@ lb_writer_acquire(lb_spool_t *spool, const lb_wanted_t *wanted,
 {
     int i, n, rc, made = 0, slot;
     free_ring_t rings[LB_SLOTS_MAX];
-    lb_error_t why;
+    lb_error_t why, bad;
     lb_ckpt_state_t *ckpt;
 
     got->created = 0;
@@ -147,7 +155,7 @@ lb_writer_acquire(lb_spool_t *spool, const lb_wanted_t *wanted,
         return rc;
     }
 
-    n = free_rings(spool, rings, err);
+    n = free_rings(spool, rings, &bad, err);
     if (n < 0) {
         return n;
     }
@@ -213,6 +221,11 @@ lb_writer_acquire(lb_spool_t *spool, const lb_wanted_t *wanted,
         return 0;
     }
 
+    if (rc == LB_ENOSLOT && bad.code != 0) {
+        *err = bad;
+        rc = bad.code;
+    }
+
     return rc;
 }
 
@@ -223,7 +236,7 @@ lb_ring_spare(lb_spool_t *spool, const lb_wanted_t *wanted, lb_error_t *err)
     lb_error_t kept;
     free_ring_t rings[LB_SLOTS_MAX];
 
-    n = free_rings(spool, rings, err);
+    n = free_rings(spool, rings, &kept, err);
     if (n < 0) {
         return n;
     }
