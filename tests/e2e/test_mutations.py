@@ -23,6 +23,8 @@ def test_scenarios_exist():
         stdout=subprocess.PIPE, text=True, check=True).stdout.split()
     for name, _, scenarios in mutations.MUTATIONS:
         assert set(scenarios) <= set(names), name
+    broken = {s for _, _, scenarios in mutations.MUTATIONS for s in scenarios}
+    assert set(names) - broken == set(mutations.WITHOUT)
 
 
 def test_table_of_the_guarantees():

@@ -76,18 +76,22 @@ def overload(w):
 
 @scenario
 def flusher_killed(w):
-    """While a request is on its way, at any other moment, several times in a
+    """While an INSERT is on its way, at any other moment, several times in a
     row, also while it is starting."""
+    w.door.inserts = "pass"
     b = w.broker()
+
+    def inserts():
+        return sum(kind == "insert" for _, kind in w.door.heard)
+
     with w.load() as oracle:
         for _ in w.for_a_while():
             for _ in range(w.rng.randint(1, 3)):
                 if w.rng.random() < 0.7:
-                    n = len(w.door.starts)
+                    n = inserts()
                     with contextlib.suppress(AssertionError):
-                        wait_for(lambda: len(w.door.starts) > n, 3,
-                                 every=0.001)
-                    time.sleep(w.rng.random() * 0.03)
+                        wait_for(lambda: inserts() > n, 4, every=0.001)
+                    time.sleep(w.rng.choice([0, 0.002, 0.005, 0.03]))
                 b.flusher.kill()
                 b.start_flusher()
                 time.sleep(w.rng.choice([0, 0.01, 0.05]))
@@ -125,7 +129,7 @@ def rings_change(w):
     b = w.broker(size="128k", workers=3,
                  sync=w.rng.choice(["always", "off"]))
     full = False
-    with w.load() as oracle:
+    with w.load(pause=0) as oracle:
         for _ in w.for_a_while():
             w.door.mode = w.rng.choice(["shut", "shut", "pass"])
             w.rng.choice([lambda: None, b.reload, b.kill_nginx,
@@ -298,7 +302,9 @@ def at_every_point(w, sig, who):
                     continue
                 hits += 1
                 if sig == signal.SIGSTOP:
-                    time.sleep(w.rng.random())
+                    # now and then longer than a request may take
+                    time.sleep(2.5 if "net" in name and w.rng.random() < 0.5
+                               else w.rng.random())
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(reached.read_text()), signal.SIGCONT)
                 elif who == "flusher":

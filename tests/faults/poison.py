@@ -76,7 +76,7 @@ def rows_set_aside(w):
                 w.revive()
             kind()
     w.door.mode = "pass"
-    wait_for(b.drained, 150, "everything delivered", every=0.2)
+    w.settled(150)
 
     found = collections.Counter(w.clickhouse.query(
         "SELECT message FROM logbroker.logs FORMAT TSV").split())
