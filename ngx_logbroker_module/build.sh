@@ -6,10 +6,12 @@
 #
 # Debian's nginx-dev brings its tree with the flags of the packaged nginx in
 # conf_flags; another tree gets the flags a loadable module needs and what is
-# given as CONFIGURE.  The tree itself is left as it is.  LB_ADDON names another
-# module's folder than this one.
+# given as CONFIGURE.  CC is the compiler, cc by default.  The tree itself is
+# left as it is.  LB_ADDON names another module's folder than this one.
 
 set -eu -o pipefail
+
+cc=${CC:-cc}
 
 here=$(cd "$(dirname "$0")" && pwd)
 module=${LB_ADDON:-$here}
@@ -34,13 +36,13 @@ fi
 mkdir -p "$build"
 
 # A new configuration only when something it depends on has changed.
-stamp="$cc_flags|$ld_flags|$*|$source"
+stamp="$cc|$cc_flags|$ld_flags|$*|$source"
 if [ ! -f "$build/Makefile" ] || [ "$module/config" -nt "$build/Makefile" ] ||
     [ "$here/build.sh" -nt "$build/Makefile" ] ||
     [ "$module/page.html" -nt "$build/Makefile" ] ||
     [ "$module/page.sh" -nt "$build/Makefile" ] ||
     [ "$stamp" != "$(cat "$build/flags" 2>/dev/null)" ]; then
-    if ! (cd "$source" && "$configure" \
+    if ! (cd "$source" && "$configure" --with-cc="$cc" \
         --with-cc-opt="-g -O2 -fPIC $cc_flags" \
         --with-ld-opt="-Wl,-z,relro -Wl,-z,now -fPIC $ld_flags" \
         "${NGX_CONF_FLAGS[@]}" "$@" --add-dynamic-module="$module" \

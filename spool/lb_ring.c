@@ -456,9 +456,11 @@ lb_ring_resize(lb_spool_t *spool, uint32_t slot, uint64_t capacity,
     lb_ckpt_state_t ckpt;
 
     rc = capacity_check(capacity, err);
-    if (rc == 0) {
-        rc = lb_ring_open(spool, slot, O_RDONLY, &from, &id, err);
+    if (rc != 0) {
+        return rc;
     }
+
+    rc = lb_ring_open(spool, slot, O_RDONLY, &from, &id, err);
     if (rc != 0) {
         return rc;
     }
