@@ -147,6 +147,12 @@ else
     system build-asan -m "not release_only"
 fi
 
+step "portability"
+tests/portability/run.sh --quick >"$logs/portability.log" 2>&1
+cat "$logs/portability.log"
+# shellcheck disable=SC2046
+count "portability" $(tail -n 1 "$logs/portability.log" | awk '{print $1 + 0, $3 + 0}')
+
 step "benchmark"
 check "benchmark runs" tests/bench/run.sh --quick
 
