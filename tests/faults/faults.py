@@ -571,8 +571,8 @@ def main():
     parser.add_argument("--scenario", choices=SCENARIOS, action="append")
     parser.add_argument("--span", type=float, metavar="SECONDS",
                         help="under load of each scenario, one after another")
-    parser.add_argument("--jobs", type=int, default=2,
-                        help="scenarios at once (default: 2)")
+    parser.add_argument("--jobs", type=int, default=3,
+                        help="scenarios at once (default: 3)")
     parser.add_argument("--list", action="store_true",
                         help="the names of the scenarios")
     parser.add_argument("--kill-loop", type=float, metavar="MINUTES",
