@@ -29,6 +29,7 @@ fi
 case " ${*:-none} " in
 *[!\ a-z]* | *" -"*) echo "usage: tests/portability/run.sh [--quick] [processors|bits|nginx...]" >&2 && exit 2 ;;
 esac
+tree=$work/nginx-tree${LB_NGINX_SOURCE:+-given}
 parts=" ${*:-processors bits nginx} "
 passed=0 failed=0 skipped=0
 pids=()
@@ -173,9 +174,9 @@ refused() {
     }
 }
 
-# nginx_tree: puts an nginx source tree in $work/nginx-tree
+# nginx_tree: puts an nginx source tree in $tree
 nginx_tree() {
-    local tree=$work/nginx-tree crate=$work/crate apt=$work/apt-source found=
+    local crate=$work/crate apt=$work/apt-source found=
     [ -z "${LB_NGINX_SOURCE-}" ] || rm -rf "$tree"
     [ ! -e "$tree" ] || return 0
     if [ -n "${LB_NGINX_SOURCE-}" ]; then
@@ -205,7 +206,7 @@ nginx_build() {
     local objs=$work/nginx-$1 configure=./configure
     shift
     nginx_tree || return
-    cd "$work/nginx-tree" || return
+    cd "$tree" || return
     [ -f configure ] || configure=./auto/configure
     rm -rf "$objs"
     [ -f /usr/include/pcre2.h ] || [ -f /usr/include/pcre.h ] || set -- --without-http_rewrite_module "$@"
