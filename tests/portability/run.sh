@@ -8,11 +8,12 @@
 #   bits        a 32-bit system is refused by name; with --quick not: units on
 #               a big-endian one
 #   nginx       the module built for, and tried in, an nginx from source: the
-#               tree in LB_NGINX_SOURCE, or one that a package registry has
+#               tree in LB_NGINX_SOURCE, or one that a package registry has; its
+#               files compiled for 64-bit ARM
 #
 # What cannot be had here is skipped by name. --quick: fewer rounds of dice, what
-# this machine is itself left out, one build of nginx. Needs a build in LB_BUILD (build). Ends with one line:
-# N passed, N failed, N skipped
+# this machine is itself left out, one build of nginx: two minutes. Needs a build
+# in LB_BUILD (build). Ends with one line: N passed, N failed, N skipped
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -99,21 +100,28 @@ private_apt() {
     (cd "$dir" && timeout 120 apt-get "${options[@]}" "$@") || lacks "Debian's mirror does not give: $*"
 }
 
-# cross PROCESSOR DEBIAN_NAME: core for it in $work/PROCESSOR, with cmocka and
-# jansson from Debian
-cross() {
+# libraries PROCESSOR DEBIAN_NAME: what a compiler for it needs, from Debian, in
+# $work/root-DEBIAN_NAME
+libraries() {
     local cpu=$1 arch=$2 apt=$work/apt-$2 package
     command -v "$cpu-linux-gnu-gcc" >/dev/null || lacks "no $cpu-linux-gnu-gcc" || return
-    command -v "qemu-$cpu" >/dev/null || lacks "no qemu-$cpu" || return
     [ -d "/usr/$cpu-linux-gnu/lib" ] || lacks "no C library for $cpu" || return
     if [ ! -e "$work/root-$arch/usr" ]; then
-        private_apt "$arch" "$apt" download libcmocka0 libcmocka-dev libjansson4 libjansson-dev || return
+        private_apt "$arch" "$apt" download libcmocka0 libcmocka-dev libjansson4 libjansson-dev \
+            libcrypt-dev libpcre2-dev libzstd-dev zlib1g-dev || return
         rm -rf "$work/root.tmp"
         for package in "$apt"/*.deb; do
             dpkg-deb -x "$package" "$work/root.tmp" || return
         done
         mv "$work/root.tmp" "$work/root-$arch"
     fi
+}
+
+# cross PROCESSOR DEBIAN_NAME: core for it in $work/PROCESSOR
+cross() {
+    local cpu=$1 arch=$2
+    command -v "qemu-$cpu" >/dev/null || lacks "no qemu-$cpu" || return
+    libraries "$cpu" "$arch" || return
     PKG_CONFIG_LIBDIR=$work/root-$arch/usr/lib/$cpu-linux-gnu/pkgconfig \
         PKG_CONFIG_SYSROOT_DIR=$work/root-$arch \
         cmake -S "$root" -B "$work/$cpu" -DLB_CORE=ON -DCMAKE_SYSTEM_NAME=Linux \
@@ -216,6 +224,20 @@ nginx_build() {
         tail -n 30 "$objs/make.log"
         return 1
     }
+}
+
+# compiles PROCESSOR DEBIAN_NAME: the module's files, as configured for this
+# machine, pass the compiler for another
+compiles() {
+    local src=$tree/src include=$work/root-$2/usr/include file
+    [ -f "$work/nginx-http2/ngx_auto_config.h" ] || lacks "no nginx was configured" || return
+    libraries "$1" "$2" || return
+    for file in "$root"/{ngx_logbroker_module,spool,event}/*.c; do
+        "$1-linux-gnu-gcc" -fsyntax-only -O1 -Wall -Wextra -Wpointer-arith -Wno-unused-parameter -Werror \
+            -D_GNU_SOURCE -I "$src/core" -I "$src/event" -I "$src/event/modules" -I "$src/event/quic" \
+            -I "$src/os/unix" -I "$work/nginx-http2" -I "$src/http" -I "$src/http/v2" -I "$src/http/modules" \
+            -I "$root" -isystem "$include" -isystem "$include/$1-linux-gnu" "$file" || return
+    done
 }
 
 # post DIR WANT CURL_OPTION...
@@ -321,6 +343,7 @@ case $parts in *" bits "*)
 esac
 case $parts in *" nginx "*)
     check "nginx from source" nginx http2 --with-http_v2_module
+    check "module compiles for 64-bit ARM" compiles aarch64 arm64
     if [ -z "$quick" ]; then
         check "nginx, debug, no HTTP/2" nginx debug --with-debug
         if command -v clang >/dev/null; then
