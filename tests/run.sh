@@ -148,6 +148,7 @@ else
 fi
 
 step "portability"
+tools/install-deps.sh portability
 tests/portability/run.sh --quick >"$logs/portability.log" 2>&1
 cat "$logs/portability.log"
 # shellcheck disable=SC2046

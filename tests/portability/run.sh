@@ -230,7 +230,7 @@ nginx_build() {
 # machine, pass the compiler for another
 compiles() {
     local src=$tree/src include=$work/root-$2/usr/include file
-    [ -f "$work/nginx-http2/ngx_auto_config.h" ] || lacks "no nginx was configured" || return
+    [ -f "$work/nginx-http2/ngx_auto_config.h" ] && [ -d "$src" ] || lacks "no nginx was configured" || return
     libraries "$1" "$2" || return
     for file in "$root"/{ngx_logbroker_module,spool,event}/*.c; do
         "$1-linux-gnu-gcc" -fsyntax-only -O1 -Wall -Wextra -Wpointer-arith -Wno-unused-parameter -Werror \
