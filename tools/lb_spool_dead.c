@@ -108,30 +108,42 @@ append(lb_writer_t *w, const lb_record_t *rec, const uint8_t *event, size_t len)
     return rc;
 }
 
+/* A ring may be held for a moment by a worker that makes it, fills it or looks
+ * at it. */
+#define TRIES 100
+#define TRY_MS 100
+
 /* Into the first ring that is free and has room. */
 static int
 into_a_ring(lb_spool_t *spool, const lb_record_t *rec, const uint8_t *event,
             size_t len, lb_error_t *err)
 {
-    int i, n, rc = LB_ENOSLOT;
+    int i, n, tries, rc = LB_ENOSLOT;
     uint32_t slots[LB_SLOTS_MAX];
     lb_writer_t *w;
 
-    n = lb_spool_slots(spool, slots, err);
-    if (n < 0) {
-        return n;
-    }
+    static const struct timespec pause = {0, TRY_MS * 1000000};
 
-    /* the last rings are the ones workers want least */
-    for (i = n - 1; i >= 0; i--) {
-        if (lb_writer_claim_slot(spool, slots[i], &w, err) != 0) {
-            continue;
+    for (tries = 0; tries < TRIES; tries++) {
+
+        n = lb_spool_slots(spool, slots, err);
+        if (n < 0) {
+            return n;
         }
-        rc = append(w, rec, event, len);
-        lb_writer_close(w);
-        if (rc == 0) {
-            return 0;
+
+        /* the last rings are the ones workers want least */
+        for (i = n - 1; i >= 0; i--) {
+            if (lb_writer_claim_slot(spool, slots[i], &w, err) != 0) {
+                continue;
+            }
+            rc = append(w, rec, event, len);
+            lb_writer_close(w);
+            if (rc == 0) {
+                return 0;
+            }
         }
+
+        (void)nanosleep(&pause, NULL);
     }
 
     err->code = rc;
