@@ -738,11 +738,8 @@ read_password_again(lb_ch_t *ch)
         return;
     }
 
-    if (ch->password == NULL || strcmp(password, ch->password) != 0) {
-        (void)snprintf(r->text + len, sizeof(r->text) - len,
-                       "; clickhouse.password_file has changed and is used "
-                       "from now on");
-    }
+    r->new_password =
+        ch->password == NULL || strcmp(password, ch->password) != 0;
 
     before = ch->password;
     ch->password = password;

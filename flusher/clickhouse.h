@@ -31,10 +31,11 @@ typedef struct {
     int repeated; /* its first packet was: it came later than it was sent */
     int late;     /* NOT_SENT, for this node's turn was over */
     uint64_t read_rows; /* of an INSERT without an error; 0: not told */
-    int relearn;   /* 1: a setting may not be changed and was left out from now
+    int relearn; /* 1: a setting may not be changed and was left out from now
                     on: look at the server before anything else is sent */
-    int timed_out; /* within request_timeout_ms there was no answer */
-    int complete;  /* 0: the end of the request's body was surely not sent,
+    int new_password; /* clickhouse.password_file had another: it is used now */
+    int timed_out;    /* within request_timeout_ms there was no answer */
+    int complete;     /* 0: the end of the request's body was surely not sent,
                            so that an INSERT can never be in, now or later */
     char answer[65536]; /* of a query, cut at the size */
 } lb_ch_result_t;

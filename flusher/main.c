@@ -630,6 +630,12 @@ turn(flusher_t *f)
             reached(f, look);
         }
 
+        if (f->deliver.result.new_password) {
+            f->deliver.result.new_password = 0;
+            log_line(LB_LOG_INFO, "clickhouse.password_file has changed and is "
+                                  "used from now on");
+        }
+
         /* a packet got lost: it may have come much later than it was sent */
         if (f->deliver.result.repeated) {
             f->deliver.result.repeated = 0;
