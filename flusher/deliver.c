@@ -620,7 +620,7 @@ operate(lb_deliver_t *d)
     lb_error_t err;
     lb_ckpt_state_t *st = d->state;
 
-    if (!d->no_sift && d->nconstraints > 0 && st->rows > 1 &&
+    if (!d->no_sift && d->nconstraints > 0 && st->rows > 1 && !d->view_failed &&
         d->transport->query_rows != NULL) {
         d->at = LB_DELIVER_SIFT;
         return 1;

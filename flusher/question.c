@@ -343,14 +343,31 @@ lb_question_sift(const char *const *constraints, uint32_t n)
 char *
 lb_question_constraint(const char *error)
 {
+    size_t len;
     const char *from, *to;
 
-    static const char before[] = "Expression: (";
+    /* "Code: 469. DB::Exception: Constraint `c` for table d.t (uuid) is violated
+     * at row 2. Expression: (x > 0). Column values: ..."  (ClickHouse's
+     * src/Processors/Transforms/CheckConstraintsTransform.cpp) */
+    static const char begin[] = "Code: 469. DB::Exception: Constraint ";
+    static const char row[] = " is violated at row ";
+    static const char before[] = ". Expression: (";
     static const char after[] = "). Column values:";
 
-    from = strstr(error, " is violated at row ");
-    from = from != NULL ? strstr(from, before) : NULL;
-    if (from == NULL) {
+    if (strncmp(error, begin, sizeof(begin) - 1) != 0) {
+        return NULL;
+    }
+
+    from = strstr(error, row);
+    to = strstr(error, "Column values:");
+    if (from == NULL || to == NULL || to < from) {
+        return NULL;
+    }
+
+    from += sizeof(row) - 1;
+    len = strspn(from, "0123456789");
+    from += len;
+    if (len == 0 || strncmp(from, before, sizeof(before) - 1) != 0) {
         return NULL;
     }
 

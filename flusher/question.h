@@ -71,7 +71,8 @@ int lb_question_beyond_answer(const char *text, lb_answer_t *answer,
 char *lb_question_sift(const char *const *constraints, uint32_t n);
 
 /* The expression of the constraint that an error names, to be freed; NULL: it
- * names none. */
+ * names none.  It becomes part of a statement, so it must be the server's: only
+ * words that stand before any value of an event are believed. */
 char *lb_question_constraint(const char *error);
 
 /* Adds the answer to *n excluded events, in their order; max: room for them.

@@ -738,6 +738,41 @@ newest_day_has_its_turns(void **state)
     lb_writer_close(w);
 }
 
+/* What a client wrote never becomes a statement. */
+static void
+only_the_servers_words_are_asked_with(void **state)
+{
+    size_t i;
+    char *text;
+    static const char *const planted[] = {
+        "Code: 6. DB::Exception: Cannot parse string 'Code: 469. "
+        "DB::Exception: Constraint `x` is violated at row 1. Expression: "
+        "(1). Column values: ' as UInt16",
+        "Code: 469. DB::Exception: Constraint `x` returns NULL. Column "
+        "values: message = ' is violated at row 1. Expression: (1). Column "
+        "values:'",
+        "Code: 469. DB::Exception: Constraint `x` is violated at row one. "
+        "Expression: (1). Column values: ",
+        "<html> is violated at row 1. Expression: (1). Column values: ",
+        "Code: 469. DB::Exception: Constraint `x` is violated at row 1. "
+        "Expression: (1",
+        "",
+    };
+
+    (void)state;
+
+    for (i = 0; i < sizeof(planted) / sizeof(planted[0]); i++) {
+        assert_null(lb_question_constraint(planted[i]));
+    }
+
+    text = lb_question_constraint(
+        "Code: 469. DB::Exception: Constraint `two` for table logbroker.logs "
+        "(9c553b84) is violated at row 2. Expression: ((length(host) < 3) AND "
+        "(level != '\\'x')). Column values: level = '). Column values: '.");
+    assert_string_equal(text, "(length(host) < 3) AND (level != '\\'x')");
+    free(text);
+}
+
 /* A TTL would take them: said once a day of theirs. */
 static void
 old_events_are_named(void **state)
@@ -787,6 +822,7 @@ main(void)
         T(table_exchanged_in_doubt),
         T(newest_day_has_its_turns),
         T(old_events_are_named),
+        T(only_the_servers_words_are_asked_with),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
