@@ -173,19 +173,19 @@ decode(const uint8_t *buf, lb_ckpt_state_t *st)
     }
 }
 
-/* Never written: a checkpoint that was stored once has one copy. */
+/* Never written: a checkpoint as it was made, stored once, has one copy. */
 static int
-blank(const uint8_t *buf)
+blank(const uint8_t *buf, uint64_t other_generation)
 {
     size_t i;
 
-    for (i = 0; i < LB_CKPT_FIXED; i++) {
+    for (i = 0; i < LB_CKPT_COPY; i++) {
         if (buf[i] != 0) {
             return 0;
         }
     }
 
-    return 1;
+    return other_generation == 1;
 }
 
 static int
@@ -220,8 +220,8 @@ load(int fd, lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err)
 
         if (gen[0] != 0 || gen[1] != 0) {
             decode(gen[0] > gen[1] ? buf : buf + LB_CKPT_COPY, state);
-            if ((gen[0] == 0 && !blank(buf)) ||
-                (gen[1] == 0 && !blank(buf + LB_CKPT_COPY))) {
+            if ((gen[0] == 0 && !blank(buf, gen[1])) ||
+                (gen[1] == 0 && !blank(buf + LB_CKPT_COPY, gen[0]))) {
                 state->flags |= LB_CKPT_DOUBT;
             }
             break;

@@ -431,6 +431,35 @@ newest_copy_damaged(void **state)
     }
 }
 
+/* A sector of zeros looks like a copy that was never written. */
+static void
+newest_copy_zeroed(void **state)
+{
+    int fd, i;
+    char path[300];
+    node_t *n = *state;
+    static const char zeros[LB_SECTOR];
+
+    for (i = 0; i < 3; i++) {
+        n->server.script = "d";
+        append(n, n->w, 10, 1700000000000000u);
+        one_insert(n);
+        node_close(n);
+        (void)snprintf(path, sizeof(path), "%s/checkpoint", n->env.dir);
+        fd = open(path, O_RDWR);
+        assert_true(fd >= 0);
+        assert_int_equal(pwrite(fd, zeros, sizeof(zeros),
+                                n->state.generation & 1 ? LB_CKPT_COPY : 0),
+                         sizeof(zeros));
+        close(fd);
+        append(n, n->w, 50, 1700000001000000u);
+        node_open(n);
+        assert_int_equal(n->d.at, LB_DELIVER_DOUBT);
+        (void)deliver(n);
+        once(n, 0, n->appended);
+    }
+}
+
 /* After halving, the older copy names a batch of which only a part is in. */
 static void
 damage_after_a_smaller_batch(void **state)
@@ -808,6 +837,7 @@ main(void)
         T(token_without_rows_and_a_crash),
         T(a_repeat_that_is_in_is_sent_once_more_at_most),
         T(newest_copy_damaged),
+        T(newest_copy_zeroed),
         T(damage_after_a_smaller_batch),
         T(an_older_checkpoint_is_put_back),
         T(doubt_waits_for_a_replica_that_is_behind),
