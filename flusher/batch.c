@@ -143,6 +143,24 @@ lb_batch_clear(lb_ckpt_state_t *state)
     state->to_us = 0;
 }
 
+static int
+in_order(const void *a, const void *b)
+{
+    const lb_excluded_t *x = a, *y = b;
+
+    if (x->entry != y->entry) {
+        return x->entry < y->entry ? -1 : 1;
+    }
+
+    return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+void
+lb_batch_sort(lb_excluded_t *excluded, uint32_t n)
+{
+    qsort(excluded, n, sizeof(*excluded), in_order);
+}
+
 uint64_t
 lb_batch_events(const lb_ckpt_state_t *state)
 {
@@ -562,7 +580,7 @@ source_failed(lb_batch_source_t *s, int rc, const char *what)
 
     (void)snprintf(s->error, sizeof(s->error), "%s: %s", what,
                    lb_strerror(rc, buf, sizeof(buf)));
-    s->damaged = rc == LB_ECORRUPT;
+    s->damaged = rc == LB_ECORRUPT || rc == -EIO;
 
     return rc;
 }

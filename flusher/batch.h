@@ -61,6 +61,9 @@ typedef struct {
     uint64_t seq;
 } lb_excluded_t;
 
+/* Puts them into that order. */
+void lb_batch_sort(lb_excluded_t *excluded, uint32_t n);
+
 /* Events of the ranges, excluded or not. */
 uint64_t lb_batch_events(const lb_ckpt_state_t *state);
 

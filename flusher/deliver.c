@@ -131,6 +131,70 @@ is_old(lb_deliver_t *d)
     return old;
 }
 
+/* An event that is a dead letter is never part of a batch again, whatever the
+ * table would say to it now: the letter may be replayed.  Leaves the others as
+ * the rows of the batch.  0, or -1: there are more letters than room. */
+static int
+exclude_letters(lb_deliver_t *d)
+{
+    uint32_t i;
+    uint64_t offset = 0;
+    lb_ckpt_ring_t *e;
+    lb_dead_letter_t letter;
+
+    d->nexcluded = 0;
+
+    while (lb_dead_next(d->dead, &offset, &letter)) {
+        for (i = 0; letter.kind == LB_DEAD_ROW && i < d->state->nrings; i++) {
+            e = &d->state->rings[i];
+            if (memcmp(e->uuid, letter.ring, LB_UUID_LEN) != 0 ||
+                letter.first_seq < e->acked_seq ||
+                letter.first_seq >= e->end_seq) {
+                continue;
+            }
+            if (d->nexcluded == LB_EXCLUDED_MAX) {
+                return -1;
+            }
+            d->excluded[d->nexcluded].entry = i;
+            d->excluded[d->nexcluded++].seq = letter.first_seq;
+        }
+    }
+
+    lb_batch_sort(d->excluded, d->nexcluded);
+    d->state->rows = lb_batch_events(d->state) - d->nexcluded;
+
+    return 0;
+}
+
+/* 1 if the batch in flight can be made as it was: by the same encoding, without
+ * the same dead letters. */
+static int
+same_batch(lb_deliver_t *d)
+{
+    int same;
+    lb_ckpt_state_t *st = d->state;
+    uint64_t rows = st->rows;
+    char token[LB_TOKEN_MAX + 1];
+
+    same = st->encoding == LB_ENCODING && exclude_letters(d) == 0 &&
+           st->rows == rows;
+    st->rows = rows;
+
+    if (same && d->nexcluded > 0) {
+        memcpy(token, st->token, sizeof(token));
+        lb_question_token(lb_spool_uuid(d->spool), st, d->excluded,
+                          d->nexcluded);
+        same = strcmp(token, st->token) == 0;
+        memcpy(st->token, token, sizeof(token));
+    }
+
+    if (!same) {
+        d->nexcluded = 0;
+    }
+
+    return same;
+}
+
 int
 lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
 {
@@ -180,11 +244,7 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
     d->at = LB_DELIVER_UNKNOWN;
     d->repeated = 1;
     d->loose = 1;
-    /* What was excluded from it is not known any more. */
-    d->blame = d->state->encoding != LB_ENCODING ||
-                       lb_batch_events(d->state) != d->state->rows
-                   ? LB_BLAME_BYTES
-                   : LB_BLAME_NONE;
+    d->blame = same_batch(d) ? LB_BLAME_NONE : LB_BLAME_BYTES;
     d->log(LB_LOG_INFO,
            "a batch of %llu rows (token %s) was in flight: asking for it",
            (unsigned long long)d->state->rows, d->state->token);
@@ -212,6 +272,59 @@ lb_deliver_wanted(lb_deliver_t *d)
     }
 
     return 0;
+}
+
+static void
+grow_size(lb_deliver_t *d)
+{
+    if (d->size_limit == 0 || ++d->size_successes < LB_SIZE_SUCCESSES) {
+        return;
+    }
+
+    d->size_successes = 0;
+    d->size_limit *= 2;
+
+    if (d->size_limit >= d->options->max_rows) {
+        d->size_limit = 0;
+    }
+}
+
+/* There is no batch any more. */
+static void
+clear(lb_deliver_t *d)
+{
+    lb_batch_clear(d->state);
+    d->state->flags &= ~LB_CKPT_IN_FLIGHT;
+    d->nexcluded = 0;
+    d->at = LB_DELIVER_EMPTY;
+}
+
+static int
+ack(lb_deliver_t *d)
+{
+    uint32_t i;
+    lb_ckpt_state_t *st = d->state;
+    uint64_t events = lb_batch_events(st);
+
+    for (i = 0; i < st->nrings; i++) {
+        st->rings[i].acked = st->rings[i].end;
+        st->rings[i].acked_seq = st->rings[i].end_seq;
+    }
+
+    st->delivered += st->rows;
+    st->dead += events - st->rows;
+    clear(d);
+    d->failures = 0;
+    d->no_sift = 0;
+    d->counters.batches++;
+    lb_surgery_success(&d->surgery, d->options->max_rows);
+    grow_size(d);
+    d->last_success_us = lb_now_us();
+
+    /* The checkpoint first: if the writers knew earlier and the power went,
+     * the batch would be sent again from space that is reused. */
+
+    return store_and_tell(d);
 }
 
 /* Names the batch whose ranges are in the state, and stores it. */
@@ -242,6 +355,7 @@ fix_picked(lb_deliver_t *d)
     d->view_turns = 0;
     d->elsewhere = 0;
     d->other[0] = '\0';
+    d->gone = 0;
     d->blame = LB_BLAME_NONE;
     d->answered = 0;
     d->read_rows = 0;
@@ -252,9 +366,22 @@ fix_picked(lb_deliver_t *d)
     return store(d);
 }
 
-/* The same for ranges that others than lb_batch_pick have chosen. */
+/* Fixes what is chosen, without dead letters; the state is then FIXED, or
+ * EMPTY if nothing is left of it.  0, or -1. */
 static int
-fix_ranges(lb_deliver_t *d)
+fix_chosen(lb_deliver_t *d)
+{
+    if (exclude_letters(d) != 0) {
+        d->surgery.limit = LB_EXCLUDED_MAX;
+        clear(d);
+        return store(d);
+    }
+
+    return d->state->rows == 0 ? ack(d) : fix_picked(d);
+}
+
+static int
+measure(lb_deliver_t *d)
 {
     lb_error_t err;
 
@@ -263,7 +390,14 @@ fix_ranges(lb_deliver_t *d)
         return -1;
     }
 
-    return fix_picked(d);
+    return 0;
+}
+
+/* The same for ranges that others than lb_batch_pick have chosen. */
+static int
+fix_ranges(lb_deliver_t *d)
+{
+    return measure(d) == 0 ? fix_chosen(d) : -1;
 }
 
 /* Rows dated long ago are what a TTL removes as soon as they are in. */
@@ -322,10 +456,15 @@ fix(lb_deliver_t *d)
         rc = lb_surgery_pick(&d->surgery, d->rings, st, &err);
         if (rc < 0) {
             trouble(d, LB_LOG_ERROR, "%s", err.text);
+        } else if (rc > 0 && fix_ranges(d) == 0) {
+            return d->at == LB_DELIVER_FIXED;
+        }
+        if (rc != 0 && d->at == LB_DELIVER_FIXED) {
             return -1;
         }
-        if (rc > 0) {
-            return fix_ranges(d) == 0 ? 1 : -1;
+        /* a ring of theirs cannot be read: the others go on */
+        if (rc != 0) {
+            d->surgery.nsuspects = 0;
         }
     }
 
@@ -347,60 +486,7 @@ fix(lb_deliver_t *d)
 
     tell_age(d);
 
-    return fix_picked(d) == 0 ? 1 : -1;
-}
-
-static void
-grow_size(lb_deliver_t *d)
-{
-    if (d->size_limit == 0 || ++d->size_successes < LB_SIZE_SUCCESSES) {
-        return;
-    }
-
-    d->size_successes = 0;
-    d->size_limit *= 2;
-
-    if (d->size_limit >= d->options->max_rows) {
-        d->size_limit = 0;
-    }
-}
-
-/* There is no batch any more. */
-static void
-clear(lb_deliver_t *d)
-{
-    lb_batch_clear(d->state);
-    d->state->flags &= ~LB_CKPT_IN_FLIGHT;
-    d->nexcluded = 0;
-    d->at = LB_DELIVER_EMPTY;
-}
-
-static int
-ack(lb_deliver_t *d)
-{
-    uint32_t i;
-    lb_ckpt_state_t *st = d->state;
-    uint64_t events = lb_batch_events(st);
-
-    for (i = 0; i < st->nrings; i++) {
-        st->rings[i].acked = st->rings[i].end;
-        st->rings[i].acked_seq = st->rings[i].end_seq;
-    }
-
-    st->delivered += st->rows;
-    st->dead += events - st->rows;
-    clear(d);
-    d->failures = 0;
-    d->no_sift = 0;
-    d->counters.batches++;
-    lb_surgery_success(&d->surgery, d->options->max_rows);
-    grow_size(d);
-    d->last_success_us = lb_now_us();
-
-    /* The checkpoint first: if the writers knew earlier and the power went,
-     * the batch would be sent again from space that is reused. */
-
-    return store_and_tell(d);
+    return fix_chosen(d) != 0 ? -1 : d->at == LB_DELIVER_FIXED;
 }
 
 /* The rows are in the table, but a materialized view threw, or it is not known
@@ -505,6 +591,17 @@ describe(lb_deliver_t *d, lb_ch_insert_t *insert, char *table, size_t size)
 }
 
 static int
+other_table(lb_deliver_t *d)
+{
+    char now[LB_TABLE_MAX + 1];
+
+    (void)snprintf(now, sizeof(now), "%s.%s", d->options->database,
+                   d->options->table);
+
+    return strcmp(now, d->state->table) != 0;
+}
+
+static int
 send_batch(lb_deliver_t *d)
 {
     char table[LB_TABLE_MAX + 8];
@@ -553,6 +650,12 @@ send_batch(lb_deliver_t *d)
                 "ClickHouse refused a batch of %llu rows, nothing is lost, it "
                 "is sent again: %s",
                 (unsigned long long)insert.rows, r->text);
+        if ((r->code == LB_CH_UNKNOWN_TABLE ||
+             r->code == LB_CH_UNKNOWN_DATABASE) &&
+            other_table(d)) {
+            /* it may have to go to the one that is configured now */
+            d->at = LB_DELIVER_UNKNOWN;
+        }
         d->transport->next_url(d->transport->ctx);
         break;
     default:
@@ -574,7 +677,7 @@ send_batch(lb_deliver_t *d)
             r->http == 200 && r->code == 0 && r->read_rows >= d->state->rows;
         (void)snprintf(d->surgery.reason, sizeof(d->surgery.reason), "%s",
                        r->text);
-        if (d->blame == LB_BLAME_DATA) {
+        if (d->blame == LB_BLAME_DATA && !d->view_failed) {
             note_constraint(d, r->answer);
         }
 
@@ -584,6 +687,8 @@ send_batch(lb_deliver_t *d)
                     "a batch of %llu rows is in, its materialized views may "
                     "not have it yet: %s",
                     (unsigned long long)insert.rows, r->text);
+            /* an answer, or none in time, is the views' doing */
+            d->view_failed |= r->http != 0 || r->timed_out;
             /* reads are counted otherwise where all is deduplicated */
             return d->views_done ? ack(d) == 0 : repeat_for_views(d) && 0;
         }
@@ -602,17 +707,6 @@ send_batch(lb_deliver_t *d)
     return 0;
 }
 
-static int
-other_table(lb_deliver_t *d)
-{
-    char now[LB_TABLE_MAX + 1];
-
-    (void)snprintf(now, sizeof(now), "%s.%s", d->options->database,
-                   d->options->table);
-
-    return strcmp(now, d->state->table) != 0;
-}
-
 /* Nothing of the batch is in, and the server blames its data. */
 static int
 operate(lb_deliver_t *d)
@@ -626,13 +720,8 @@ operate(lb_deliver_t *d)
         return 1;
     }
 
-    if (d->nexcluded > 0) {
-        /* ranges are halved, not what is left of them */
-        clear(d);
-        return store(d) == 0;
-    }
-
-    if (st->rows > 1) {
+    if (lb_batch_events(st) > 1) {
+        st->rows = lb_batch_events(st);
         if (lb_surgery_halve(&d->surgery, d->rings, st, &err) != 0) {
             trouble(d, LB_LOG_ERROR, "%s", err.text);
             return 0;
@@ -740,9 +829,15 @@ sift(lb_deliver_t *d)
             "dead letters: %s",
             added, (unsigned long long)st->rows, d->surgery.reason);
 
+    /* The list is at hand: a letter that was dropped meanwhile may have made
+     * room for another. */
     st->rows -= (uint64_t)added;
 
-    return st->rows == 0 ? ack(d) == 0 : fix_ranges(d) == 0;
+    if (st->rows == 0) {
+        return ack(d) == 0;
+    }
+
+    return measure(d) == 0 && fix_picked(d) == 0;
 }
 
 /* Rows that materialized views read are counted with those of the table.  How
@@ -826,8 +921,27 @@ not_in(lb_deliver_t *d)
         return fix_picked(d) == 0;
     }
 
-    if (d->blame != LB_BLAME_NONE && may_come_late(d)) {
+    /* What was asked elsewhere is settled: from now on the name counts, to
+     * which INSERTs go. */
+    if (d->elsewhere) {
+        d->elsewhere = 0;
+        d->other[0] = '\0';
+        memcpy(st->table_uuid, d->table_uuid, LB_UUID_LEN);
+    }
+
+    if ((d->blame != LB_BLAME_NONE || (d->gone && other_table(d))) &&
+        may_come_late(d)) {
         return 0;
+    }
+
+    if (d->gone && other_table(d)) {
+        d->log(LB_LOG_WARN,
+               "there is no table %s, so the batch of %llu rows goes to %s.%s "
+               "instead",
+               st->table, (unsigned long long)rows, d->options->database,
+               d->options->table);
+        clear(d);
+        return store(d) == 0;
     }
 
     switch (d->blame) {
@@ -866,9 +980,6 @@ not_in(lb_deliver_t *d)
            "the batch of %llu rows had not got in, sending it again",
            (unsigned long long)rows);
     d->at = LB_DELIVER_FIXED;
-    d->elsewhere = 0;
-    d->other[0] = '\0';
-    memcpy(st->table_uuid, d->table_uuid, LB_UUID_LEN);
 
     /* The server that failed may fail again; one that had to be asked in its
      * place is another already. */
@@ -899,6 +1010,13 @@ judge(lb_deliver_t *d, const lb_answer_t *a)
         return d->view_failed || (a->views > 0 && !d->claimed && !d->views_done)
                    ? repeat_for_views(d)
                    : ack(d) == 0;
+    }
+
+    if (d->elsewhere && memcmp(a->table_uuid, none, LB_UUID_LEN) != 0 &&
+        memcmp(a->table_uuid, st->table_uuid, LB_UUID_LEN) != 0) {
+        /* it has moved on: where to? */
+        d->other[0] = '\0';
+        return 0;
     }
 
     if (a->running > 0) {
@@ -1068,6 +1186,8 @@ ask(lb_deliver_t *d)
         table = d->other;
     }
 
+    d->gone &= d->elsewhere;
+
     lb_question_prefix(lb_spool_uuid(d->spool), prefix);
     query(d, lb_question_batch(d->state, table, prefix, d->ask_flags));
 
@@ -1093,20 +1213,21 @@ ask(lb_deliver_t *d)
 
     if (r->code == LB_CH_UNKNOWN_TABLE || r->code == LB_CH_UNKNOWN_DATABASE) {
 
-        if (!d->elsewhere &&
-            memcmp(d->state->table_uuid, none, LB_UUID_LEN) != 0) {
+        if (d->elsewhere) {
+            /* it has moved on: where to? */
+            d->other[0] = '\0';
+            return 0;
+        }
+
+        d->gone = 1;
+
+        if (memcmp(d->state->table_uuid, none, LB_UUID_LEN) != 0) {
             d->elsewhere = 1;
             return 1;
         }
 
         if (other_table(d)) {
-            d->log(LB_LOG_WARN,
-                   "there is no table %s, so the batch of %llu rows is not in "
-                   "it and goes to %s.%s instead",
-                   d->state->table, (unsigned long long)d->state->rows,
-                   d->options->database, d->options->table);
-            clear(d);
-            return store(d) == 0;
+            return not_in(d);
         }
     }
 

@@ -114,6 +114,7 @@ typedef struct {
     int view_failed;     /* an answer blamed a materialized view */
     int views_done;      /* an answer without an error: views have it too */
     uint32_t view_turns; /* failures of a view in repeats for its sake */
+    int gone;            /* there is no table of the name it was fixed for */
     int moved;           /* asked another server than it was sent to */
     int elsewhere;       /* ask in the table it was fixed for, by UUID */
     char other[LB_TABLE_MAX + 1]; /* that table's present name, or empty */
@@ -131,8 +132,8 @@ typedef struct {
     char *constraint[LB_CONSTRAINTS_MAX];
     uint32_t nconstraints;
     lb_excluded_t excluded[LB_EXCLUDED_MAX];
-    uint32_t nexcluded;
-    int no_sift; /* it did not help: halve this batch */
+    uint32_t nexcluded; /* letters of its ranges; no letter is ever sent */
+    int no_sift;        /* it did not help: halve this batch */
 
     lb_surgery_t surgery;
     lb_deliver_counters_t counters;

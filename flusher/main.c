@@ -575,7 +575,8 @@ turn(flusher_t *f)
     (void)lb_rings_look(&f->rings, now, &err);
     lb_rings_recover_orphans(&f->rings, now);
 
-    if (f->rings.untold && now - f->told_at >= 1000) {
+    if (f->rings.untold && !f->deliver.store_pending &&
+        now - f->told_at >= 1000) {
         f->told_at = now;
         lb_rings_ack(&f->rings, &f->state);
     }

@@ -377,18 +377,6 @@ lb_question_constraint(const char *error)
     return to != NULL ? strndup(from, (size_t)(to - from)) : NULL;
 }
 
-static int
-in_order(const void *a, const void *b)
-{
-    const lb_excluded_t *x = a, *y = b;
-
-    if (x->entry != y->entry) {
-        return x->entry < y->entry ? -1 : 1;
-    }
-
-    return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
 int
 lb_question_sift_answer(const char *text, const lb_ckpt_state_t *state,
                         lb_excluded_t *excluded, uint32_t max, uint32_t *n)
@@ -441,10 +429,11 @@ lb_question_sift_answer(const char *text, const lb_ckpt_state_t *state,
         }
     }
 
-    qsort(excluded, *n, sizeof(*excluded), in_order);
+    lb_batch_sort(excluded, *n);
 
     for (i = 1; i < *n; i++) {
-        if (in_order(&excluded[i - 1], &excluded[i]) == 0) {
+        if (excluded[i - 1].entry == excluded[i].entry &&
+            excluded[i - 1].seq == excluded[i].seq) {
             return -1;
         }
     }

@@ -193,6 +193,12 @@ ngx_http_logbroker_hang_over(ngx_http_logbroker_worker_t *w)
                   "logbroker: the write to \"%V\" has come back, requests "
                   "are taken again", &w->path);
 
+    /* a commit that came meanwhile was put off */
+
+    if (!w->commit.posted) {
+        ngx_post_event(&w->commit, &ngx_posted_next_events);
+    }
+
     if (ngx_http_logbroker_running(w, &age)) {
         ngx_http_logbroker_hang_watch(w);
     }

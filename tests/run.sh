@@ -71,9 +71,8 @@ outcome() {
 # fails there too; both are shown.
 system() {
     local dir=$1 log=$logs/pytest-$1.log passed failed again
-    local pytest=(/usr/bin/python3 -m pytest -q -p no:cacheprovider -rfE)
+    local pytest=(env "LB_BUILD=$1" /usr/bin/python3 -m pytest -q -p no:cacheprovider -rfE)
     shift
-    export LB_BUILD=$dir
     if "${pytest[@]}" -n 3 --dist loadfile "$@" tests/e2e >"$log" 2>&1; then
         count "pytest $dir" "$(outcome passed "$log")" 0
         return
@@ -82,7 +81,7 @@ system() {
     passed=$(outcome passed "$log")
     failed=$(($(outcome failed "$log") + $(outcome error "$log")))
     mapfile -t again < <(sed -nE 's/^(FAILED|ERROR) (.*\.py::[^[ ]*(\[.*\])?)( - .*)?$/\2/p' "$log" | sort -u)
-    if [ ${#again[@]} -gt 0 ] && [ ${#again[@]} -le 20 ]; then
+    if [ ${#again[@]} -gt 0 ] && [ ${#again[@]} -le 40 ]; then
         printf 'again, alone: %s\n' "${again[@]}"
         if "${pytest[@]}" "${again[@]}" >"$log.again" 2>&1; then
             passed=$((passed + ${#again[@]}))

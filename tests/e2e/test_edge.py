@@ -645,6 +645,7 @@ def places(tmp_path_factory):
         p.stop()
 
 
+@pytest.mark.release_only
 @pytest.mark.parametrize("name", BAD_REQUESTS)
 @pytest.mark.parametrize("place", ["edge", "broker", "redirect"])
 def test_refusals_are_json(places, place, name):
@@ -751,6 +752,7 @@ def flood_edges(make_edge, port):
                                ("allow 127.0.0.1;", "")]))
 
 
+@pytest.mark.release_only
 def test_floods_leave_few_lines(tmp_path, make_edge):
     """A client that does nothing right cannot fill a disk, at the edge or
     behind it: less than a tenth of a line for each request."""

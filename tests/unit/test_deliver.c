@@ -16,7 +16,7 @@
  *
  *   o  done              l  lost: nothing in, no answer
  *   d  done, no answer   t  token known, rows not, no answer
- *   v  rows in, a materialized view threw
+ *   v  rows in, a materialized view threw   w  it took too long
  *   m  no memory         p  a proxy's 413
  */
 typedef struct {
@@ -35,6 +35,9 @@ typedef struct {
     int moved;        /* the rows are in the table of the state's UUID */
     int behind;
     lb_ckpt_state_t *state;
+    const lb_deliver_t *d;
+    unsigned every;      /* one row in so many breaks a constraint, 0: none */
+    const char *missing; /* a table that is not there */
 } server_t;
 
 typedef struct {
@@ -50,6 +53,86 @@ typedef struct {
     server_t server;
     uint64_t appended;
 } node_t;
+
+static int
+excluded(const server_t *s, uint64_t seq)
+{
+    uint32_t i;
+
+    for (i = 0; i < s->d->nexcluded; i++) {
+        if (s->d->excluded[i].seq == seq) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+static int
+is_missing(const server_t *s, const char *text, lb_ch_result_t *r)
+{
+    if (s->missing == NULL || strstr(text, s->missing) == NULL) {
+        return 0;
+    }
+
+    r->outcome = LB_CH_REFUSED;
+    r->http = 404;
+    r->code = LB_CH_UNKNOWN_TABLE;
+
+    return 1;
+}
+
+static int
+breaks(const server_t *s, lb_ch_result_t *r)
+{
+    uint64_t seq;
+    const lb_ckpt_ring_t *e = &s->state->rings[0];
+
+    for (seq = e->acked_seq; s->every && seq < e->end_seq; seq++) {
+        if (seq % s->every == 3 && !excluded(s, seq)) {
+            r->http = 500;
+            r->code = 469;
+            (void)snprintf(r->answer, sizeof(r->answer),
+                           "Code: 469. DB::Exception: Constraint `c` for table "
+                           "logbroker.logs is violated at row 1. Expression: "
+                           "(n > 3). Column values: n = 3. ");
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+static void
+serve_rows(void *ctx, const char *sql, const char *structure,
+           const lb_ch_insert_t *rows, lb_ch_result_t *r)
+{
+    int n;
+    char uuid[LB_UUID_TEXT], *p = r->answer;
+    uint64_t seq, last = 0;
+    const server_t *s = ctx;
+    const lb_ckpt_ring_t *e = &s->state->rings[0];
+
+    (void)rows;
+    memset(r, 0, sizeof(*r));
+    r->outcome = LB_CH_DONE;
+    assert_non_null(strstr(sql, "(n > 3)"));
+    assert_non_null(strstr(structure, "seq UInt64"));
+
+    for (seq = e->acked_seq; seq < e->end_seq; seq++) {
+        if (s->every && seq % s->every == 3 && !excluded(s, seq)) {
+            if (last == 0) {
+                lb_uuid_format(e->uuid, uuid);
+                n = sprintf(p, "%s\t%llu\t0", uuid, (unsigned long long)seq);
+            } else {
+                n = sprintf(p, ",%llu", (unsigned long long)(seq - last));
+            }
+            p += n;
+            last = seq;
+        }
+    }
+    strcpy(p, last != 0 ? "\n" : "");
+}
 
 static void
 serve_insert(void *ctx, const lb_ch_insert_t *in, lb_ch_result_t *r)
@@ -76,6 +159,11 @@ serve_insert(void *ctx, const lb_ch_insert_t *in, lb_ch_result_t *r)
     }
 
     r->complete = 1;
+
+    if (is_missing(s, in->table, r) || breaks(s, r)) {
+        return;
+    }
+
     how = *s->script != '\0' ? *s->script++ : 'o';
 
     if (s->sick == s->url) {
@@ -88,10 +176,10 @@ serve_insert(void *ctx, const lb_ch_insert_t *in, lb_ch_result_t *r)
         known |= strcmp(s->tokens[i], in->token) == 0;
     }
 
-    if (strchr("odvt", how) != NULL && !known) {
+    if (strchr("odvtw", how) != NULL && !known) {
         strcpy(s->tokens[s->ntokens++], in->token);
         for (seq = e->acked_seq; how != 't' && seq < e->end_seq; seq++) {
-            s->rows[seq]++;
+            s->rows[seq] += !excluded(s, seq);
         }
     }
 
@@ -107,6 +195,9 @@ serve_insert(void *ctx, const lb_ch_insert_t *in, lb_ch_result_t *r)
         (void)snprintf(r->answer, sizeof(r->answer),
                        "Code: 395. DB::Exception: no: while pushing to view "
                        "logbroker.v");
+        break;
+    case 'w':
+        r->timed_out = 1;
         break;
     case 'm':
         r->http = 500;
@@ -131,6 +222,10 @@ serve_query(void *ctx, const char *sql, lb_ch_result_t *r)
     memset(r, 0, sizeof(*r));
     r->outcome = LB_CH_DONE;
     s->nasked++;
+
+    if (is_missing(s, sql, r)) {
+        return;
+    }
 
     if (strstr(sql, "WHERE uuid = ") != NULL) {
         lb_uuid_format(s->state->table_uuid, uuid);
@@ -211,6 +306,7 @@ node_open(node_t *n)
     n->d.transport = &n->transport;
     n->d.log = quiet;
     n->server.state = &n->state;
+    n->server.d = &n->d;
 
     if (lb_deliver_init(&n->d, &err) != 0) {
         fail_msg("%s", err.text);
@@ -255,6 +351,7 @@ setup(void **state)
     n->transport.insert = serve_insert;
     n->transport.query = serve_query;
     n->transport.next_url = serve_next;
+    n->transport.query_rows = serve_rows;
     node_open(n);
     *state = n;
 
@@ -714,6 +811,91 @@ views_get_repeats(void **state)
     assert_int_equal(n->d.counters.view_misses, 1);
 }
 
+/* Slow ones end too. */
+static void
+views_that_are_too_slow(void **state)
+{
+    node_t *n = *state;
+
+    n->server.views = 1;
+    n->server.script = "wwwwwwwwwwww";
+    append(n, n->w, 4, 1700000000000000u);
+    (void)deliver(n);
+    once(n, 0, 4);
+    assert_int_equal(n->d.counters.view_misses, 1);
+}
+
+/* What is a dead letter may be replayed: it never goes by itself again, also
+ * when the table would take it by now. */
+static void
+letters_are_not_sent(void **state)
+{
+    int i;
+    uint64_t seq, open = 0;
+    node_t *n = *state;
+
+    /* 0: as it was; 1: the flusher dies with the batch in flight; 2: the
+     * letters are written and the batch without them is not fixed */
+    for (i = 0; i < 3; i++) {
+        n->server.every = 10;
+        append(n, n->w, 100, 1700000000000000u);
+        (void)lb_deliver_step(&n->d);
+        n->server.script = "l";
+        while (lb_dead_count_open(n->dead) < open + 10) {
+            lb_error_t err;
+
+            assert_int_equal(lb_rings_look(&n->rings, 1, &err), 0);
+            (void)lb_deliver_step(&n->d);
+        }
+        open += 10;
+        if (i == 1) {
+            one_insert(n);
+        }
+        if (i == 2) {
+            flip(n, n->state.generation);
+        }
+        if (i > 0) {
+            node_close(n);
+            node_open(n);
+        }
+        n->server.every = 0;
+        n->server.script = "";
+        (void)deliver(n);
+        assert_int_equal(lb_dead_count_open(n->dead), open);
+        for (seq = 0; seq < n->appended; seq++) {
+            assert_int_equal(n->server.rows[seq], seq % 10 != 3);
+        }
+        assert_int_equal(n->state.dead, open);
+        assert_int_equal(n->state.delivered, n->appended - open);
+    }
+}
+
+/* The table is renamed and the settings follow it, with a batch fixed for the
+ * old name. */
+static void
+another_table_with_a_batch_in_flight(void **state)
+{
+    int i;
+    node_t *n = *state;
+
+    for (i = 0; i < 2; i++) {
+        n->options.table = (char *)"logs";
+        n->server.missing = NULL;
+        n->server.script = "l";
+        append(n, n->w, 4, 1700000000000000u);
+        one_insert(n);
+        n->server.missing = "`logs`";
+        n->options.table = (char *)"others";
+        if (i == 1) {
+            node_close(n);
+            node_open(n);
+        }
+        (void)deliver(n);
+        once(n, 0, n->appended);
+        assert_string_equal(n->state.table, "logbroker.others");
+    }
+}
+
 static void
 table_exchanged_in_doubt(void **state)
 {
@@ -849,6 +1031,9 @@ main(void)
         T(a_sick_server_is_passed_over),
         T(pauses_grow_until_an_ack),
         T(views_get_repeats),
+        T(views_that_are_too_slow),
+        T(letters_are_not_sent),
+        T(another_table_with_a_batch_in_flight),
         T(table_exchanged_in_doubt),
         T(newest_day_has_its_turns),
         T(old_events_are_named),

@@ -316,7 +316,7 @@ garbage(void **state)
                                           "look",
                                           "look\tend",
                                           "1\t1\t1\t1\t1\t1\t1\t1\t1\t1\tend",
-                                          "MergeTree" WINDOW};
+                                          ("MergeTree" WINDOW)};
 
     (void)state;
 
