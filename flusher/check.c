@@ -13,16 +13,6 @@
 #include "spool/lb_io.h"
 #include "spool/lb_ring.h"
 
-static int64_t
-mono_ms(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* What a flusher that serves the spool has found out: its request was enough.
  * 0 if there is none. */
 static int
@@ -74,9 +64,9 @@ wait_but(const lb_pace_t *pace, int64_t ms)
     int64_t wait;
     struct timespec ts;
 
-    while (
-        (wait = lb_pace_wait(pace, mono_ms(), (int64_t)(lb_now_us() / 1000)) -
-                ms) > 0) {
+    while ((wait = lb_pace_wait(pace, lb_mono_ms(),
+                                (int64_t)(lb_now_us() / 1000)) -
+                   ms) > 0) {
         ts.tv_sec = wait / 1000;
         ts.tv_nsec = wait % 1000 * 1000000;
         (void)nanosleep(&ts, NULL);
@@ -102,7 +92,7 @@ gate(void *arg)
         return 1;
     }
 
-    lb_pace_start(&c->pace, mono_ms());
+    lb_pace_start(&c->pace, lb_mono_ms());
 
     return 0;
 }
@@ -127,7 +117,7 @@ lb_check_table(const lb_options_t *o, const volatile sig_atomic_t *abort)
         }
 
         /* in a second of this node, like any request */
-        lb_pace_init(&c.pace, o->node_index, o->node_count, mono_ms());
+        lb_pace_init(&c.pace, o->node_index, o->node_count, lb_mono_ms());
         lb_ch_set_gate(ch, gate, &c);
 
         lb_preflight_sql(o, sql, sizeof(sql));

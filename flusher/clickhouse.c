@@ -173,16 +173,6 @@ lb_ch_judge(long http, int code, const char *summary, const char *body,
                : LB_CH_UNKNOWN;
 }
 
-static int64_t
-mono_ms(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void
 look_at_packets(const lb_ch_t *ch, struct tcp_info *info)
 {
@@ -240,7 +230,7 @@ on_header(char *data, size_t size, size_t n, void *arg)
         ch->arrived = 1;
 
         /* the wall clock may have been set in between */
-        ch->result->dated_mono = mono_ms();
+        ch->result->dated_mono = lb_mono_ms();
         ch->result->dated_ms = (int64_t)(lb_now_us() / 1000);
         ch->result->sent_ms =
             ch->result->dated_ms - (ch->result->dated_mono - ch->sent_mono);
@@ -410,7 +400,7 @@ on_ready(void *arg, char *to, char *from, int to_port, int from_port)
 
     look_at_packets(ch, &ch->before);
     ch->arrived = 0;
-    ch->sent_mono = mono_ms();
+    ch->sent_mono = lb_mono_ms();
     ch->result->sent_ms = (int64_t)(lb_now_us() / 1000);
     ch->deadline = ch->sent_mono + ch->timeout_ms;
 
@@ -429,7 +419,7 @@ on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 
     watch_arrival(ch);
 
-    if (ch->deadline != 0 && mono_ms() >= ch->deadline) {
+    if (ch->deadline != 0 && lb_mono_ms() >= ch->deadline) {
         ch->result->timed_out = 1;
         return 1;
     }

@@ -2,17 +2,8 @@
 
 #include <netinet/in.h>
 #include <string.h>
-#include <time.h>
 
-static int64_t
-mono_ms(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
+#include "spool/lb_ring.h"
 
 static curl_socket_t
 on_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
@@ -31,7 +22,7 @@ on_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
         }
     }
 
-    if (a != NULL && a->until > mono_ms() && !c->all) {
+    if (a != NULL && a->until > lb_mono_ms() && !c->all) {
         c->left_out = 1;
         return CURL_SOCKET_BAD;
     }
@@ -142,7 +133,7 @@ lb_connect_made(lb_connect_t *c, int local_port)
         a = &c->address[i];
         if (a->fd >= 0 &&
             (a->len != len || memcmp(&a->addr, &peer, len) != 0)) {
-            a->until = mono_ms() + LB_ADDRESS_AVOID_MS;
+            a->until = lb_mono_ms() + LB_ADDRESS_AVOID_MS;
         }
     }
 

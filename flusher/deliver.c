@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* repeats of a batch for the sake of materialized views */
 #define LB_VIEW_TURNS 3
@@ -79,23 +78,6 @@ store_and_tell(lb_deliver_t *d)
     return 0;
 }
 
-/* The entry of a ring, made if there is none: what an older checkpoint does not
- * know of may have been sent all the same.  NULL: no room. */
-static lb_ckpt_ring_t *
-entry(lb_ckpt_state_t *st, const lb_flusher_ring_t *r)
-{
-    lb_ckpt_ring_t *e = lb_ckpt_find(st, r->info.uuid);
-
-    if (e == NULL && st->nrings < LB_CKPT_RINGS_MAX) {
-        e = &st->rings[st->nrings++];
-        memset(e, 0, sizeof(*e));
-        memcpy(e->uuid, r->info.uuid, LB_UUID_LEN);
-        e->slot = r->info.slot;
-    }
-
-    return e;
-}
-
 /* The rings may have been told more acks than this checkpoint knows: then it
  * is an older one that was put back. */
 static int
@@ -112,7 +94,7 @@ is_old(lb_deliver_t *d)
         e = lb_ckpt_find(st, r->info.uuid);
 
         if (r->broken || r->info.acked_seq <= (e != NULL ? e->acked_seq : 0) ||
-            (e = entry(st, r)) == NULL) {
+            (e = lb_rings_entry(st, r)) == NULL) {
             continue;
         }
 
@@ -874,11 +856,7 @@ move_on(lb_deliver_t *d)
 static int
 may_come_late(lb_deliver_t *d)
 {
-    int64_t now;
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    int64_t now = lb_mono_ms();
 
     if (!d->loose) {
         return 0;
@@ -1347,7 +1325,8 @@ settle_doubt(lb_deliver_t *d)
 
     for (i = 0; i < d->rings->n; i++) {
         if (!d->rings->ring[i].broken) {
-            (void)entry(d->state, &d->rings->ring[i]);
+            /* an older checkpoint may not know of it */
+            (void)lb_rings_entry(d->state, &d->rings->ring[i]);
         }
     }
 

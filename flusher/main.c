@@ -60,16 +60,6 @@ on_signal(int sig)
     }
 }
 
-static int64_t
-mono_ms(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* The same line again is worth one line in ten seconds. */
 __attribute__((format(printf, 2, 3))) static void
 log_line(int level, const char *fmt, ...)
@@ -88,7 +78,7 @@ log_line(int level, const char *fmt, ...)
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
 
-    if (strcmp(text, last) == 0 && mono_ms() - last_ms < 10000) {
+    if (strcmp(text, last) == 0 && lb_mono_ms() - last_ms < 10000) {
         repeated++;
         return;
     }
@@ -104,7 +94,7 @@ log_line(int level, const char *fmt, ...)
 
     fprintf(stderr, "%s %s: %s\n", when, names[level], text);
     (void)snprintf(last, sizeof(last), "%s", text);
-    last_ms = mono_ms();
+    last_ms = lb_mono_ms();
     repeated = 0;
 }
 
@@ -199,7 +189,7 @@ slowest_of_late(int64_t slowest, int64_t took)
 static int
 gate(void *arg)
 {
-    int64_t wait, now = mono_ms();
+    int64_t wait, now = lb_mono_ms();
     flusher_t *f = arg;
     sigset_t none;
     struct timespec ts;
@@ -223,7 +213,7 @@ gate(void *arg)
         ts.tv_sec = 0;
         ts.tv_nsec = wait * 1000000;
         (void)ppoll(NULL, 0, &ts, &none);
-        now = mono_ms();
+        now = lb_mono_ms();
     }
 
     lb_pace_start(&f->pace, now);
@@ -248,7 +238,7 @@ static int
 start(flusher_t *f)
 {
     char state[4200];
-    int64_t now = mono_ms();
+    int64_t now = lb_mono_ms();
     lb_error_t err;
 
     static lb_transport_t transport = {NULL, transport_insert, transport_query,
@@ -371,7 +361,7 @@ reload(flusher_t *f)
     f->pace.index = o->node_index;
     f->pace.count = o->node_count;
     f->deliver.ask_flags = 0;
-    lb_look_init(&f->look, mono_ms());
+    lb_look_init(&f->look, lb_mono_ms());
     f->retry_at = 0;
 
     /* what is known is of another table: nothing is sent before the look */
@@ -411,7 +401,7 @@ preflight(flusher_t *f)
     /* nor does it say anything that it was not this node's turn any more */
     again |= r->late;
 
-    lb_look_made(&f->look, mono_ms(), f->options->node_count, p, again);
+    lb_look_made(&f->look, lb_mono_ms(), f->options->node_count, p, again);
 
     if (again) {
         return;
@@ -427,7 +417,7 @@ preflight(flusher_t *f)
     if (p->replicated >= 0) {
         memcpy(f->deliver.table_uuid, p->table_uuid, LB_UUID_LEN);
     }
-    lb_look_made(&f->look, mono_ms(), f->options->node_count, p, 0);
+    lb_look_made(&f->look, lb_mono_ms(), f->options->node_count, p, 0);
     f->metrics.looked_us = lb_now_us();
 
     if (p->hold || strcmp(p->verdict, "unknown") == 0) {
@@ -555,7 +545,7 @@ reached(flusher_t *f, int look)
     }
 
     if (look) {
-        f->look.at = f->look.idle = mono_ms();
+        f->look.at = f->look.idle = lb_mono_ms();
         f->look.need = 0;
     } else {
         f->retry_at = 0;
@@ -567,7 +557,7 @@ static int64_t
 turn(flusher_t *f)
 {
     int wanted, look;
-    int64_t now = mono_ms(), wait;
+    int64_t now = lb_mono_ms(), wait;
     uint64_t before;
     lb_error_t err;
 
@@ -615,12 +605,13 @@ turn(flusher_t *f)
             if (lb_deliver_step(&f->deliver)) {
                 f->retry_at = 0;
             } else {
-                f->retry_at = mono_ms() + lb_deliver_backoff(
-                                              f->options, f->deliver.failures);
+                f->retry_at =
+                    lb_mono_ms() +
+                    lb_deliver_backoff(f->options, f->deliver.failures);
             }
 
             if (f->deliver.counters.requests != before) {
-                lb_look_request(&f->look, mono_ms(), f->options->node_count,
+                lb_look_request(&f->look, lb_mono_ms(), f->options->node_count,
                                 &f->deliver.result);
                 f->metrics.preflight.hold |=
                     f->deliver.result.relearn && f->deliver.result.code == 452;
@@ -640,11 +631,11 @@ turn(flusher_t *f)
         /* a packet got lost: it may have come much later than it was sent */
         if (f->deliver.result.repeated) {
             f->deliver.result.repeated = 0;
-            lb_pace_start(&f->pace, mono_ms());
+            lb_pace_start(&f->pace, lb_mono_ms());
         }
 
         look_at_clock(f);
-        publish(f, mono_ms());
+        publish(f, lb_mono_ms());
         return 0;
     }
 
@@ -691,19 +682,19 @@ serve(flusher_t *f)
 
         if (terminations > 0) {
             if (deadline < 0) {
-                deadline = mono_ms() + f->options->shutdown_timeout_ms;
+                deadline = lb_mono_ms() + f->options->shutdown_timeout_ms;
                 log_line(LB_LOG_INFO, "stopping: delivering what is left");
                 lb_notify("STOPPING=1\nSTATUS=Delivering what is left");
             }
 
-            if (terminations > 1 || mono_ms() >= deadline ||
+            if (terminations > 1 || lb_mono_ms() >= deadline ||
                 !lb_deliver_wanted(&f->deliver)) {
                 break;
             }
         }
 
-        if (mono_ms() - looked >= 1000) {
-            looked = mono_ms();
+        if (lb_mono_ms() - looked >= 1000) {
+            looked = lb_mono_ms();
 
             if (replaced(f)) {
                 log_line(LB_LOG_ERROR,
@@ -723,7 +714,7 @@ serve(flusher_t *f)
     }
 
     f->published_at = 0;
-    publish(f, mono_ms());
+    publish(f, lb_mono_ms());
 
     if (f->metrics.backlog.events > 0) {
         log_line(LB_LOG_WARN, "stopped; %llu events stay in the spool",

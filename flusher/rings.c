@@ -158,6 +158,21 @@ lb_rings_find(lb_rings_t *rings, const uint8_t uuid[LB_UUID_LEN])
     return NULL;
 }
 
+lb_ckpt_ring_t *
+lb_rings_entry(lb_ckpt_state_t *state, const lb_flusher_ring_t *r)
+{
+    lb_ckpt_ring_t *e = lb_ckpt_find(state, r->info.uuid);
+
+    if (e == NULL && state->nrings < LB_CKPT_RINGS_MAX) {
+        e = &state->rings[state->nrings++];
+        memset(e, 0, sizeof(*e));
+        memcpy(e->uuid, r->info.uuid, LB_UUID_LEN);
+        e->slot = r->info.slot;
+    }
+
+    return e;
+}
+
 int
 lb_rings_enter(lb_rings_t *rings, lb_ckpt_state_t *state)
 {
@@ -195,16 +210,8 @@ lb_rings_enter(lb_rings_t *rings, lb_ckpt_state_t *state)
     for (i = 0; i < rings->n; i++) {
         r = &rings->ring[i];
 
-        if (r->broken || lb_ckpt_find(state, r->info.uuid) != NULL ||
-            state->nrings == LB_CKPT_RINGS_MAX) {
-            continue;
-        }
-
-        e = &state->rings[state->nrings++];
-        memset(e, 0, sizeof(*e));
-        memcpy(e->uuid, r->info.uuid, LB_UUID_LEN);
-        e->slot = r->info.slot;
-        changed = 1;
+        changed |= !r->broken && lb_ckpt_find(state, r->info.uuid) == NULL &&
+                   lb_rings_entry(state, r) != NULL;
     }
 
     return changed;

@@ -53,6 +53,10 @@ int lb_rings_enter(lb_rings_t *rings, lb_ckpt_state_t *state);
 #define LB_ORPHAN_MS 5000
 void lb_rings_recover_orphans(lb_rings_t *rings, int64_t mono_ms);
 
+/* The ring's entry in the state, made if there is none.  NULL: no room. */
+lb_ckpt_ring_t *lb_rings_entry(lb_ckpt_state_t *state,
+                               const lb_flusher_ring_t *r);
+
 /* The open ring of a UUID, or NULL. */
 lb_flusher_ring_t *lb_rings_find(lb_rings_t *rings,
                                  const uint8_t uuid[LB_UUID_LEN]);

@@ -51,6 +51,9 @@ int lb_uuid_parse(const char *text, uint8_t uuid[LB_UUID_LEN]);
 /* Wall clock, microseconds since 1970 UTC. */
 uint64_t lb_now_us(void);
 
+/* Monotonic clock, milliseconds: for intervals. */
+int64_t lb_mono_ms(void);
+
 /* Time since the machine was started, sleep included; nobody can set it. */
 uint64_t lb_boot_us(void);
 

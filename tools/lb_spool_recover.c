@@ -93,16 +93,6 @@ typedef struct {
 
 static lb_ch_result_t answer;
 
-static int64_t
-mono_ms(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* The settings of the flusher, with what the command line says instead, through
  * the same checks. */
 static lb_options_t *
@@ -176,9 +166,9 @@ wait_but(lb_pace_t *pace, int64_t ms)
     int64_t wait;
     struct timespec ts;
 
-    while (
-        (wait = lb_pace_wait(pace, mono_ms(), (int64_t)(lb_now_us() / 1000)) -
-                ms) > 0) {
+    while ((wait = lb_pace_wait(pace, lb_mono_ms(),
+                                (int64_t)(lb_now_us() / 1000)) -
+                   ms) > 0) {
         ts.tv_sec = wait / 1000;
         ts.tv_nsec = wait % 1000 * 1000000;
         (void)nanosleep(&ts, NULL);
@@ -189,7 +179,7 @@ static int
 gate(void *arg)
 {
     wait_but(arg, 0);
-    lb_pace_start(arg, mono_ms());
+    lb_pace_start(arg, lb_mono_ms());
 
     return 0;
 }
@@ -957,7 +947,7 @@ lb_spool_tool_recover(const lb_tool_recover_t *o, const char *path)
 
         } else {
             lb_pace_init(&r.pace, r.options->node_index, r.options->node_count,
-                         mono_ms());
+                         lb_mono_ms());
             lb_ch_set_gate(r.ch, gate, &r.pace);
             rc = execute(&r, ckpt);
         }
