@@ -70,7 +70,7 @@ outcome() {
 # run at once. What fails beside others is run again alone, and counts if it
 # fails there too; both are shown.
 system() {
-    local dir=$1 log=$logs/pytest-$1.log passed failed again
+    local dir=$1 log=$logs/pytest-$1.log good bad again
     local pytest=(env "LB_BUILD=$1" /usr/bin/python3 -m pytest -q -p no:cacheprovider -rfE)
     shift
     if "${pytest[@]}" -n 3 --dist loadfile "$@" tests/e2e >"$log" 2>&1; then
@@ -78,20 +78,20 @@ system() {
         return
     fi
     tail -n 120 "$log"
-    passed=$(outcome passed "$log")
-    failed=$(($(outcome failed "$log") + $(outcome error "$log")))
+    good=$(outcome passed "$log")
+    bad=$(($(outcome failed "$log") + $(outcome error "$log")))
     mapfile -t again < <(sed -nE 's/^(FAILED|ERROR) (.*\.py::[^[ ]*(\[.*\])?)( - .*)?$/\2/p' "$log" | sort -u)
     if [ ${#again[@]} -gt 0 ] && [ ${#again[@]} -le 40 ]; then
         printf 'again, alone: %s\n' "${again[@]}"
         if "${pytest[@]}" "${again[@]}" >"$log.again" 2>&1; then
-            passed=$((passed + ${#again[@]}))
-            failed=0
+            good=$((good + ${#again[@]}))
+            bad=0
         fi
         tail -n 120 "$log.again"
-    elif [ $failed = 0 ]; then
-        failed=1
+    elif [ "$bad" = 0 ]; then
+        bad=1
     fi
-    count "pytest $dir" "$passed" "$failed"
+    count "pytest $dir" "$good" "$bad"
 }
 
 # faults: six minutes of tests/faults beside the system tests, which wait for
