@@ -3,7 +3,7 @@
  * elsewhere than it was last used.
  */
 
-#include "lb_spool_tool.h"
+#include "tool.h"
 
 #include <inttypes.h>
 #include <stdio.h>

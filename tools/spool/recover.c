@@ -10,7 +10,7 @@
  * is for a person to decide on.
  */
 
-#include "lb_spool_tool.h"
+#include "tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
  * logbroker-spool: from position to position through a ring.
  */
 
-#include "lb_spool_tool.h"
+#include "tool.h"
 
 #include <inttypes.h>
 #include <stdio.h>

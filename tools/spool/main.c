@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "lb_spool_tool.h"
+#include "tool.h"
 
 /* options without a letter */
 enum {

@@ -2,8 +2,8 @@
  * Shared by the files of logbroker-spool.
  */
 
-#ifndef _LB_SPOOL_TOOL_H_INCLUDED_
-#define _LB_SPOOL_TOOL_H_INCLUDED_
+#ifndef _LB_TOOL_H_INCLUDED_
+#define _LB_TOOL_H_INCLUDED_
 
 #include <stdio.h>
 
@@ -96,4 +96,4 @@ int lb_spool_tool_recover(const lb_tool_recover_t *o, const char *path);
 int lb_spool_dead(const char *action, int json, int again, const char *path,
                   int nargs, char **args);
 
-#endif /* _LB_SPOOL_TOOL_H_INCLUDED_ */
+#endif /* _LB_TOOL_H_INCLUDED_ */

@@ -7,7 +7,7 @@
  * new seqs, with the stream, client and time of receipt it had.
  */
 
-#include "lb_spool_tool.h"
+#include "tool.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -8,7 +8,7 @@
  * letter that is not replayed again unless told.
  */
 
-#include "lb_spool_tool.h"
+#include "tool.h"
 
 #include <errno.h>
 #include <inttypes.h>
