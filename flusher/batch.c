@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event/lines.h"
+
 /*
  * Set aside
  */
@@ -525,7 +527,8 @@ struct lb_batch_source_s {
     uint32_t crc;
     uint64_t digest; /* of the records of this entry so far */
 
-    uint8_t *line; /* an event that does not fit a view */
+    lb_lines_t lines; /* of the payload */
+    uint8_t *line;    /* an event that does not fit a view */
     size_t line_len;
     size_t line_cap;
 
@@ -641,9 +644,10 @@ static int
 feed_record(lb_batch_source_t *s)
 {
     int rc;
-    size_t n, len;
+    size_t n;
     uint64_t end = s->rec.payload + s->rec.payload_len;
-    const uint8_t *data, *p, *nl;
+    const uint8_t *data;
+    lb_line_t line;
 
     while (s->at < end && !lb_native_full(s->native)) {
 
@@ -652,30 +656,33 @@ feed_record(lb_batch_source_t *s)
             return source_failed(s, rc, "cannot read a ring");
         }
 
-        for (p = data; p < data + n && !lb_native_full(s->native);) {
+        lb_lines_view(&s->lines, data, n);
 
-            nl = memchr(p, '\n', (size_t)(data + n - p));
-            len = (size_t)((nl != NULL ? nl : data + n) - p);
+        while (!lb_native_full(s->native) && lb_lines_next(&s->lines, &line)) {
 
-            if (nl == NULL || s->line_len > 0) {
-                rc = keep(s, p, len);
-                if (rc == 0 && nl != NULL) {
+            if (line.context) {
+                continue;
+            }
+
+            if (line.begins && line.ends) {
+                rc = add(s, line.data, line.len);
+
+            } else {
+                rc = keep(s, line.data, line.len);
+                if (rc == 0 && line.ends) {
                     rc = add(s, s->line, s->line_len);
                     s->line_len = 0;
                 }
-            } else {
-                rc = add(s, p, len);
             }
 
             if (rc != 0) {
                 return source_failed(s, rc, "cannot encode an event");
             }
-
-            p += len + (nl != NULL);
         }
 
-        s->crc = lb_crc32c(s->crc, data, (size_t)(p - data));
-        s->at += (uint64_t)(p - data);
+        n = (size_t)(s->lines.at - data);
+        s->crc = lb_crc32c(s->crc, data, n);
+        s->at += n;
     }
 
     if (s->at == end) {
@@ -759,6 +766,7 @@ feed(lb_batch_source_t *s)
         s->seq = s->rec.first_seq;
         s->at = s->rec.payload;
         s->crc = 0;
+        lb_lines_start(&s->lines);
         s->in_record = 1;
     }
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event/lines.h"
+
 int
 lb_surgery_blames_data(int code)
 {
@@ -183,10 +185,12 @@ read_event(lb_reader_t *reader, const lb_record_t *rec, uint64_t seq,
            uint8_t **event, size_t *len)
 {
     int rc = 0;
-    size_t n, skip = (size_t)(seq - rec->first_seq), part;
+    size_t n, skip = (size_t)(seq - rec->first_seq);
     uint64_t p, end = rec->payload + rec->payload_len;
     uint8_t *out;
-    const uint8_t *data, *at, *nl;
+    const uint8_t *data;
+    lb_lines_t lines;
+    lb_line_t line;
 
     out = malloc((size_t)rec->payload_len);
     if (out == NULL) {
@@ -194,6 +198,7 @@ read_event(lb_reader_t *reader, const lb_record_t *rec, uint64_t seq,
     }
 
     *len = 0;
+    lb_lines_start(&lines);
 
     for (p = rec->payload; p < end; p += n) {
 
@@ -202,20 +207,23 @@ read_event(lb_reader_t *reader, const lb_record_t *rec, uint64_t seq,
             break;
         }
 
-        for (at = data; at < data + n; at += part) {
-            nl = memchr(at, '\n', (size_t)(data + n - at));
-            part = (size_t)((nl != NULL ? nl + 1 : data + n) - at);
+        lb_lines_view(&lines, data, n);
+
+        while (lb_lines_next(&lines, &line)) {
+            if (line.context) {
+                continue;
+            }
 
             if (skip == 0) {
-                memcpy(out + *len, at, part - (nl != NULL));
-                *len += part - (nl != NULL);
-                if (nl != NULL) {
+                memcpy(out + *len, line.data, line.len);
+                *len += line.len;
+                if (line.ends) {
                     *event = out;
                     return 0;
                 }
             }
 
-            skip -= skip > 0 && nl != NULL;
+            skip -= skip > 0 && line.ends;
         }
     }
 

@@ -7,6 +7,7 @@ lb_unit_test(test_scanner
 lb_unit_test(test_scanner_flat SOURCES test_scanner_flat.c LIBS lb_event)
 
 lb_unit_test(test_unfold SOURCES test_unfold.c LIBS lb_event)
+lb_unit_test(test_lines SOURCES test_lines.c)
 
 add_executable(bench_scanner ${CMAKE_SOURCE_DIR}/tests/bench/bench_scanner.c)
 target_link_libraries(bench_scanner PRIVATE lb_event PkgConfig::JANSSON)

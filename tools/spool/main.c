@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "tool.h"
+#include "event/lines.h"
 
 /* options without a letter */
 enum {
@@ -134,15 +135,18 @@ static int
 cat_record(const lb_tool_options_t *o, lb_reader_t *reader,
            const lb_ring_info_t *info, const lb_record_t *rec, void *data)
 {
-    int rc, fresh = 1; /* at the start of an event */
+    int rc;
     char uuid[LB_UUID_TEXT];
     size_t n;
     uint64_t p, end, at = rec->first_seq;
     uint64_t seq = *(uint64_t *)data;
-    const uint8_t *view, *nl, *next;
+    const uint8_t *view;
+    lb_lines_t lines;
+    lb_line_t line;
 
     lb_uuid_format(info->uuid, uuid);
     end = rec->payload + rec->payload_len;
+    lb_lines_start(&lines);
 
     /* an event may be longer than a view: print it piece by piece */
 
@@ -153,27 +157,29 @@ cat_record(const lb_tool_options_t *o, lb_reader_t *reader,
             return rc;
         }
 
-        for (next = view; next < view + n; next = nl) {
+        lb_lines_view(&lines, view, n);
 
-            nl = memchr(next, '\n', (size_t)(view + n - next));
-            nl = nl != NULL ? nl + 1 : view + n;
+        while (lb_lines_next(&lines, &line)) {
 
-            if (at < seq || at < o->first_seq || at > o->last_seq) {
-                at += nl[-1] == '\n';
+            if (line.context) {
                 continue;
             }
 
-            if (o->json && fresh) {
+            if (at < seq || at < o->first_seq || at > o->last_seq) {
+                at += (uint64_t)line.ends;
+                continue;
+            }
+
+            if (o->json && line.begins) {
                 printf("{\"ring\":\"%s\",\"seq\":%" PRIu64
                        ",\"stream\":\"%s\",\"received_us\":%" PRIu64
                        ",\"event\":",
                        uuid, at, rec->stream, rec->received_us);
             }
 
-            fresh = nl[-1] == '\n';
-            fwrite(next, 1, (size_t)(nl - next) - (size_t)fresh, stdout);
+            fwrite(line.data, 1, line.len, stdout);
 
-            if (fresh) {
+            if (line.ends) {
                 at++;
                 fputs(o->json ? "}\n" : "\n", stdout);
             }

@@ -8,6 +8,7 @@
  */
 
 #include "tool.h"
+#include "event/lines.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -109,31 +110,40 @@ copy(lb_reader_t *reader, const lb_record_t *rec, uint8_t *to)
                                                                   : LB_ECORRUPT;
 }
 
-/* The events of a payload with seqs from first to last: moves *payload and
- * *len, returns how many. */
+/* Leaves of a payload the events with seqs from first to last, and the contexts
+ * that apply to them: sets *len, returns how many events. */
 static uint32_t
-cut(const lb_record_t *rec, uint64_t first, uint64_t last, uint8_t **payload,
+cut(const lb_record_t *rec, uint64_t first, uint64_t last, uint8_t *payload,
     size_t *len)
 {
     uint32_t events = 0;
     uint64_t seq = rec->first_seq;
-    uint8_t *p = *payload, *end = p + *len, *from = NULL, *nl;
+    uint8_t *out = payload;
+    lb_lines_t lines;
+    lb_line_t line, context = {0};
 
-    while (p < end && seq <= last) {
-        nl = memchr(p, '\n', (size_t)(end - p));
-        if (nl == NULL) {
-            break;
+    lb_lines_start(&lines);
+    lb_lines_view(&lines, payload, *len);
+
+    while (seq <= last && lb_lines_next(&lines, &line) && line.ends) {
+        if (line.context) {
+            context = line;
+            continue;
         }
-        if (seq >= first) {
-            from = from != NULL ? from : p;
-            events++;
+        if (seq++ < first) {
+            continue;
         }
-        p = nl + 1;
-        seq++;
+        if (context.len > 0) {
+            memmove(out, context.data, context.len + 1);
+            out += context.len + 1;
+            context.len = 0;
+        }
+        memmove(out, line.data, line.len + 1);
+        out += line.len + 1;
+        events++;
     }
 
-    *payload = from;
-    *len = from != NULL ? (size_t)(p - from) : 0;
+    *len = (size_t)(out - payload);
 
     return events;
 }
@@ -163,7 +173,7 @@ replay_record(const lb_tool_options_t *o, lb_reader_t *reader,
         return rc == LB_ECORRUPT ? 0 : rc;
     }
 
-    events = cut(rec, r->limit.first_seq, r->limit.last_seq, &payload, &len);
+    events = cut(rec, r->limit.first_seq, r->limit.last_seq, payload, &len);
     if (events == 0) {
         return 0;
     }
