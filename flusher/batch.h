@@ -6,7 +6,7 @@
 #define _LB_BATCH_H_INCLUDED_
 
 #include "spool/lb_dead.h"
-#include "flusher/native.h"
+#include "flusher/clickhouse/native.h"
 #include "flusher/rings.h"
 
 /* A day of UTC in microseconds; batches never cross one, because the table is

@@ -7,9 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "flusher/clickhouse.h"
+#include "flusher/clickhouse/http.h"
 #include "flusher/pace.h"
-#include "flusher/preflight.h"
+#include "flusher/clickhouse/preflight.h"
 #include "spool/lb_io.h"
 #include "spool/lb_ring.h"
 

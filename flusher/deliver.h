@@ -30,7 +30,7 @@
  * nothing of ours runs (and kept saying so, where an attempt has no answer: see
  * LB_LATE_MS): a batch for another table than the configured one that
  * does not exist; a batch refused because of its data, which gives way to its
- * own first half (surgery.h); a batch refused for its size, or whose bytes
+ * own first half (poison.h); a batch refused for its size, or whose bytes
  * cannot be made again (damage in the ring; fixed by another release), which
  * is chosen anew.
  */
@@ -39,9 +39,9 @@
 #define _LB_DELIVER_H_INCLUDED_
 
 #include "flusher/batch.h"
-#include "flusher/clickhouse.h"
-#include "flusher/question.h"
-#include "flusher/surgery.h"
+#include "flusher/clickhouse/http.h"
+#include "flusher/clickhouse/question.h"
+#include "flusher/poison.h"
 
 typedef enum {
     LB_DELIVER_EMPTY,

@@ -23,7 +23,7 @@
 #include "flusher/notify.h"
 #include "flusher/options.h"
 #include "flusher/pace.h"
-#include "flusher/preflight.h"
+#include "flusher/clickhouse/preflight.h"
 
 /* how often the rings are looked at: part of the time until an event is in */
 #define LOOK_MS 50

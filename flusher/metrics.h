@@ -6,7 +6,7 @@
 #define _LB_METRICS_H_INCLUDED_
 
 #include "flusher/deliver.h"
-#include "flusher/preflight.h"
+#include "flusher/clickhouse/preflight.h"
 
 typedef struct {
     uint64_t started_us;

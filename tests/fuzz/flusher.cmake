@@ -26,7 +26,7 @@ add_test(NAME replay_answers
 if(LB_FUZZ)
     add_executable(fuzz_answers
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_answers.c
-                   ${CMAKE_SOURCE_DIR}/flusher/question.c)
+                   ${CMAKE_SOURCE_DIR}/flusher/clickhouse/question.c)
     target_compile_options(fuzz_answers PRIVATE
         -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
     target_link_options(fuzz_answers PRIVATE

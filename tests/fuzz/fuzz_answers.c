@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "flusher/preflight.h"
-#include "flusher/question.h"
+#include "flusher/clickhouse/preflight.h"
+#include "flusher/clickhouse/question.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "flusher/clickhouse.h"
+#include "flusher/clickhouse/http.h"
 
 static lb_ch_outcome_t
 judge(long http, int code, const char *summary, const char *body, uint64_t rows)

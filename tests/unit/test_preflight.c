@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "flusher/preflight.h"
-#include "flusher/settings.h"
+#include "flusher/clickhouse/preflight.h"
+#include "flusher/clickhouse/settings.h"
 
 static lb_options_t options = {.database = (char *)"logbroker",
                                .table = (char *)"logs",

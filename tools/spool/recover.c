@@ -25,10 +25,10 @@
 
 #include <curl/curl.h>
 
-#include "flusher/clickhouse.h"
+#include "flusher/clickhouse/http.h"
 #include "flusher/options.h"
 #include "flusher/pace.h"
-#include "flusher/question.h"
+#include "flusher/clickhouse/question.h"
 #include "spool/lb_dead.h"
 
 /* rings asked about in one request: the answer has to fit */

@@ -1,11 +1,11 @@
-#include "flusher/preflight.h"
+#include "flusher/clickhouse/preflight.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "flusher/native.h"
-#include "flusher/settings.h"
+#include "flusher/clickhouse/native.h"
+#include "flusher/clickhouse/settings.h"
 
 /*
  * One row of fields, a tab between them:

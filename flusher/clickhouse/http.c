@@ -1,4 +1,4 @@
-#include "flusher/clickhouse.h"
+#include "flusher/clickhouse/http.h"
 
 #include <curl/curl.h>
 #include <linux/tcp.h>
@@ -14,9 +14,9 @@
 #include <unistd.h>
 #include <zstd.h>
 
-#include "flusher/connect.h"
+#include "flusher/clickhouse/connect.h"
 #include "flusher/notify.h"
-#include "flusher/settings.h"
+#include "flusher/clickhouse/settings.h"
 #include "spool/lb_ring.h"
 
 /* A question is answered within that, or not soon. */

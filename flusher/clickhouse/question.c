@@ -1,4 +1,4 @@
-#include "flusher/question.h"
+#include "flusher/clickhouse/question.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "flusher/connect.h"
+#include "flusher/clickhouse/connect.h"
 
 #include <netinet/in.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "flusher/surgery.h"
+#include "flusher/poison.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#include "flusher/clickhouse.h"
+#include "flusher/clickhouse/http.h"
 #include "spool/lb_ring.h"
 
 typedef struct {

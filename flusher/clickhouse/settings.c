@@ -1,4 +1,4 @@
-#include "flusher/settings.h"
+#include "flusher/clickhouse/settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "flusher/native.h"
+#include "flusher/clickhouse/native.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
