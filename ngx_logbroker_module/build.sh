@@ -39,6 +39,8 @@ mkdir -p "$build"
 stamp="$cc|$cc_flags|$ld_flags|$*|$source"
 if [ ! -f "$build/Makefile" ] || [ "$module/config" -nt "$build/Makefile" ] ||
     [ "$here/build.sh" -nt "$build/Makefile" ] ||
+    [ "$here/../spool" -nt "$build/Makefile" ] ||
+    [ "$here/../spool/CMakeLists.txt" -nt "$build/Makefile" ] ||
     [ "$module/page.html" -nt "$build/Makefile" ] ||
     [ "$module/page.sh" -nt "$build/Makefile" ] ||
     [ "$stamp" != "$(cat "$build/flags" 2>/dev/null)" ]; then
