@@ -8,7 +8,7 @@
  * the streams behind it by a table and xored in.
  */
 
-#include "lb_ring.h"
+#include "lb_crc32c.h"
 
 #include <string.h>
 

@@ -34,11 +34,8 @@ failed(lb_dead_t *d, int rc, const char *what, lb_error_t *err)
 {
     char buf[128];
 
-    err->code = rc;
-    (void)snprintf(err->text, sizeof(err->text), "%s \"%.300s\": %s", what,
-                   d->path, lb_strerror(rc, buf, sizeof(buf)));
-
-    return rc;
+    return lb_fail(err, rc, "%s \"%.300s\": %s", what, d->path,
+                   lb_strerror(rc, buf, sizeof(buf)));
 }
 
 /* 1 and the letter if a valid one lies at the offset, else 0. */
@@ -142,9 +139,7 @@ lb_dead_open(lb_spool_t *spool, uint64_t size, lb_dead_t **dead,
 
     d = calloc(1, sizeof(*d));
     if (d == NULL) {
-        err->code = -ENOMEM;
-        (void)snprintf(err->text, sizeof(err->text), "no memory");
-        return -ENOMEM;
+        return lb_fail(err, -ENOMEM, "no memory for the dead letters");
     }
 
     (void)snprintf(d->path, sizeof(d->path), "%s/dead", lb_spool_path(spool));

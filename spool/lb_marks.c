@@ -13,22 +13,11 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FOLLOW_US UINT64_C(1000000)
 
 #define LEVELS (LB_MARKS / LB_MARKS_LEVEL)
-
-uint64_t
-lb_boot_us(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_BOOTTIME, &ts);
-
-    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 /* Which boot the clock counts from. */
 static uint32_t

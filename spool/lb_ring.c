@@ -259,7 +259,7 @@ ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity,
             return rc;
         }
     } else {
-        lb_new_uuid(uuid);
+        lb_uuid_new(uuid);
     }
 
     first = 2 * lb_fill_slice;

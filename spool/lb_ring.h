@@ -17,45 +17,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lb_clock.h"
+#include "lb_crc32c.h"
+#include "lb_error.h"
 #include "lb_format.h"
-
-enum {
-    LB_ECORRUPT = -5001,  /* a CRC or a field is wrong */
-    LB_EFOREIGN = -5002,  /* not ours: other magic, version or spool */
-    LB_EFULL = -5003,     /* the ring has no room for this record */
-    LB_EPOISONED = -5004, /* a write or sync failed: claim another slot */
-    LB_ENOSLOT = -5005,   /* no ring is free, or no more may be created */
-    LB_ELOCKED = -5006,   /* another process holds it */
-    LB_ENETFS = -5007,    /* network file system: its locks are not ours */
-    LB_ETOOBIG = -5008,   /* the record can never fit into this ring */
-    LB_EEND = -5009,      /* no record between here and the given end */
-    LB_EGONE = -5010,     /* the ring's file was deleted or cut short */
-    LB_ECOPY = -5011,     /* a copy of a spool: two would use its identity */
-    LB_ELONG = -5012,     /* recovery has more to look through than it may */
-};
-
-typedef struct {
-    int code; /* what the function returned */
-    char text[512];
-} lb_error_t;
-
-/* Words for -errno and LB_E*; the result is static or in buf. */
-const char *lb_strerror(int code, char *buf, size_t size);
-
-/* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" and back; parse returns 0 or
- * -EINVAL. */
-#define LB_UUID_TEXT 37
-void lb_uuid_format(const uint8_t uuid[LB_UUID_LEN], char text[LB_UUID_TEXT]);
-int lb_uuid_parse(const char *text, uint8_t uuid[LB_UUID_LEN]);
-
-/* Wall clock, microseconds since 1970 UTC. */
-uint64_t lb_now_us(void);
-
-/* Monotonic clock, milliseconds: for intervals. */
-int64_t lb_mono_ms(void);
-
-/* Time since the machine was started, sleep included; nobody can set it. */
-uint64_t lb_boot_us(void);
+#include "lb_uuid.h"
 
 /*
  * Spool
@@ -476,9 +442,5 @@ int lb_ckpt_peek(lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err);
 /* The entry of a ring, or NULL. */
 lb_ckpt_ring_t *lb_ckpt_find(lb_ckpt_state_t *state,
                              const uint8_t uuid[LB_UUID_LEN]);
-
-/* CRC-32C (Castagnoli, RFC 3720 B.4) of data; crc is 0 or the CRC of what
- * went before. */
-uint32_t lb_crc32c(uint32_t crc, const void *data, size_t len);
 
 #endif /* _LB_RING_H_INCLUDED_ */

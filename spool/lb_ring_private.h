@@ -66,10 +66,6 @@ typedef struct {
     uint64_t acked_seq;
 } lb_ack_t;
 
-/* Fills err (may be NULL) and returns code, so that callers can return it. */
-int lb_fail(lb_error_t *err, int code, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
 /* lb_marks.c */
 
 typedef struct {
@@ -212,7 +208,6 @@ int lb_recover_within(int fd, const lb_identity_t *id, uint64_t limit,
 
 /* lb_spool.c */
 
-int lb_random(void *buf, size_t len);
 int lb_identity_create(lb_spool_t *spool, lb_error_t *err);
 
 /* lb_tie.c */
@@ -232,7 +227,6 @@ int lb_tie_refuse(lb_spool_t *spool, const lb_left_t *left, lb_error_t *err);
 
 /* lb_spool_renew, by whoever holds the lock of the directory. */
 int lb_tie_renew(lb_spool_t *spool, lb_error_t *err);
-void lb_new_uuid(uint8_t uuid[LB_UUID_LEN]);
 
 /* lb_place.c */
 

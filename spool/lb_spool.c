@@ -1,5 +1,5 @@
 /*
- * The spool directory and its identity; errors and other small things.
+ * The spool directory and its identity.
  *
  * Creation happens under flock(2) on the directory.  The checkpoint is put in
  * place before the identity file, so a crash in between leaves a directory
@@ -11,156 +11,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-int
-lb_fail(lb_error_t *err, int code, const char *fmt, ...)
-{
-    va_list ap;
-
-    if (err != NULL) {
-        err->code = code;
-        va_start(ap, fmt);
-        (void)vsnprintf(err->text, sizeof(err->text), fmt, ap);
-        va_end(ap);
-    }
-
-    return code;
-}
-
-const char *
-lb_strerror(int code, char *buf, size_t size)
-{
-    switch (code) {
-    case LB_ECORRUPT:
-        return "damaged: a checksum or a field is wrong";
-    case LB_EFOREIGN:
-        return "not part of this spool, or of another format version";
-    case LB_EFULL:
-        return "the ring is full";
-    case LB_EPOISONED:
-        return "an earlier write or sync of the ring failed";
-    case LB_ENOSLOT:
-        return "no ring is free";
-    case LB_ELOCKED:
-        return "held by another process";
-    case LB_ENETFS:
-        return "on a network file system, whose locks cannot be relied on";
-    case LB_ETOOBIG:
-        return "larger than the whole ring";
-    case LB_EEND:
-        return "no further record";
-    case LB_ELONG:
-        return "it would take long to recover";
-    case LB_EGONE:
-        return "its file was deleted, replaced or cut short";
-    case LB_ECOPY:
-        return "a copy of a spool";
-    default:
-        return strerror_r(code < 0 ? -code : code, buf, size);
-    }
-}
-
-void
-lb_uuid_format(const uint8_t uuid[LB_UUID_LEN], char text[LB_UUID_TEXT])
-{
-    size_t i, n = 0;
-    static const char hex[] = "0123456789abcdef";
-
-    for (i = 0; i < LB_UUID_LEN; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) {
-            text[n++] = '-';
-        }
-        text[n++] = hex[uuid[i] >> 4];
-        text[n++] = hex[uuid[i] & 15];
-    }
-
-    text[n] = '\0';
-}
-
-int
-lb_uuid_parse(const char *text, uint8_t uuid[LB_UUID_LEN])
-{
-    size_t i, n = 0;
-    int digit;
-
-    for (i = 0; text[i] != '\0'; i++) {
-        if (i == 8 || i == 13 || i == 18 || i == 23) {
-            if (text[i] != '-') {
-                return -EINVAL;
-            }
-            continue;
-        }
-
-        if (text[i] >= '0' && text[i] <= '9') {
-            digit = text[i] - '0';
-        } else if (text[i] >= 'a' && text[i] <= 'f') {
-            digit = text[i] - 'a' + 10;
-        } else if (text[i] >= 'A' && text[i] <= 'F') {
-            digit = text[i] - 'A' + 10;
-        } else {
-            return -EINVAL;
-        }
-
-        if (n == 2 * LB_UUID_LEN) {
-            return -EINVAL;
-        }
-
-        uuid[n / 2] = (uint8_t)(n % 2 ? uuid[n / 2] | digit : digit << 4);
-        n++;
-    }
-
-    return n == 2 * LB_UUID_LEN ? 0 : -EINVAL;
-}
-
-uint64_t
-lb_now_us(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_REALTIME, &ts);
-
-    return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
-}
-
-int64_t
-lb_mono_ms(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-int
-lb_random(void *buf, size_t len)
-{
-    return getrandom(buf, len, 0) == (ssize_t)len ? 0 : -EIO;
-}
-
-void
-lb_new_uuid(uint8_t uuid[LB_UUID_LEN])
-{
-    uint64_t t;
-
-    if (lb_random(uuid, LB_UUID_LEN) != 0) {
-        t = lb_now_us() ^ (uint64_t)getpid() << 44;
-        memcpy(uuid, &t, 8);
-        memcpy(uuid + 8, &t, 8);
-    }
-
-    /* version 4, variant 1 (RFC 9562) */
-    uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40);
-    uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
-}
 
 static int
 identity_load(lb_spool_t *s, lb_error_t *err)
@@ -257,7 +112,7 @@ lb_identity_create(lb_spool_t *s, lb_error_t *err)
     /* checkpoint and dead letters inherit it */
     lb_io_in_place(s->dirfd);
 
-    lb_new_uuid(s->uuid);
+    lb_uuid_new(s->uuid);
 
     rc = lb_ckpt_create(s->dirfd, "checkpoint.new", s->uuid, err);
     if (rc != 0) {

@@ -192,7 +192,7 @@ uuid_text(void **state)
 
     (void)state;
 
-    lb_new_uuid(a);
+    lb_uuid_new(a);
     lb_uuid_format(a, text);
     assert_int_equal(strlen(text), 36);
     assert_int_equal(lb_uuid_parse(text, b), 0);
