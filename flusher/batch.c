@@ -391,13 +391,9 @@ read_failed(lb_error_t *err, int rc, uint32_t slot, uint64_t position)
 {
     char buf[128];
 
-    err->code = rc;
-    (void)snprintf(err->text, sizeof(err->text),
-                   "cannot read ring %u at position %llu: %s", slot,
+    return lb_fail(err, rc, "cannot read ring %u at position %llu: %s", slot,
                    (unsigned long long)position,
                    lb_strerror(rc, buf, sizeof(buf)));
-
-    return rc;
 }
 
 int

@@ -214,12 +214,10 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
         if (e->end_seq > e->acked_seq &&
             lb_rings_find(d->rings, e->uuid) == NULL) {
             lb_uuid_format(e->uuid, uuid);
-            err->code = -ENOENT;
-            (void)snprintf(err->text, sizeof(err->text),
+            return lb_fail(err, -ENOENT,
                            "ring %s (slot %u) of the batch in flight is "
                            "gone: put its file back",
                            uuid, e->slot);
-            return -ENOENT;
         }
     }
 

@@ -83,7 +83,7 @@ log_line(int level, const char *fmt, ...)
         return;
     }
 
-    now = time(NULL);
+    now = (time_t)(lb_now_us() / 1000000);
     (void)gmtime_r(&now, &tm);
     (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
 

@@ -9,8 +9,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "spool/lb_clock.h"
 
 static struct sockaddr_un address;
 static socklen_t address_len;
@@ -86,11 +87,7 @@ lb_notify_file(const char *path)
 void
 lb_notify_alive(void)
 {
-    int64_t now_ms;
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    now_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    int64_t now_ms = lb_mono_ms();
 
     if (file[0] != '\0' && now_ms - touched_ms >= TOUCH_MS) {
         touched_ms = now_ms;

@@ -1,7 +1,6 @@
 #include "flusher/poison.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,12 +53,8 @@ failed(lb_error_t *err, int rc, const lb_ckpt_ring_t *e)
 {
     char buf[128];
 
-    err->code = rc;
-    (void)snprintf(err->text, sizeof(err->text),
-                   "cannot read the batch in ring %u: %s", e->slot,
+    return lb_fail(err, rc, "cannot read the batch in ring %u: %s", e->slot,
                    lb_strerror(rc, buf, sizeof(buf)));
-
-    return rc;
 }
 
 /* The record that holds a seq of the batch. */
@@ -251,9 +246,7 @@ lb_surgery_set_aside(lb_surgery_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
     }
 
     if (e == NULL) {
-        err->code = LB_ECORRUPT;
-        (void)snprintf(err->text, sizeof(err->text), "a batch without rows");
-        return LB_ECORRUPT;
+        return lb_fail(err, LB_ECORRUPT, "a batch without rows");
     }
 
     r = lb_rings_find(rings, e->uuid);

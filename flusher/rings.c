@@ -1,25 +1,10 @@
 #include "flusher/rings.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 /* how often the directory is read */
 #define LIST_MS 1000
-
-__attribute__((format(printf, 3, 4))) static int
-failed(lb_error_t *err, int rc, const char *fmt, ...)
-{
-    va_list ap;
-
-    err->code = rc;
-    va_start(ap, fmt);
-    (void)vsnprintf(err->text, sizeof(err->text), fmt, ap);
-    va_end(ap);
-
-    return rc;
-}
 
 void
 lb_rings_init(lb_rings_t *rings, lb_spool_t *spool)
@@ -94,11 +79,11 @@ lb_rings_leave(lb_rings_t *rings, lb_flusher_ring_t *r, int rc)
 {
     char buf[128];
 
-    (void)failed(&rings->trouble, rc,
-                 "cannot read ring %u of spool \"%.300s\": %s; its events "
-                 "wait, the other rings go on",
-                 r->info.slot, lb_spool_path(rings->spool),
-                 lb_strerror(rc, buf, sizeof(buf)));
+    (void)lb_fail(&rings->trouble, rc,
+                  "cannot read ring %u of spool \"%.300s\": %s; its events "
+                  "wait, the other rings go on",
+                  r->info.slot, lb_spool_path(rings->spool),
+                  lb_strerror(rc, buf, sizeof(buf)));
 
     r->broken = 1;
     r->free_since = -1;
@@ -239,8 +224,8 @@ lb_rings_recover_orphans(lb_rings_t *rings, int64_t mono_ms)
         if (rc == 0) {
             lb_writer_close(w);
         } else if (rc != LB_ELOCKED && rc != LB_EPOISONED) {
-            (void)failed(&rings->trouble, rc, "%.400s; the other rings go on",
-                         err.text);
+            (void)lb_fail(&rings->trouble, rc, "%.400s; the other rings go on",
+                          err.text);
             r->free_since = mono_ms;
             continue;
         }
@@ -300,10 +285,10 @@ lb_rings_ack(lb_rings_t *rings, lb_ckpt_state_t *state)
 
         rc = lb_reader_ack(r->reader, e->acked, e->acked_seq);
         if (rc != 0) {
-            (void)failed(&rings->trouble, rc,
-                         "cannot store the ack of ring %u: %s; it fills up, "
-                         "the other rings go on",
-                         r->info.slot, lb_strerror(rc, buf, sizeof(buf)));
+            (void)lb_fail(&rings->trouble, rc,
+                          "cannot store the ack of ring %u: %s; it fills up, "
+                          "the other rings go on",
+                          r->info.slot, lb_strerror(rc, buf, sizeof(buf)));
             rings->untold = 1;
             continue;
         }

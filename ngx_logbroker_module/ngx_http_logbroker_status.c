@@ -216,11 +216,7 @@ ngx_http_logbroker_init_zone(ngx_shm_zone_t *zone, void *data)
 uint64_t
 ngx_http_logbroker_mono_us(void)
 {
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+    return lb_mono_us();
 }
 
 
@@ -677,9 +673,7 @@ ngx_http_logbroker_status_ring(ngx_http_logbroker_worker_t *w,
     lb_reader_close(reader);
 
     if (rc != 0) {
-        *ngx_snprintf((u_char *) err->text, sizeof(err->text) - 1, "%s",
-                      lb_strerror(rc, buf, sizeof(buf)))
-            = '\0';
+        (void) lb_fail(err, rc, "%s", lb_strerror(rc, buf, sizeof(buf)));
         return 0;
     }
 
@@ -708,9 +702,8 @@ ngx_msec_int_t
 ngx_http_logbroker_flusher_age(ngx_http_logbroker_worker_t *w)
 {
     u_char           *name;
-    uint64_t          now, age;
+    uint64_t          now, age, wall;
     struct stat       st;
-    struct timespec   ts;
 
     name = ngx_alloc(w->path.len + sizeof("/flusher.json"), ngx_cycle->log);
     if (name == NULL) {
@@ -734,10 +727,10 @@ ngx_http_logbroker_flusher_age(ngx_http_logbroker_worker_t *w)
         age = 0;
 
         if (w->flusher_seen == 0) {
-            (void) clock_gettime(CLOCK_REALTIME, &ts);
+            wall = lb_now_us() / 1000000;
 
-            if (ts.tv_sec > st.st_mtim.tv_sec) {
-                age = (ts.tv_sec - st.st_mtim.tv_sec) * 1000;
+            if (wall > (uint64_t) st.st_mtim.tv_sec) {
+                age = (wall - st.st_mtim.tv_sec) * 1000;
             }
         }
 

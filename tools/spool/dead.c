@@ -146,12 +146,9 @@ into_a_ring(lb_spool_t *spool, const lb_record_t *rec, const uint8_t *event,
         (void)nanosleep(&pause, NULL);
     }
 
-    err->code = rc;
-    (void)snprintf(err->text, sizeof(err->text),
+    return lb_fail(err, rc,
                    "no ring is free and has room: give logbroker_spool more "
                    "rings=, or try when the backlog is smaller");
-
-    return rc;
 }
 
 static int
@@ -163,22 +160,18 @@ replay(lb_spool_t *spool, lb_dead_t *dead, const lb_dead_letter_t *l, int again,
 
     if (l->state == LB_DEAD_IS_DONE ||
         (l->state == LB_DEAD_IS_REPLAYING && !again)) {
-        err->code = -EEXIST;
-        (void)snprintf(err->text, sizeof(err->text),
+        return lb_fail(err, -EEXIST,
                        l->state == LB_DEAD_IS_DONE
                            ? "it was replayed or dropped before"
                            : "a replay was cut short, so it may be on its "
                              "way: look for it in ClickHouse, then drop it "
                              "or replay it with --again");
-        return -EEXIST;
     }
 
     if (lb_dead_record(l, &rec) != 0) {
-        err->code = LB_ECORRUPT;
-        (void)snprintf(err->text, sizeof(err->text),
+        return lb_fail(err, LB_ECORRUPT,
                        "these are damaged bytes, not an event: show, then "
                        "drop it");
-        return LB_ECORRUPT;
     }
 
     err->text[0] = '\0';
@@ -194,12 +187,7 @@ replay(lb_spool_t *spool, lb_dead_t *dead, const lb_dead_letter_t *l, int again,
         rc = lb_dead_mark(dead, l, LB_DEAD_IS_DONE);
     }
 
-    if (rc != 0) {
-        (void)snprintf(err->text, sizeof(err->text), "cannot mark it: %s",
-                       strerror(-rc));
-    }
-
-    return rc;
+    return rc == 0 ? 0 : lb_fail(err, rc, "cannot mark it: %s", strerror(-rc));
 }
 
 static int

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 void
@@ -66,8 +65,8 @@ void
 lb_tool_progress(const char *what, uint64_t done, uint64_t total)
 {
     static int terminal = -1, shown;
-    static struct timespec last;
-    struct timespec now;
+    static int64_t last;
+    int64_t now;
     int filled;
 
     if (terminal < 0) {
@@ -86,15 +85,13 @@ lb_tool_progress(const char *what, uint64_t done, uint64_t total)
         return;
     }
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    now = lb_mono_ms();
 
     /* ten times a second, and not for what is over at once */
-    if (last.tv_sec == 0) {
+    if (last == 0) {
         last = now;
     }
-    if ((now.tv_sec - last.tv_sec) * 1000 +
-            (now.tv_nsec - last.tv_nsec) / 1000000 <
-        100) {
+    if (now - last < 100) {
         return;
     }
 
