@@ -3,7 +3,7 @@
  * where; jansson, asked about the same event, adds what it saw there.
  */
 
-#include "event/scanner.h"
+#include "event/scan.h"
 #include "event/block.h"
 
 #include <stdio.h>

@@ -8,7 +8,7 @@
  */
 
 #include "event/lift.h"
-#include "event/lift_private.h"
+#include "event/timestamp.h"
 #include "event/block.h"
 
 enum {
@@ -259,7 +259,7 @@ lb_lift_skip_literal(const uint8_t *p, const uint8_t *end)
 #define LB_LOOP_TARGET
 #define LB_LOOP_INLINE LB_INLINE
 #define LB_LOOP_QUOTES lb_quotes_plain
-#include "event/lift_loop.h"
+#include "event/lift_tpl.h"
 #undef LB_LOOP
 #undef LB_LOOP_TARGET
 #undef LB_LOOP_INLINE
@@ -271,7 +271,7 @@ lb_lift_skip_literal(const uint8_t *p, const uint8_t *end)
 #define LB_LOOP_TARGET
 #define LB_LOOP_INLINE LB_INLINE
 #define LB_LOOP_QUOTES lb_quotes_sse2
-#include "event/lift_loop.h"
+#include "event/lift_tpl.h"
 #undef LB_LOOP
 #undef LB_LOOP_TARGET
 #undef LB_LOOP_INLINE
@@ -281,7 +281,7 @@ lb_lift_skip_literal(const uint8_t *p, const uint8_t *end)
 #define LB_LOOP_TARGET LB_AVX2
 #define LB_LOOP_INLINE LB_INLINE_AVX2
 #define LB_LOOP_QUOTES lb_quotes_avx2
-#include "event/lift_loop.h"
+#include "event/lift_tpl.h"
 
 #elif LB_BLOCK_NEON
 
@@ -289,7 +289,7 @@ lb_lift_skip_literal(const uint8_t *p, const uint8_t *end)
 #define LB_LOOP_TARGET
 #define LB_LOOP_INLINE LB_INLINE
 #define LB_LOOP_QUOTES lb_quotes_neon
-#include "event/lift_loop.h"
+#include "event/lift_tpl.h"
 
 #endif
 

@@ -2,7 +2,7 @@
  * Timestamps as logs write them, to nanoseconds since 1970.
  */
 
-#include "event/lift_private.h"
+#include "event/timestamp.h"
 #include "event/block.h"
 
 /* 1900-01-01 and 2262-04-11, the ends of DateTime64(9), in seconds. */

@@ -2,7 +2,7 @@
  * Strings of an event without their escapes.
  */
 
-#include "event/lift_private.h"
+#include "event/timestamp.h"
 #include "event/block.h"
 
 /* Four hexadecimal digits; -1 if they are none. */

@@ -13,7 +13,7 @@
 #ifndef _LB_UNFOLD_H_INCLUDED_
 #define _LB_UNFOLD_H_INCLUDED_
 
-#include "event/scanner.h"
+#include "event/scan.h"
 
 /* line: one event of the scanner, with its \n.  Could it be a wrapper?  Cheap,
  * for each request of one event. */

@@ -34,7 +34,7 @@
 #include <ngx_thread_pool.h>
 
 #include "spool/lb_ring.h"
-#include "event/scanner.h"
+#include "event/scan.h"
 #include "event/unfold.h"
 
 

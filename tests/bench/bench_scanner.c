@@ -9,9 +9,9 @@
  * stands beside it.
  */
 
-#include "event/lift_private.h"
-#include "event/scanner.h"
-#include "event/scanner_private.h"
+#include "event/timestamp.h"
+#include "event/scan.h"
+#include "event/ways.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@ foreach(part scanner lift)
         ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${part}.c
         ${CMAKE_SOURCE_DIR}/tests/fuzz/${part}_oracle.c)
     set(event_sources
-        ${CMAKE_SOURCE_DIR}/event/scanner.c
+        ${CMAKE_SOURCE_DIR}/event/json.c
         ${CMAKE_SOURCE_DIR}/event/explain.c
         ${CMAKE_SOURCE_DIR}/event/lift.c
         ${CMAKE_SOURCE_DIR}/event/timestamp.c

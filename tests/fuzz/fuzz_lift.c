@@ -3,7 +3,7 @@
  * the scanner has taken them.
  */
 
-#include "event/scanner.h"
+#include "event/scan.h"
 #include "tests/fuzz/lift_oracle.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 #include "tests/fuzz/lift_oracle.h"
 
 #include "event/lift.h"
-#include "event/lift_private.h"
+#include "event/timestamp.h"
 
 #include <ctype.h>
 #include <jansson.h>

@@ -1,7 +1,7 @@
 #include "tests/fuzz/scanner_oracle.h"
 
-#include "event/scanner.h"
-#include "event/scanner_private.h"
+#include "event/scan.h"
+#include "event/ways.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "event/lift.h"
-#include "event/lift_private.h"
-#include "event/scanner.h"
+#include "event/timestamp.h"
+#include "event/scan.h"
 #include "tests/fuzz/lift_oracle.h"
 #include "tests/unit/rounds.h"
 

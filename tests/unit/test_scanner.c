@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "event/block.h"
-#include "event/scanner.h"
-#include "event/scanner_private.h"
+#include "event/scan.h"
+#include "event/ways.h"
 #include "tests/fuzz/scanner_oracle.h"
 #include "tests/unit/rounds.h"
 

@@ -1,5 +1,5 @@
 /*
- * The scanner's way for flat lines (event/scanner_flat.h): it must take what
+ * The scanner's way for flat lines (event/json_flat.c): it must take what
  * it is made for, and whatever it is given, the outcome is the one of the
  * plain loop.
  */
@@ -15,8 +15,8 @@
 #include <cmocka.h>
 
 #include "event/block.h"
-#include "event/scanner.h"
-#include "event/scanner_private.h"
+#include "event/scan.h"
+#include "event/ways.h"
 #include "tests/unit/rounds.h"
 
 #define ROOM 65536

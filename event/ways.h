@@ -1,12 +1,12 @@
 /*
- * The scanner's ways of working, for scanner.c and for the tests that hold
+ * The scanner's ways of working, for json.c and for the tests that hold
  * one against the other.
  */
 
 #ifndef _LB_SCANNER_PRIVATE_H_INCLUDED_
 #define _LB_SCANNER_PRIVATE_H_INCLUDED_
 
-#include "event/scanner.h"
+#include "event/scan.h"
 
 typedef lb_scan_status_t (*lb_scan_fn)(const uint8_t *in, size_t len,
                                        uint8_t *out, size_t cap,
@@ -22,7 +22,7 @@ typedef struct {
  * their number. */
 const lb_scan_impl_t *lb_scan_impls(size_t *n);
 
-/* The way of scanner_flat.h, for processors with AVX2 alone: whole flat events
+/* The way of json_flat.c, for processors with AVX2 alone: whole flat events
  * from the begin of in are copied to out.  Returns their bytes and adds their
  * number to *events. */
 size_t lb_scan_flat(const uint8_t *in, size_t len, uint8_t *out, size_t cap,

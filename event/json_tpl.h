@@ -1,5 +1,5 @@
 /*
- * The scanner's loops.  scanner.c includes this file once for each way of
+ * The scanner's loops.  json.c includes this file once for each way of
  * looking at a block, after defining
  *
  *   LB_LOOP(name)   name with the suffix of this way

@@ -1,12 +1,12 @@
 /*
- * Scanner: see scanner.h for what it accepts and scanner_loop.h for how.
+ * Scanner: see scan.h for what it accepts and json_tpl.h for how.
  *
  * This file holds what is the same for every processor: the words, single
  * values other than strings, the cold paths, and the choice of the loop.
  */
 
-#include "event/scanner.h"
-#include "event/scanner_private.h"
+#include "event/scan.h"
+#include "event/ways.h"
 #include "event/block.h"
 
 /* Copied at once while compact lines go by: large enough that the copy's
@@ -398,7 +398,7 @@ lb_scan_failed(lb_scan_status_t status, const uint8_t *in, const uint8_t *at,
 #define LB_LOOP_TARGET
 #define LB_LOOP_INLINE LB_INLINE
 #define LB_LOOP_BLOCK lb_block_plain
-#include "event/scanner_loop.h"
+#include "event/json_tpl.h"
 #undef LB_LOOP
 #undef LB_LOOP_TARGET
 #undef LB_LOOP_INLINE
@@ -410,7 +410,7 @@ lb_scan_failed(lb_scan_status_t status, const uint8_t *in, const uint8_t *at,
 #define LB_LOOP_TARGET
 #define LB_LOOP_INLINE LB_INLINE
 #define LB_LOOP_BLOCK lb_block_sse2
-#include "event/scanner_loop.h"
+#include "event/json_tpl.h"
 #undef LB_LOOP
 #undef LB_LOOP_TARGET
 #undef LB_LOOP_INLINE
@@ -422,8 +422,8 @@ lb_scan_failed(lb_scan_status_t status, const uint8_t *in, const uint8_t *at,
 #define LB_LOOP_BLOCK lb_block_avx2
 #define LB_LOOP_UTF8 lb_utf8_block_avx2
 #define LB_LOOP_FLAT lb_scan_flat
-#include "event/scanner_flat.h"
-#include "event/scanner_loop.h"
+#include "event/json_flat.c"
+#include "event/json_tpl.h"
 
 #elif LB_BLOCK_NEON
 
@@ -432,7 +432,7 @@ lb_scan_failed(lb_scan_status_t status, const uint8_t *in, const uint8_t *at,
 #define LB_LOOP_INLINE LB_INLINE
 #define LB_LOOP_BLOCK lb_block_neon
 #define LB_LOOP_UTF8 lb_utf8_block_neon
-#include "event/scanner_loop.h"
+#include "event/json_tpl.h"
 
 #endif
 

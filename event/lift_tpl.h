@@ -1,6 +1,6 @@
 /*
  * The lifter's walk over the members of an event.  lift.c includes this file
- * once for each way of looking at a block; see scanner_loop.h for the macros.
+ * once for each way of looking at a block; see json_tpl.h for the macros.
  */
 
 /* The block at an offset of the event, behind the one in *block. */

@@ -4,7 +4,7 @@
  *
  *   {"level":"info","status":200,"message":"..."}\n
  *
- * Included by scanner.c once, for processors with AVX2 and PCLMUL.
+ * Included by json.c once, for processors with AVX2 and PCLMUL.
  *
  * Such lines need no look at one token after the other.  A block of 64 bytes
  * becomes a handful of masks with a bit per byte, and each rule of the grammar
@@ -12,7 +12,7 @@
  * quote, a comma, a brace.  No branch depends on where the tokens are.
  *
  * At anything else (white space between tokens, nesting, an error, the end)
- * this way stops behind the last whole event, and the loop of scanner_loop.h
+ * this way stops behind the last whole event, and the loop of json_tpl.h
  * goes on from there and says what it is.
  */
 
