@@ -38,10 +38,11 @@
 #ifndef _LB_DELIVER_H_INCLUDED_
 #define _LB_DELIVER_H_INCLUDED_
 
-#include "flusher/batch.h"
+#include "flusher/pick.h"
 #include "flusher/clickhouse/http.h"
 #include "flusher/clickhouse/question.h"
 #include "flusher/poison.h"
+#include "flusher/source.h"
 
 typedef enum {
     LB_DELIVER_EMPTY,

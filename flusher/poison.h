@@ -16,6 +16,7 @@
 #define _LB_SURGERY_H_INCLUDED_
 
 #include "flusher/batch.h"
+#include "spool/lb_dead.h"
 
 typedef struct {
     char reason[512];   /* the server's words */

@@ -19,13 +19,17 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DELIVER = "flusher/deliver.c"
+FIX = "flusher/states/fix.c"
+SEND = "flusher/states/send.c"
+SETTLE = "flusher/states/settle.c"
 WRITER = "spool/lb_writer.c"
 
 # (what is broken, [(file, what stands there once, what stands there then)],
 #  [scenarios])
 MUTATIONS = [
     ("the checkpoint is not stored before a batch is sent",
-     [(DELIVER, "     * before anything is sent. */\n\n    return store(d);",
+     [(FIX, "     * before anything is sent. */\n\n"
+       "    return lb_deliver_store(d);",
        "     * before anything is sent. */\n\n    return 0;")],
      ["flusher_killed_in_doubt", "flusher_dies_at_each_point"]),
     ("the batch in flight is forgotten at a start",
@@ -35,24 +39,24 @@ MUTATIONS = [
      ["flusher_killed", "flusher_killed_in_doubt",
       "flusher_dies_at_each_point"]),
     ("an unknown outcome is not asked about: its events are chosen anew",
-     [(DELIVER, "        d->at = LB_DELIVER_UNKNOWN;\n        trouble(d",
-       "        clear(d);\n        trouble(d")],
+     [(SEND, "        d->at = LB_DELIVER_UNKNOWN;\n        lb_deliver_trouble(",
+       "        lb_deliver_clear(d);\n        lb_deliver_trouble(")],
      ["answers_get_lost", "answers_hang", "false_answers",
       "server_dies_at_each_point", "insert_waits_at_each_point",
       "server_stops_at_each_point", "flusher_stops_at_each_point",
       "everything"]),
     ("an unknown outcome counts as delivered",
-     [(DELIVER, "        d->at = LB_DELIVER_UNKNOWN;\n        trouble(d",
-       "        (void)ack(d);\n        trouble(d")],
+     [(SEND, "        d->at = LB_DELIVER_UNKNOWN;\n        lb_deliver_trouble(",
+       "        (void)lb_deliver_ack(d);\n        lb_deliver_trouble(")],
      ["requests_are_cut", "overload", "server_dies_anywhere",
       "insert_calls_fail"]),
     ("a batch that was not sent counts as delivered",
-     [(DELIVER, "    case LB_CH_NOT_SENT:\n",
-       "    case LB_CH_NOT_SENT:\n        (void)ack(d);\n")],
+     [(SEND, "    case LB_CH_NOT_SENT:\n",
+       "    case LB_CH_NOT_SENT:\n        (void)lb_deliver_ack(d);\n")],
      ["clickhouse_killed"]),
     ("a refused batch counts as delivered",
-     [(DELIVER, "        d->counters.refused++;\n        trouble(d",
-       "        (void)ack(d);\n        trouble(d")],
+     [(SEND, "        d->counters.refused++;\n        lb_deliver_trouble(",
+       "        (void)lb_deliver_ack(d);\n        lb_deliver_trouble(")],
      ["table_missing", "wrong_password"]),
     ("a 200 is believed whatever comes with it",
      [("flusher/clickhouse/http.c",
@@ -61,7 +65,7 @@ MUTATIONS = [
        "if (http == 200 && body != NULL) {\n        return LB_CH_DONE;\n    }")],
      ["false_answers"]),
     ("a success in answer to a repeated token is believed",
-     [(DELIVER, "if (!d->repeated || d->there) {",
+     [(SEND, "if (!d->repeated || d->there) {",
        "if (d->repeated < 2) {")],
      ["token_before_rename", "rename_fails", "insert_calls_fail",
       "server_dies_at_each_point"]),
@@ -79,7 +83,7 @@ MUTATIONS = [
        "    for (i = 0; i < d->rings->n; i++) {")],
      ["checkpoint_copy_restored"]),
     ("a view that threw is not served again",
-     [(DELIVER, "        return d->view_failed || "
+     [(SETTLE, "        return d->view_failed || "
        "(a->views > 0 && !d->claimed && !d->views_done)",
        "        return d->view_turns > 1000")],
      ["view_throws"]),
@@ -89,12 +93,13 @@ MUTATIONS = [
        "return body == NULL;")],
      ["view_lost_what_it_needs"]),
     ("a table that took the name is taken for the old one",
-     [(DELIVER, "if (!d->elsewhere && memcmp(st->table_uuid, none",
+     [(SETTLE, "if (!d->elsewhere && memcmp(st->table_uuid, none",
        "if (d->turns == 0 && memcmp(st->table_uuid, none")],
      ["table_exchanged"]),
     ("a batch in doubt is chosen anew when its table is not there",
-     [(DELIVER, "            d->elsewhere = 1;\n            return 1;",
-       "            clear(d);\n            return store(d) == 0;")],
+     [(SETTLE, "            d->elsewhere = 1;\n            return 1;",
+       "            lb_deliver_clear(d);\n"
+       "            return lb_deliver_store(d) == 0;")],
      ["table_renamed_and_back"]),
     ("a failure does not lead to the next URL",
      [("flusher/clickhouse/http.c",
@@ -102,15 +107,15 @@ MUTATIONS = [
        "ch->url %= ch->options->nurls;")],
      ["sick_and_healthy"]),
     ("a question goes to another server than the batch",
-     [(DELIVER, "        d->counters.unknown++;\n",
+     [(SEND, "        d->counters.unknown++;\n",
        "        d->counters.unknown++;\n        d->moved = 1;\n"
        "        d->transport->next_url(d->transport->ctx);\n")],
      ["question_goes_after_the_batch"]),
     ("no INSERT is thought to come late",
-     [(DELIVER, "    if (!d->loose) {", "    if (d->loose < 2) {")],
+     [(SETTLE, "    if (!d->loose) {", "    if (d->loose < 2) {")],
      ["inserts_arrive_late"]),
     ("a batch too large is sent again as it is",
-     [(DELIVER, "               ? LB_BLAME_SIZE\n",
+     [(SEND, "               ? LB_BLAME_SIZE\n",
        "               ? LB_BLAME_NONE\n")],
      ["batch_too_large_for_a_proxy", "batch_too_large_for_the_server"]),
     ("batches do not grow again",
@@ -124,7 +129,7 @@ MUTATIONS = [
      [("flusher/main.c", "lb_clock_offset(&f->clock, now, wall)", "0")],
      ["clocks_differ"]),
     ("a batch holds events of several days",
-     [("flusher/batch.c", "        if (rec.received_us / LB_DAY_US != day) {\n"
+     [("flusher/pick.c", "        if (rec.received_us / LB_DAY_US != day) {\n"
        "            return;",
        "        if (day == 0) {\n            return;")],
      ["clocks_jump"]),

@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "flusher/batch.h"
+#include "flusher/pick.h"
 #include "flusher/rings.h"
 #include "spool/lb_io.h"
 #include "tests/unit/spool_env.h"

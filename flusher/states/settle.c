@@ -1,0 +1,421 @@
+#include "flusher/states/states.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int
+lb_settle_other_table(const lb_deliver_t *d)
+{
+    char now[LB_TABLE_MAX + 1];
+
+    (void)snprintf(now, sizeof(now), "%s.%s", d->options->database,
+                   d->options->table);
+
+    return strcmp(now, d->state->table) != 0;
+}
+
+/* Rows that materialized views read are counted with those of the table.  How
+ * many are told by a batch of which it is known that all of it got in; from
+ * then on the next ones need not be asked about. */
+static void
+learn_reads(lb_deliver_t *d)
+{
+    uint64_t reads = d->state->rows > 0 ? d->read_rows / d->state->rows : 0;
+
+    if (reads > 0 && reads != (d->reads != 0 ? d->reads : 1)) {
+        d->reads = reads;
+        d->log(LB_LOG_INFO,
+               "ClickHouse counted %llu rows for it: %s, and the next batches "
+               "are judged by that",
+               (unsigned long long)d->read_rows,
+               reads > 1 ? "materialized views read the table's rows too"
+                         : "no materialized view reads them any more");
+    }
+
+    d->read_rows = 0;
+}
+
+/* The question goes on to the next server. */
+void
+lb_settle_move_on(lb_deliver_t *d)
+{
+    d->moved = 1;
+    d->quiet_at = 0;
+    d->transport->next_url(d->transport->ctx);
+}
+
+/* 1 if an attempt that was not answered may still come in: asks on. */
+int
+lb_settle_may_come_late(lb_deliver_t *d)
+{
+    int64_t now = lb_mono_ms();
+
+    if (!d->loose) {
+        return 0;
+    }
+
+    if (d->quiet_at != 0) {
+        d->quiet_ms += now - d->quiet_at;
+    }
+
+    d->quiet_at = now;
+
+    if (d->quiet_ms >= d->late_ms) {
+        return 0;
+    }
+
+    lb_deliver_trouble(
+        d, LB_LOG_WARN,
+        "an INSERT without an answer may still come in: asking for %lld s "
+        "more",
+        (long long)(d->late_ms - d->quiet_ms + 999) / 1000);
+
+    return 1;
+}
+
+/* Nothing of the batch is in and nothing of ours runs: what next? */
+static int
+not_in(lb_deliver_t *d)
+{
+    lb_ckpt_state_t *st = d->state;
+    uint64_t rows = st->rows;
+
+    if (d->claimed) {
+        /* The server keeps the token and not the rows: it died, or failed,
+         * between the two.  No late INSERT can come under that token any
+         * more; the same rows go under a new one. */
+        d->counters.renamed++;
+        lb_deliver_trouble(
+            d, LB_LOG_WARN,
+            "ClickHouse answers success to token %s and does not have its "
+            "%llu rows: they are sent under a new token",
+            st->token, (unsigned long long)rows);
+        return lb_fix_picked(d) == 0;
+    }
+
+    /* What was asked elsewhere is settled: from now on the name counts, to
+     * which INSERTs go. */
+    if (d->elsewhere) {
+        d->elsewhere = 0;
+        d->other[0] = '\0';
+        memcpy(st->table_uuid, d->table_uuid, LB_UUID_LEN);
+    }
+
+    if ((d->blame != LB_BLAME_NONE || (d->gone && lb_settle_other_table(d))) &&
+        lb_settle_may_come_late(d)) {
+        return 0;
+    }
+
+    if (d->gone && lb_settle_other_table(d)) {
+        d->log(LB_LOG_WARN,
+               "there is no table %s, so the batch of %llu rows goes to %s.%s "
+               "instead",
+               st->table, (unsigned long long)rows, d->options->database,
+               d->options->table);
+        lb_deliver_clear(d);
+        return lb_deliver_store(d) == 0;
+    }
+
+    switch (d->blame) {
+    case LB_BLAME_DATA:
+        return lb_state_poisoned(d);
+    case LB_BLAME_SIZE:
+        if (rows < 2) {
+            break;
+        }
+        d->size_limit = rows / 2;
+        d->size_successes = 0;
+        d->failures = 0;
+        d->log(LB_LOG_WARN,
+               "a batch of %llu rows was too large for the server or what is "
+               "before it: going on with %llu rows at most for now",
+               (unsigned long long)rows, (unsigned long long)d->size_limit);
+        lb_deliver_clear(d);
+        /* memory may be short there and not elsewhere */
+        if (!d->moved) {
+            d->transport->next_url(d->transport->ctx);
+        }
+        return lb_deliver_store(d) == 0;
+    case LB_BLAME_BYTES:
+        d->log(LB_LOG_WARN,
+               "a batch of %llu rows is not in the table and cannot be made "
+               "again as it was (its ring is damaged, or another release fixed "
+               "it): it is chosen anew",
+               (unsigned long long)rows);
+        lb_deliver_clear(d);
+        return lb_deliver_store(d) == 0;
+    default:
+        break;
+    }
+
+    d->log(LB_LOG_INFO,
+           "the batch of %llu rows had not got in, sending it again",
+           (unsigned long long)rows);
+    d->at = LB_DELIVER_FIXED;
+
+    /* The server that failed may fail again; one that had to be asked in its
+     * place is another already. */
+    if (!d->moved) {
+        d->transport->next_url(d->transport->ctx);
+    }
+
+    return 1;
+}
+
+static int
+judge(lb_deliver_t *d, const lb_answer_t *a)
+{
+    static const uint8_t none[LB_UUID_LEN];
+    lb_ckpt_state_t *st = d->state;
+
+    if (a->found >= st->rows) {
+        if (a->found > st->rows) {
+            lb_deliver_trouble(d, LB_LOG_ERROR,
+                               "ClickHouse holds %llu rows of a batch of %llu: "
+                               "duplicates, see logbroker_audit",
+                               (unsigned long long)a->found,
+                               (unsigned long long)st->rows);
+        } else {
+            d->log(LB_LOG_INFO, "the batch of %llu rows had got in",
+                   (unsigned long long)a->found);
+            learn_reads(d);
+        }
+        return d->view_failed || (a->views > 0 && !d->claimed && !d->views_done)
+                   ? lb_send_for_views(d)
+                   : lb_deliver_ack(d) == 0;
+    }
+
+    if (d->elsewhere && memcmp(a->table_uuid, none, LB_UUID_LEN) != 0 &&
+        memcmp(a->table_uuid, st->table_uuid, LB_UUID_LEN) != 0) {
+        /* it has moved on: where to? */
+        d->other[0] = '\0';
+        return 0;
+    }
+
+    if (a->running > 0) {
+        d->quiet_ms = 0;
+        d->quiet_at = 0;
+        lb_deliver_trouble(d, LB_LOG_WARN, "the INSERT of %llu rows still runs",
+                           (unsigned long long)st->rows);
+        return 0;
+    }
+
+    if (a->behind > 0) {
+        lb_deliver_trouble(
+            d, LB_LOG_WARN,
+            "this replica is behind the others and cannot tell whether a "
+            "batch of %llu rows is in: asking again",
+            (unsigned long long)st->rows);
+        lb_settle_move_on(d);
+        return 0;
+    }
+
+    if (a->found > 0) {
+        /* Not from an INSERT of ours, which is atomic in one partition; the
+         * server fills up what is missing by the token. */
+        lb_deliver_trouble(
+            d, LB_LOG_ERROR,
+            "only part of the batch is in (%llu of %llu); check PARTITION "
+            "BY, it must be toDate(received_at).%s",
+            (unsigned long long)a->found, (unsigned long long)st->rows,
+            d->claimed ? "" : " Sending it again");
+        d->at = d->claimed ? LB_DELIVER_UNKNOWN : LB_DELIVER_FIXED;
+        return 0;
+    }
+
+    if (!d->elsewhere && memcmp(st->table_uuid, none, LB_UUID_LEN) != 0 &&
+        memcmp(a->table_uuid, none, LB_UUID_LEN) != 0 &&
+        memcmp(a->table_uuid, st->table_uuid, LB_UUID_LEN) != 0) {
+        memcpy(d->table_uuid, a->table_uuid, LB_UUID_LEN);
+        d->elsewhere = 1;
+        d->log(LB_LOG_WARN,
+               "another table has taken the name %s while the outcome of a "
+               "batch of %llu rows was unknown: asking in the one it was sent "
+               "to",
+               st->table, (unsigned long long)st->rows);
+        return 1;
+    }
+
+    if (d->claimed && a->replicated && (d->ask_flags & LB_ASK_NO_REPLICAS)) {
+        lb_deliver_trouble(
+            d, LB_LOG_ERROR,
+            "ClickHouse answers success to token %s and does not show its "
+            "%llu rows; whether this replica is only behind cannot be "
+            "seen: grant SELECT ON system.replicas. Asking again",
+            st->token, (unsigned long long)st->rows);
+        return 0;
+    }
+
+    return not_in(d);
+}
+
+/* An answer to a question that is an error: 1 if it is dealt with. */
+int
+lb_settle_cannot_ask(lb_deliver_t *d, int *rc)
+{
+    lb_ch_result_t *r = &d->result;
+    unsigned flag = 0;
+    const char *what = "";
+
+    if (r->code == LB_CH_ACCESS_DENIED) {
+        if (strstr(r->text, "processes") != NULL) {
+            flag = LB_ASK_NO_PROCESSES;
+            what = "system.processes: only the deduplication token protects "
+                   "against an INSERT that is still running; grant "
+                   "SELECT(query_id) ON system.processes";
+        } else if (strstr(r->text, "replicas") != NULL) {
+            flag = LB_ASK_NO_REPLICAS;
+            what = "system.replicas: it cannot be seen whether a replica is "
+                   "behind the others; grant SELECT ON system.replicas";
+        }
+    }
+
+    if (flag != 0 && !(d->ask_flags & flag)) {
+        d->ask_flags |= flag;
+        d->log(LB_LOG_WARN, "the user may not read %s", what);
+        *rc = 1;
+        return 1;
+    }
+
+    if (r->outcome == LB_CH_NOT_SENT) {
+        d->counters.not_sent++;
+    } else if (r->outcome == LB_CH_REFUSED) {
+        d->counters.refused++;
+    }
+
+    return 0;
+}
+
+/* Makes a request; frees the SQL. */
+void
+lb_settle_query(lb_deliver_t *d, char *sql)
+{
+    if (sql == NULL) {
+        memset(&d->result, 0, offsetof(lb_ch_result_t, answer) + 1);
+        d->result.outcome = LB_CH_UNKNOWN;
+        (void)snprintf(d->result.text, sizeof(d->result.text),
+                       "no memory for the question");
+        return;
+    }
+
+    d->counters.requests++;
+    d->counters.checks++;
+    d->transport->query(d->transport->ctx, sql, &d->result);
+    free(sql);
+}
+
+/* The table that the batch was fixed for has lost its name. */
+static int
+look_elsewhere(lb_deliver_t *d)
+{
+    char *sql = malloc(256);
+    lb_ch_result_t *r = &d->result;
+    size_t len;
+
+    if (sql != NULL) {
+        lb_question_where(d->state->table_uuid, sql, 256);
+    }
+
+    lb_settle_query(d, sql);
+
+    if (r->outcome != LB_CH_DONE) {
+        int rc = 0;
+
+        if (!lb_settle_cannot_ask(d, &rc)) {
+            lb_deliver_trouble(d, LB_LOG_WARN,
+                               "cannot ask where table %s went: %s",
+                               d->state->table, r->text);
+            lb_settle_move_on(d);
+        }
+        return rc;
+    }
+
+    len = strcspn(r->answer, "\n");
+
+    if (len > 0 && len <= LB_TABLE_MAX && strchr(r->answer, '.') != NULL) {
+        (void)snprintf(d->other, sizeof(d->other), "%.*s", (int)len, r->answer);
+        return 1;
+    }
+
+    d->log(LB_LOG_WARN,
+           "the table that a batch of %llu rows was sent to is gone (or this "
+           "user may not see it): the batch goes to %s as it is now",
+           (unsigned long long)d->state->rows, d->state->table);
+
+    return not_in(d);
+}
+
+int
+lb_state_unknown(lb_deliver_t *d)
+{
+    int rc;
+    char prefix[LB_TOKEN_PREFIX];
+    lb_answer_t answer;
+    lb_ch_result_t *r = &d->result;
+    const char *table = d->state->table;
+
+    static const uint8_t none[LB_UUID_LEN];
+
+    if (d->elsewhere) {
+        if (d->other[0] == '\0') {
+            return look_elsewhere(d);
+        }
+        table = d->other;
+    }
+
+    d->gone &= d->elsewhere;
+
+    lb_question_prefix(lb_spool_uuid(d->spool), prefix);
+    lb_settle_query(d,
+                    lb_question_batch(d->state, table, prefix, d->ask_flags));
+
+    if (r->outcome == LB_CH_DONE &&
+        lb_question_batch_answer(r->answer, &answer) == 0) {
+        return judge(d, &answer);
+    }
+
+    if (lb_settle_cannot_ask(d, &rc)) {
+        return rc;
+    }
+
+    if (r->code == LB_CH_ACCESS_DENIED && d->elsewhere) {
+        lb_deliver_trouble(
+            d, LB_LOG_ERROR,
+            "a batch of %llu rows was sent to the table that is now %s, "
+            "and this user may not see whether it is there: GRANT "
+            "SELECT(received_at, ring, seq) ON %s, or give the table its "
+            "name back. Nothing is sent until then",
+            (unsigned long long)d->state->rows, table, table);
+        d->other[0] = '\0';
+        return 0;
+    }
+
+    if (r->code == LB_CH_UNKNOWN_TABLE || r->code == LB_CH_UNKNOWN_DATABASE) {
+
+        if (d->elsewhere) {
+            /* it has moved on: where to? */
+            d->other[0] = '\0';
+            return 0;
+        }
+
+        d->gone = 1;
+
+        if (memcmp(d->state->table_uuid, none, LB_UUID_LEN) != 0) {
+            d->elsewhere = 1;
+            return 1;
+        }
+
+        if (lb_settle_other_table(d)) {
+            return not_in(d);
+        }
+    }
+
+    lb_deliver_trouble(d, LB_LOG_WARN,
+                       "cannot ask about the batch of %llu rows: %s",
+                       (unsigned long long)d->state->rows,
+                       r->text[0] != '\0' ? r->text : r->answer);
+    lb_settle_move_on(d);
+
+    return 0;
+}
