@@ -30,11 +30,14 @@ typedef enum {
     LB_SCAN_EMPTY,   /* no event in the body */
     LB_SCAN_BAD,     /* malformed; error, row, column and offset are set */
     LB_SCAN_TOOBIG,  /* an event exceeds max_event; ditto */
+    LB_SCAN_LATER,   /* of formats alone: only with options->patient */
+    LB_SCAN_NOMEM,   /* ditto */
 } lb_scan_status_t;
 
 typedef struct {
     size_t out_len;     /* bytes written to out */
     uint32_t events;    /* events written to out */
+    uint32_t rejected;  /* events left out; 0 but for formats that do so */
     const char *error;  /* static words, for LB_SCAN_BAD and LB_SCAN_TOOBIG */
     size_t offset;      /* of the offending byte in the body */
     size_t event_start; /* offset of the event it is in */
@@ -44,8 +47,9 @@ typedef struct {
 
 /* out never overlaps in.  Reads nothing outside in[0..len), writes nothing
  * outside out[0..cap).  max_event limits the normalised event in bytes,
- * without its \n.  lb_scan_out_max(mode, len) bytes of out always suffice,
- * but most bodies fit into len + 64: try that, then grow. */
+ * without its \n.  lb_scan_json_out_max(len) or lb_scan_text_out_max(len) bytes
+ * of out always suffice, but most bodies fit into len + 64: try that, then
+ * grow. */
 lb_scan_status_t lb_scan_json(const uint8_t *in, size_t len, uint8_t *out,
                               size_t cap, size_t max_event,
                               lb_scan_result_t *res);
