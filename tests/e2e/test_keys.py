@@ -117,7 +117,7 @@ def test_bounded(tmp_path):
     """No room for more keys: they wait, what has no key does not; nothing is
     forgotten early."""
     with Nginx(tmp_path, spool="size=8m", http="logbroker_idempotency "
-               "size=64k window=5s;") as nginx:
+               "size=64k window=15s;") as nginx:
         c = nginx.connect()
         n = 0
         while True:
@@ -134,7 +134,7 @@ def test_bounded(tmp_path):
         assert "raise size=" in nginx.log()
         wait_for(lambda: nginx.post("/log", '{"n":%d}' % n,
                                     key(str(n))).status == 204,
-                 20, "room", every=0.2)
+                 40, "room", every=0.2)
         c.close()
 
 

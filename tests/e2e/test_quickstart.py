@@ -53,7 +53,8 @@ def quickstart(setup):
     assert "Try it:" in text, text
     yield base, env, text
     os.killpg(p.pid, signal.SIGINT)
-    assert p.wait(60) == 130
+    rest = p.stdout.read()
+    assert p.wait(60) == 130, rest
     for port in range(base, base + 5):
         with socket.socket() as s:
             assert s.connect_ex(("127.0.0.1", port)) != 0, port
