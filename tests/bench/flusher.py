@@ -12,12 +12,11 @@ import tempfile
 import time
 import urllib.request
 
+from env.clickhouse import ClickHouse
+from env.broker import BUILD, find
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "tests/e2e"))
-
-import clickhoused  # noqa: E402
-from stack import BUILD, find  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
 LOG = ROOT / "tests/data/access.log"
@@ -136,7 +135,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="lb-bench-") as d:
         base = pathlib.Path(d)
         into_nothing(base)
-        with clickhoused.ClickHouse(base / "clickhouse") as server:
+        with ClickHouse(base / "clickhouse") as server:
             print(f"\n| {megabytes} MB into ClickHouse, batches of | s | MB/s "
                   "| thousand events/s | flusher CPU s | ClickHouse CPU s | "
                   "flusher memory |\n|---|---|---|---|---|---|---|")

@@ -19,14 +19,11 @@ import multiprocessing
 import pathlib
 import re
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
-
-from nginxd import Nginx  # noqa: E402
+from env.nginx import Nginx
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DRAIN = ROOT / "build" / "bench_drain"

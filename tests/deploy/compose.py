@@ -9,11 +9,10 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+from env.nginx import free_port, wait_for
+from env.broker import Oracle, post
 
-from nginxd import free_port, wait_for  # noqa: E402
-from stack import Oracle, post  # noqa: E402
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 PROJECT = "logbroker-test"
 PORT = free_port()

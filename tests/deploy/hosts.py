@@ -27,12 +27,11 @@ import threading
 import time
 import traceback
 
+from env.nginx import wait_for
+from env.broker import Oracle, post
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-
-from nginxd import wait_for  # noqa: E402
-from stack import Oracle, post  # noqa: E402
 
 NAME = "logbroker-ansible-test"
 NETWORK = "172.29.188"

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-import spoolread
-from nginxd import Nginx, wait_for
+from env import spool
+from env.nginx import Nginx, wait_for
 from test_module import Faults, faults, faults_so  # noqa: F401
 
 PAGE = """
@@ -23,7 +23,7 @@ def logged(nginx, stream="access", count=None):
     """The events of the stream, when there are count of them."""
     def read():
         found = [(r, json.loads(line))
-                 for r in spoolread.records(nginx.spool) if r.stream == stream
+                 for r in spool.records(nginx.spool) if r.stream == stream
                  for line in r.payload.splitlines()]
         return found if count is None or len(found) >= count else None
     return wait_for(read, what=f"{count} events") if count else read()

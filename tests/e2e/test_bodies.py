@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-import spoolread
-from nginxd import Nginx, free_port, wait_for
+from env import spool
+from env.nginx import Nginx, free_port, wait_for
 
 LINES = [b'{"n":%d,"p":"%s"}\n' % (i, b"x" * 400) for i in range(200)]
 BODY = b"".join(LINES)
@@ -117,7 +117,7 @@ def test_streamed_elsewhere_first(tmp_path, reads, chunked):
         # an error page that is a URI is asked for with GET
         status, body = send(nginx.port, "/internal/", [BODY], chunked)
         assert status == 405, body
-        stored = [r.payload for r in spoolread.records(nginx.spool)]
+        stored = [r.payload for r in spool.records(nginx.spool)]
         assert stored == [BODY] * n
         assert nginx.status()["refused"]["body_partial"] == 4 - n
         # what has come at once, before anybody could stream it, is whole
@@ -127,7 +127,7 @@ def test_streamed_elsewhere_first(tmp_path, reads, chunked):
         else:
             partial(status, body)
         assert nginx.post("/log", BODY).status == 204
-        assert [r.payload for r in spoolread.records(nginx.spool)] == \
+        assert [r.payload for r in spool.records(nginx.spool)] == \
             [*stored, BODY]
     if upstream:
         upstream.close()
@@ -155,7 +155,7 @@ def test_buffered_elsewhere_first(tmp_path, buffer):
                                     chunked)
                 assert status == 204, (path, body)
                 n += 1
-        assert [r.payload for r in spoolread.records(nginx.spool)] == \
+        assert [r.payload for r in spool.records(nginx.spool)] == \
             [BODY] * n
 
 
@@ -177,7 +177,7 @@ def test_subrequests(tmp_path):
             assert send(nginx.port, "/auth", [BODY], chunked)[0] == 500
         wait_for(lambda: nginx.status()["refused"]["body_partial"] == 2,
                  what="the copies without a body")
-        got = [(r.stream, r.payload) for r in spoolread.records(nginx.spool)]
+        got = [(r.stream, r.payload) for r in spool.records(nginx.spool)]
         assert sorted(got) == [("copy", BODY)] * 2 + [("off", BODY)] * 2
 
 
@@ -211,7 +211,7 @@ def test_length_and_body_differ(tmp_path):
             assert not answer or b" 400 " in answer, (head, data, answer)
         # less is announced than comes: what is behind is another request's
         assert b" 400 " in raw(b"Content-Length: 4\r\n", event)
-        assert spoolread.events(nginx.spool) == []
+        assert spool.events(nginx.spool) == []
         assert raw(b"Content-Length: 8\r\n", event).startswith(
             b"HTTP/1.1 204")
 
@@ -269,7 +269,7 @@ def test_http2_length(tmp_path):
         assert h2_post(port, [(b"content-length", b"8")], [end]) == 204
         assert h2_post(port, [(b"content-length", b"8")],
                        [more, h2_frame(0, 1, 1, b"")]) == 204
-        assert len(spoolread.events(nginx.spool)) == 3
+        assert len(spool.events(nginx.spool)) == 3
         for length, frames in ((b"9", [end]), (b"7", [end]),
                                (b"16", [more, h2_frame(0, 1, 1, b"")]),
                                (b"16", [more, cut]), (b"8", [more, cut]),
@@ -278,7 +278,7 @@ def test_http2_length(tmp_path):
             assert got != 204, (length, frames)
         assert h2_post(port, [], [more, cut], 0.5) is None
         assert h2_post(port, [], [more], 0.5) is None
-        assert len(spoolread.events(nginx.spool)) == 3
+        assert len(spool.events(nginx.spool)) == 3
 
 
 def test_http2_streamed_elsewhere_first(tmp_path):
@@ -297,7 +297,7 @@ def test_http2_streamed_elsewhere_first(tmp_path):
                      f"http://127.0.0.1:{port}{path}"],
                     capture_output=True, text=True, timeout=30, check=False)
                 assert f":status: {status}" in out.stdout, out.stdout
-        assert [r.payload for r in spoolread.records(nginx.spool)] == \
+        assert [r.payload for r in spool.records(nginx.spool)] == \
             [BODY] * 2
     upstream.close()
 
@@ -317,7 +317,7 @@ def test_success(tmp_path):
             a = nginx.post(path, '{"a":1}', conn=c)
             assert (a.status, a.body) == (204, b"")
         assert nginx.post("/log", '{"a":}', conn=c).status == 400
-        assert len(spoolread.events(nginx.spool)) == 4
+        assert len(spool.events(nginx.spool)) == 4
         assert nginx.status()["repeated"] == 1
     bad = Nginx(tmp_path / "bad", location="logbroker_success 201;")
     status, words = bad.test_conf()
@@ -349,7 +349,7 @@ def test_limit_except(tmp_path):
             assert nginx.post(path, "{}").status == 204, path
         assert nginx.request("PUT", "/except", "{}").status == 405
         assert nginx.request("GET", "/except").status == 405
-        assert [r.stream for r in spoolread.records(nginx.spool)] == \
+        assert [r.stream for r in spool.records(nginx.spool)] == \
             ["default", "s", "n", "default", "i", "i", "default"]
         for path in ("/text", "/text?x=1"):
             a = nginx.request("GET", path)
@@ -374,7 +374,7 @@ def test_stream_after_rewrite(tmp_path):
                              ("/b/app", "app"), ("/b/", "default"),
                              ("/d/x", "default"), ("/e/", "e"), ("/f", "g")):
             assert nginx.post(path, "{}").status == 204, path
-            assert spoolread.records(nginx.spool)[-1].stream == stream, path
+            assert spool.records(nginx.spool)[-1].stream == stream, path
         a = nginx.post("/c/app", "{}")
         assert a.status == 400
         assert "stream" in json.loads(a.body)["error"]
@@ -386,7 +386,7 @@ def test_own_access_log_has_no_limit(tmp_path):
                server="logbroker_access_log access;") as nginx:
         lost = nginx.status()["access_log"]["lost"]
         assert nginx.post("/log", b'{"a":"%s"}' % (b"x" * 100)).status == 413
-        wait_for(lambda: [r for r in spoolread.records(nginx.spool)
+        wait_for(lambda: [r for r in spool.records(nginx.spool)
                           if b"/log" in r.payload], what="the log")
         assert nginx.status()["access_log"]["lost"] == lost
 

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from clickhoused import SCRIPTS, ClickHouse
-from nginxd import free_port
+from env.clickhouse import SCRIPTS, ClickHouse
+from env.nginx import free_port
 
 RING = "00000000-0000-0000-0000-00000000000{}"
 

@@ -18,8 +18,8 @@ import time
 
 import pytest
 
-import spoolread
-from nginxd import Nginx, wait_for
+from env import spool
+from env.nginx import Nginx, wait_for
 
 MKFS = {
     "ext4": (64, ["mkfs.ext4", "-q", "-F"]),
@@ -154,7 +154,7 @@ def restart(nginx, disk):
 
 def everything_is_there(nginx, load):
     assert not load.broken
-    stored = spoolread.events(nginx.spool)
+    stored = spool.events(nginx.spool)
     assert len(stored) == len(set(stored))
     assert set(load.acked) <= set(stored)
     assert set(stored) <= set(load.acked + load.refused)

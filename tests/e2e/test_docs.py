@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-import clickhoused
-from nginxd import ROOT, Nginx
-from stack import Broker, find, post, wait_for
+from env.clickhouse import ClickHouse
+from env.nginx import ROOT, Nginx
+from env.broker import Broker, find, post, wait_for
 from test_flusher import FAST
 
 # page: where its commands are run, if not here
@@ -41,7 +41,7 @@ def blocks(page, language="sh"):
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory):
     base = tmp_path_factory.mktemp("docs")
-    with clickhoused.ClickHouse(base / "clickhouse") as server:
+    with ClickHouse(base / "clickhouse") as server:
         server.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
                      "CHECK message != 'bad'")
         b = Broker(base / "broker", [server.url], workers=1, flusher=FAST)

@@ -17,10 +17,10 @@ import time
 
 import pytest
 
-import clickhoused
-from edged import Edge, ShippedBroker
-from nginxd import ROOT, children, free_port, wait_for
-from stack import Broker, Oracle, post
+from env.clickhouse import ClickHouse
+from env.edge import Edge, ShippedBroker
+from env.nginx import ROOT, children, free_port, wait_for
+from env.broker import Broker, Oracle, post
 
 
 class Script:
@@ -231,7 +231,7 @@ def test_tls(brokers, make_edge, certificate, tmp_path):
 
 def test_whole_path(tmp_path, make_edge):
     """Through the edge, one broker killed and back: each event once."""
-    with clickhoused.ClickHouse(tmp_path / "ch") as clickhouse:
+    with ClickHouse(tmp_path / "ch") as clickhouse:
         brokers = [Broker(tmp_path / f"n{i}", [clickhouse.url], name=f"n{i}",
                           index=i, count=2).start() for i in range(2)]
         edge = make_edge([b.port for b in brokers])

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-import clickhoused
-from nginxd import ROOT
-from stack import Broker, Door, Oracle, post, wait_for
+from env.clickhouse import ClickHouse
+from env.nginx import ROOT
+from env.broker import Broker, Door, Oracle, post, wait_for
 
 SEED = int(os.environ.get("LB_SEED", "20261123"))
 KILLS = int(os.environ.get("LB_KILLS", "20"))
@@ -19,7 +19,7 @@ KILLS = int(os.environ.get("LB_KILLS", "20"))
 
 @pytest.fixture
 def clickhouse(tmp_path):
-    with clickhoused.ClickHouse(tmp_path / "clickhouse") as ch:
+    with ClickHouse(tmp_path / "clickhouse") as ch:
         yield ch
 
 

@@ -8,16 +8,16 @@ import subprocess
 
 import pytest
 
-import clickhoused
-from nginxd import ROOT
-from stack import Broker, Door, find, post, wait_for
+from env.clickhouse import ClickHouse
+from env.nginx import ROOT
+from env.broker import Broker, Door, find, post, wait_for
 
 FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000}}
 
 
 @pytest.fixture
 def clickhouse(tmp_path):
-    with clickhoused.ClickHouse(tmp_path / "clickhouse") as ch:
+    with ClickHouse(tmp_path / "clickhouse") as ch:
         yield ch
 
 

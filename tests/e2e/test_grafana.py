@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-import clickhoused
-from nginxd import ROOT
-from stack import Broker, post, wait_for
+from env.clickhouse import ClickHouse
+from env.nginx import ROOT
+from env.broker import Broker, post, wait_for
 from test_status import PROMETHEUS, get, metrics
 
 DASHBOARDS = ROOT / "conf/grafana"
@@ -32,7 +32,7 @@ def panels(name):
 @pytest.fixture(scope="module")
 def delivered(tmp_path_factory):
     base = tmp_path_factory.mktemp("grafana")
-    with clickhoused.ClickHouse(base / "clickhouse") as ch:
+    with ClickHouse(base / "clickhouse") as ch:
         broker = Broker(base / "broker", [ch.url], workers=1).start()
         post(broker.port, '{"level":"error","service":"shop",'
              '"message":"order 17 failed"}{"level":"info","service":"shop",'

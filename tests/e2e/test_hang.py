@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-import spoolread
-from nginxd import Nginx, wait_for
+from env import spool
+from env.nginx import Nginx, wait_for
 from test_module import error, faults, faults_so  # noqa: F401
 from test_status import PROMETHEUS, get, metrics
 
@@ -70,7 +70,7 @@ def test_hang(tmp_path, faults, sync):  # noqa: F811
         wait_for(lambda: not hanging(nginx), what="the end of it")
         assert nginx.post("/log", '{"after":1}').status == 204
         assert nginx.status()["waiting"] == 0
-        assert [json.loads(e) for e in spoolread.events(nginx.spool)] == [
+        assert [json.loads(e) for e in spool.events(nginx.spool)] == [
             {"first": 1}, {"after": 1}]
         assert "come back" in nginx.log()
 
@@ -91,7 +91,7 @@ def test_keys_of_refused_requests(tmp_path, faults):  # noqa: F811
         wait_for(lambda: not hanging(nginx), what="the end of it")
         for _ in range(2):
             assert nginx.post("/log", '{"n":1}', key).status == 204
-        assert spoolread.events(nginx.spool) == [b'{"first":1}', b'{"n":1}']
+        assert spool.events(nginx.spool) == [b'{"first":1}', b'{"n":1}']
 
 
 def test_hanging_group_fails_at_last(tmp_path, faults):  # noqa: F811
@@ -111,7 +111,7 @@ def test_hanging_group_fails_at_last(tmp_path, faults):  # noqa: F811
         wait_for(lambda: nginx.post("/log", '{"after":1}').status == 204,
                  what="another ring")
         assert not hanging(nginx)
-        assert spoolread.events(nginx.spool) == [b'{"after":1}']
+        assert spool.events(nginx.spool) == [b'{"after":1}']
 
 
 def test_words(tmp_path):
@@ -137,5 +137,5 @@ def test_hang_while_rings_change(tmp_path, faults):  # noqa: F811
         wait_for(lambda: not hanging(nginx), what="the end of it")
         wait_for(lambda: nginx.post("/log", big).status == 204, 5,
                  what="the other ring")
-        assert len(spoolread.events(nginx.spool)) == 2
+        assert len(spool.events(nginx.spool)) == 2
         assert nginx.status()["parked"] == 0

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-import spoolread
-from nginxd import Nginx, children, sanitized
+from env import spool
+from env.nginx import Nginx, children, sanitized
 
 TEXT = {"Content-Type": "text/plain"}
 GZIP = {"Content-Encoding": "gzip"}
@@ -104,7 +104,7 @@ def test_refused(nginx, name):
 def test_kept(nginx, name):
     a = nginx.post("/log", KEPT[name])
     assert a.status == 204, a.body
-    assert spoolread.events(nginx.spool)[-1] == KEPT[name]
+    assert spool.events(nginx.spool)[-1] == KEPT[name]
 
 
 def test_a_hundred_thousand_events(nginx):
@@ -112,7 +112,7 @@ def test_a_hundred_thousand_events(nginx):
     body = json.dumps([{"n": i} for i in range(100000)])
     assert nginx.post("/log", body).status == 204
     assert stored(nginx) == before + 100000
-    assert spoolread.events(nginx.spool)[-1] == b'{"n":99999}'
+    assert spool.events(nginx.spool)[-1] == b'{"n":99999}'
 
 
 @pytest.mark.parametrize("path, status", [

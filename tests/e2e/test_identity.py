@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from nginxd import wait_for
-from stack import Process, find, post
+from env.nginx import wait_for
+from env.broker import Process, find, post
 from test_flusher import clickhouse, figures, make_broker, settled  # noqa: F401
 
 NOWHERE = "http://127.0.0.1:1"

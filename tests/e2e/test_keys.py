@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from nginxd import Nginx, alive, wait_for
-from spoolread import events, rings
+from env.nginx import Nginx, alive, wait_for
+from env.spool import events, rings
 from test_module import faults, faults_so  # noqa: F401
 
 

@@ -19,8 +19,8 @@ import zlib
 
 import pytest
 
-import spoolread
-from nginxd import Nginx, free_port, sanitized, wait_for
+from env import spool
+from env.nginx import Nginx, free_port, sanitized, wait_for
 from test_bodies import h2_frame, h2_post
 from test_module import body_of, zstd
 
@@ -68,7 +68,7 @@ def test_ways(tmp_path, buffer):
         assert nginx.post("/log/t", gzip.compress(text), GZIP | TEXT,
                           c).status == 204
         sent += [b'{"message":"one line"}\n' * 40_000] * 2
-        records = spoolread.records(nginx.spool)
+        records = spool.records(nginx.spool)
         assert [r.payload for r in records] == sent
         assert [r.events for r in records] == [s.count(b"\n") for s in sent]
         assert records[-1].stream == "t"
@@ -90,7 +90,7 @@ def test_ways(tmp_path, buffer):
         assert (a.status, words(a)) == (400, "no event in the body")
         a = nginx.post("/log", b'{"a":"%s"}' % (b"x" * 2_000_000), conn=c)
         assert (a.status, json.loads(a.body)["row"]) == (413, 1)
-        assert len(spoolread.records(nginx.spool)) == len(sent)
+        assert len(spool.records(nginx.spool)) == len(sent)
 
 
 def test_limits(tmp_path):
@@ -135,7 +135,7 @@ def test_limits(tmp_path):
         many = b"{}" * 1_000_001
         refused("/log", many, {}, "more than 1000000 events")
         refused("/log", gzip.compress(many), GZIP, "more than 1000000")
-        assert spoolread.records(nginx.spool) == []
+        assert spool.records(nginx.spool) == []
         assert nginx.post("/log", many[2:], conn=c).status == 204
         assert nginx.post("/small", body_of(10 * 1024), conn=c).status == 204
         r = nginx.status()["refused"]
@@ -248,7 +248,7 @@ def test_clients_leave(tmp_path):
                 time.sleep(rng.random() * 0.02)
         assert nginx.post("/log", body, headers={
             "Idempotency-Key": "k"}).status == 204
-        assert {r.payload for r in spoolread.records(nginx.spool)} == {body}
+        assert {r.payload for r in spool.records(nginx.spool)} == {body}
 
 
 @pytest.mark.parametrize("sync", ["always", "off"])
@@ -295,7 +295,7 @@ def test_all_at_once(tmp_path, sync):
                 nginx.send(signal.SIGHUP)
             sent = [s for j in jobs for s in j.result()]
         stored = collections.Counter(
-            zlib.crc32(r.payload) for r in spoolread.records(nginx.spool))
+            zlib.crc32(r.payload) for r in spool.records(nginx.spool))
         assert sent
         assert not set(sent) - set(stored)
         assert max(stored.values()) == 1
@@ -322,7 +322,7 @@ def test_quit_waits(tmp_path):
         nginx.process.wait(20)
     finally:
         nginx.stop()
-    assert [r.payload for r in spoolread.records(nginx.spool)] == [body] * 4
+    assert [r.payload for r in spool.records(nginx.spool)] == [body] * 4
 
 
 def test_killed_meanwhile(tmp_path):
@@ -344,7 +344,7 @@ def test_killed_meanwhile(tmp_path):
             wait_for(lambda: nginx.connects() and nginx.workers(),
                      what="a new worker")
             wait_for(nginx.ready, what="its ring")
-        records = spoolread.records(nginx.spool)
+        records = spool.records(nginx.spool)
         assert {r.payload for r in records} <= {body}
         assert len(records) >= answered
 
@@ -357,7 +357,7 @@ def test_repeated(tmp_path):
         assert nginx.post("/log", body, key).status == 204
         assert nginx.post("/log", gzip.compress(body), key | GZIP).status == 204
         assert nginx.post("/log", body + b"{}", key).status == 422
-        assert len(spoolread.records(nginx.spool)) == 1
+        assert len(spool.records(nginx.spool)) == 1
 
 
 def test_full(tmp_path):
@@ -369,7 +369,7 @@ def test_full(tmp_path):
         assert nginx.post("/log", "{}").status == 204
         a = nginx.post("/log", body_of(2_000_000))
         assert (a.status, "ring" in words(a)) == (413, True)
-        assert [r.payload for r in spoolread.records(nginx.spool)] == \
+        assert [r.payload for r in spool.records(nginx.spool)] == \
             [body, body, b"{}\n"]
 
 
@@ -397,7 +397,7 @@ def test_shared_with_mirror(tmp_path, buffer):
                  what="the copies")
         got = collections.Counter(
             (r.stream, r.payload == body)
-            for r in spoolread.records(nginx.spool))
+            for r in spool.records(nginx.spool))
         assert got == {("copy", True): 20, ("mirrored", True): 10,
                        ("sent", True): 10}
 
@@ -419,5 +419,5 @@ def test_http2(tmp_path):
         for _ in range(8):
             assert h2_post(port, encoding, [*frames, cut], 0.3) is None
         assert h2_post(port, encoding, frames) == 204
-        payloads = {r.payload for r in spoolread.records(nginx.spool)}
+        payloads = {r.payload for r in spool.records(nginx.spool)}
         assert payloads == {body_of(2_000_000)}

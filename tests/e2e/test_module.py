@@ -22,10 +22,8 @@ import zlib
 
 import pytest
 
-import spoolread
-from nginxd import Daemon, Nginx, alive, wait_for
-
-HERE = pathlib.Path(__file__).resolve().parent
+from env import spool
+from env.nginx import ROOT, Daemon, Nginx, alive, wait_for
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ def nginx(tmp_path):
 def faults_so(tmp_path_factory):
     so = tmp_path_factory.mktemp("faults") / "faults.so"
     subprocess.run(["gcc", "-D_GNU_SOURCE", "-O1", "-fPIC", "-shared", "-o",
-                    so, HERE / "faults.c", "-ldl"], check=True)
+                    so, ROOT / "tests/env/faults.c", "-ldl"], check=True)
     return so
 
 
@@ -114,7 +112,7 @@ def test_stored(nginx, body, kind, stored):
     assert a.body == b""
     assert "Content-Length" not in a.headers
     assert "Content-Type" not in a.headers
-    record, = spoolread.records(nginx.spool)
+    record, = spool.records(nginx.spool)
     assert record.payload.decode() == "".join(s + "\n" for s in stored)
     assert record.events == len(stored)
     assert record.stream == "default"
@@ -135,7 +133,7 @@ def test_foreign_type(nginx, kind):
         assert a.status == 415
         assert "Content-Type" in error(a)["error"]
     assert nginx.post("/log", "{}", conn=c).status == 204
-    assert spoolread.events(nginx.spool) == [b"{}"]
+    assert spool.events(nginx.spool) == [b"{}"]
 
 
 @pytest.mark.parametrize("method",
@@ -167,14 +165,14 @@ def test_streams(tmp_path):
                 ("/host", "app-")]
         for path, _ in good:
             assert nginx.post(path, "{}").status == 204, path
-        assert [r.stream for r in spoolread.records(nginx.spool)] == \
+        assert [r.stream for r in spool.records(nginx.spool)] == \
             [stream for _, stream in good]
         for path in ("/log/" + "x" * 65, "/log/a/b", "/log/a%20b", "/logs",
                      "/log/a/", "/log/%c3%a9", "/var?s=a/b", "/var?s=*"):
             a = nginx.post(path, "{}")
             assert a.status == 400, path
             assert "stream" in error(a)["error"]
-        assert len(spoolread.records(nginx.spool)) == len(good)
+        assert len(spool.records(nginx.spool)) == len(good)
 
 
 def test_clients(tmp_path):
@@ -209,7 +207,7 @@ def test_clients(tmp_path):
                            ("::ffff:10.1.2.3", bytes([10, 1, 2, 3]))):
             assert nginx.post("/log", "{}", {"X-Real-IP": ip}).status == 204
             expected.append(stored)
-        assert [r.client for r in spoolread.records(nginx.spool)] == expected
+        assert [r.client for r in spool.records(nginx.spool)] == expected
 
 
 # What is refused
@@ -239,7 +237,7 @@ def test_malformed(nginx):
     error(a)
     # all or nothing, and the connection still works
     assert nginx.post("/log", '{"last":1}', conn=c).status == 204
-    assert spoolread.events(nginx.spool) == [b'{"last":1}']
+    assert spool.events(nginx.spool) == [b'{"last":1}']
 
 
 @pytest.mark.parametrize("body", ["", " \n\t ", "[]", "[] [ ]"])
@@ -271,7 +269,7 @@ def test_too_big(tmp_path):
         a = nginx.post("/own", gzip.compress(b"{} " * 50000),
                        {"Content-Encoding": "gzip"})
         assert a.status == 413
-        assert len(spoolread.events(nginx.spool)) == 1
+        assert len(spool.events(nginx.spool)) == 1
 
 
 # Compressed bodies
@@ -301,7 +299,7 @@ def test_compressed(tmp_path):
             for encoding, data, _ in good:
                 a = nginx.post(path, data, {"Content-Encoding": encoding})
                 assert a.status == 204, (path, encoding, a)
-        assert [r.payload for r in spoolread.records(nginx.spool)] == \
+        assert [r.payload for r in spool.records(nginx.spool)] == \
             [plain for _ in "12" for _, _, plain in good]
         packed = gzip.compress(noise)
         bad = [
@@ -345,7 +343,7 @@ def test_compressed(tmp_path):
             a = nginx.post("/log", "{}", {"Content-Encoding": encoding}, c)
             assert a.status == 415
             assert "Content-Encoding" in error(a)["error"]
-        assert len(spoolread.records(nginx.spool)) == 2 * len(good) + 6
+        assert len(spool.records(nginx.spool)) == 2 * len(good) + 6
 
 
 # Ways a body can arrive
@@ -390,7 +388,7 @@ def test_sizes(tmp_path, buffer):
             a = nginx.post("/log", iter(pieces), conn=c)  # chunked
             assert a.status == 204, (size, a)
             sent.append(body)
-        assert [r.payload for r in spoolread.records(nginx.spool)] == sent
+        assert [r.payload for r in spool.records(nginx.spool)] == sent
         log = nginx.error_log.read_text()
         used_file = "buffered to a temporary file" in log
         assert used_file == (buffer != "4m")
@@ -404,7 +402,7 @@ def test_body_always_in_file(tmp_path):
         a = nginx.post("/log", '{"a":\n1,}')
         assert (a.status, error(a)["row"]) == (400, 2)
         assert nginx.post("/log", "").status == 400
-        assert [r.payload for r in spoolread.records(nginx.spool)] == bodies
+        assert [r.payload for r in spool.records(nginx.spool)] == bodies
 
 
 @pytest.mark.parametrize("headers", ["1k", "32k"])
@@ -433,7 +431,7 @@ def test_body_behind_header(tmp_path, headers):
                         answers += data
                 assert answers.count(b"HTTP/1.1 204") == 2, answers
                 sent += [first, second]
-        assert [r.payload for r in spoolread.records(nginx.spool)] == sent
+        assert [r.payload for r in spool.records(nginx.spool)] == sent
 
 
 def test_body_shared_with_mirror(tmp_path):
@@ -451,7 +449,7 @@ def test_body_shared_with_mirror(tmp_path):
             assert nginx.post("/log/mirrored", body).status == 204
         wait_for(lambda: nginx.status()["accepted"]["requests"] == 40,
                  what="the copies")
-        got = {(r.stream, r.payload) for r in spoolread.records(nginx.spool)}
+        got = {(r.stream, r.payload) for r in spool.records(nginx.spool)}
         assert got == {("mirrored", body), ("copy", body)}
 
 
@@ -470,7 +468,7 @@ def test_slow_client(nginx):
         got = b""
         while got.count(b"204") < 2:
             got += s.recv(1000)
-    assert len(spoolread.records(nginx.spool)) == 3
+    assert len(spool.records(nginx.spool)) == 3
 
 
 def test_expect_continue(nginx):
@@ -491,7 +489,7 @@ def test_gone_mid_body(nginx):
             s.sendall(b'{"a":1}\n' * (size // 16))
     wait_for(lambda: sum(" POST " in x for x in nginx.access()) == 2,
              what="nginx to notice")
-    assert spoolread.records(nginx.spool) == []
+    assert spool.records(nginx.spool) == []
     assert nginx.post("/log", "{}").status == 204
 
 
@@ -514,7 +512,7 @@ def test_http2(tmp_path):
                 capture_output=True, text=True, check=True)
             assert f"{n} 2xx, 0 3xx, 0 4xx, 0 5xx" in p.stdout, p.stdout
             total += n
-        stored = spoolread.records(nginx.spool)
+        stored = spool.records(nginx.spool)
         assert len(stored) == total
         assert {r.payload for r in stored} == {
             body_of(n) for n in (30, 20_000, 1_000_000)}
@@ -536,9 +534,9 @@ def test_mirror(tmp_path):
             """) as nginx:
         for size in (100, 100_000):
             assert nginx.post("/p", body_of(size)).status == 204
-        wait_for(lambda: len(spoolread.records(nginx.spool)) == 4,
+        wait_for(lambda: len(spool.records(nginx.spool)) == 4,
                  what="four records")
-        assert sorted(r.stream for r in spoolread.records(nginx.spool)) == \
+        assert sorted(r.stream for r in spool.records(nginx.spool)) == \
             ["copy", "copy", "direct", "direct"]
 
 
@@ -557,7 +555,7 @@ def test_group_commit(tmp_path, faults):
             took = time.monotonic() - start
         faults.clear("delay")
         assert answers == [204] * 40
-        ring, *_ = [r for r in spoolread.rings(nginx.spool)
+        ring, *_ = [r for r in spool.rings(nginx.spool)
                     if r.counters["records"]]
         assert ring.counters["records"] == 40
         assert ring.counters["writes"] == ring.counters["syncs"]
@@ -593,7 +591,7 @@ def test_sync_off(tmp_path, faults):
                location="logbroker_sync off;") as nginx:
 
         def ring():
-            return [r for r in spoolread.rings(nginx.spool)
+            return [r for r in spool.rings(nginx.spool)
                     if r.counters["records"]][0]
 
         assert nginx.post("/log", "{}").status == 204
@@ -614,7 +612,7 @@ def test_sync_off(tmp_path, faults):
         faults.clear("sync_delay")
         assert longest < 0.6
         assert ring().counters["syncs"] >= 2
-        assert len(spoolread.records(nginx.spool)) == n
+        assert len(spool.records(nginx.spool)) == n
 
 
 def test_mixed_sync(tmp_path):
@@ -629,7 +627,7 @@ def test_mixed_sync(tmp_path):
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             for statuses in pool.map(client, range(8)):
                 assert statuses == [204] * 200
-        got = sorted(spoolread.events(nginx.spool))
+        got = sorted(spool.events(nginx.spool))
         assert got == sorted(b'{"i":%d,"n":%d}' % (i, n)
                              for i in range(8) for n in range(200))
 
@@ -651,11 +649,11 @@ def test_parked(tmp_path, faults):
                                      bodies[i]).status, range(31)))
         faults.clear("delay")
         assert answers == [204] * 31
-        stored = [r.payload for r in spoolread.records(nginx.spool)]
+        stored = [r.payload for r in spool.records(nginx.spool)]
         assert sorted(stored) == sorted(bodies)
         # 42 MB in groups of at most 8 MB, but for the large one
         assert sum(r.counters["writes"]
-                   for r in spoolread.rings(nginx.spool)) >= 5
+                   for r in spool.rings(nginx.spool)) >= 5
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
@@ -679,7 +677,7 @@ def test_client_gone_while_waiting(tmp_path, faults, how):
                 s.close()
             assert other.result().status == 204
         faults.clear("delay")
-        wait_for(lambda: len(spoolread.records(nginx.spool)) == 6,
+        wait_for(lambda: len(spool.records(nginx.spool)) == 6,
                  what="six records")
         assert nginx.post("/log", "{}").status == 204
 
@@ -710,7 +708,7 @@ def test_http2_reset_while_waiting(tmp_path, faults):
         assert s["answers_dropped"] > 0
         # streams wait together
         assert 1 < s["largest_group"] <= 80
-        assert s["accepted"]["events"] == len(spoolread.events(nginx.spool))
+        assert s["accepted"]["events"] == len(spool.events(nginx.spool))
 
 
 # Trouble
@@ -736,9 +734,9 @@ def test_full(tmp_path):
             assert int(a.headers["Retry-After"]) > 0
             assert "full" in error(a)["error"]
             refused += 1
-            delivered += spoolread.events(nginx.spool)
-            spoolread.rings(nginx.spool)[0].ack()
-        delivered += spoolread.events(nginx.spool)
+            delivered += spool.events(nginx.spool)
+            spool.rings(nginx.spool)[0].ack()
+        delivered += spool.events(nginx.spool)
         assert delivered == sent
         assert nginx.status()["refused"]["full"] == refused
         assert nginx.error_log.read_text().count("is full") == 1
@@ -763,7 +761,7 @@ def test_write_fails(tmp_path, faults):
         ring = status["rings"][first]
         assert ring["poisoned"] and not ring["locked"]
         assert status["refused"]["write_failed"] == 1
-        assert sorted(spoolread.events(nginx.spool)) == [
+        assert sorted(spool.events(nginx.spool)) == [
             b'{"after":1}', b'{"before":1}']
 
 
@@ -779,7 +777,7 @@ def test_write_fails_while_sync_runs(tmp_path, faults):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             first = pool.submit(nginx.post, "/log", '{"lost":1}')
             wait_for(lambda: sum(r.counters["failures"] for r in
-                                 spoolread.rings(nginx.spool)), what="failure")
+                                 spool.rings(nginx.spool)), what="failure")
             faults.clear("fail")
             second = pool.submit(nginx.post, "/log", '{"lost":2}')
             assert not first.done()
@@ -790,7 +788,7 @@ def test_write_fails_while_sync_runs(tmp_path, faults):
                  what="another ring")
         assert nginx.status()["refused"]["write_failed"] == 2
         assert "failed: Input/output error" in nginx.error_log.read_text()
-        events = spoolread.events(nginx.spool)
+        events = spool.events(nginx.spool)
         assert b'{"after":1}' in events
         assert not any(b"lost" in e for e in events)
 
@@ -830,7 +828,7 @@ def test_write_fails_for_all(tmp_path, faults, sync):
                 stop.set()
             for f in futures:
                 f.result()
-        stored = spoolread.events(nginx.spool)
+        stored = spool.events(nginx.spool)
         assert len(stored) == len(set(stored))
         assert set(acked) == set(stored)
 
@@ -957,7 +955,7 @@ class Load:
         """Everything acknowledged is stored once; what else is stored was
         sent by a request that got no answer."""
         loads = [self, *others]
-        stored = spoolread.events(self.nginx.spool)
+        stored = spool.events(self.nginx.spool)
         assert len(stored) == len(set(stored))
         missing = {e for x in loads for e in x.acked} - set(stored)
         assert not missing, f"{len(missing)} lost"
@@ -979,7 +977,7 @@ def test_reload(tmp_path, sync):
         assert load.other == []
         # a request sent on an idle connection that nginx was just closing
         # may find it closed, and was not taken then
-        stored = set(spoolread.events(nginx.spool))
+        stored = set(spool.events(nginx.spool))
         assert not stored & {event for event, _ in load.lost}
         load.verify()
         counters = nginx.status()["accepted"]
@@ -1013,7 +1011,7 @@ def test_quit_waits(tmp_path, faults):
         time.sleep(0.3)
         nginx.stop(signal.SIGQUIT)
         assert [f.result().status for f in futures] == [204] * 8
-    assert len(spoolread.records(nginx.spool)) == 8
+    assert len(spool.records(nginx.spool)) == 8
 
 
 @pytest.mark.parametrize("sync", ["always", "off"])
@@ -1027,7 +1025,7 @@ def test_quit_under_load(tmp_path, sync):
         assert time.monotonic() - start < 10
     load.verify()
     assert load.other == []
-    for ring in spoolread.rings(nginx.spool):
+    for ring in spool.rings(nginx.spool):
         assert ring.cell.durable == ring.cell.committed
 
 
@@ -1045,7 +1043,7 @@ def test_worker_shutdown_timeout(tmp_path, faults):
         for f in futures:
             with contextlib.suppress(Exception):
                 f.result()
-    assert len(spoolread.records(nginx.spool)) >= 1
+    assert len(spool.records(nginx.spool)) >= 1
     faults.clear("delay")
     with nginx:
         assert nginx.post("/log", "{}").status == 204
@@ -1068,7 +1066,7 @@ def test_shutdown_timeout_while_reading(tmp_path, faults):
             with contextlib.suppress(Exception):
                 assert f.result().status != 204
     held.close()
-    assert spoolread.records(nginx.spool) == []
+    assert spool.records(nginx.spool) == []
 
 
 @pytest.mark.parametrize("sync", ["always", "off"])
@@ -1122,7 +1120,7 @@ def test_binary_upgrade(tmp_path):
             load.more()
         assert load.other == []
         load.verify()
-        assert not set(spoolread.events(nginx.spool)) & {
+        assert not set(spool.events(nginx.spool)) & {
             event for event, _ in load.lost}
         nginx.stop()
     finally:
@@ -1140,7 +1138,7 @@ def test_single_process(tmp_path):
         assert nginx.post("/log", "{}").status == 204
     finally:
         nginx.stop()
-    assert spoolread.events(nginx.spool) == [b"{}"]
+    assert spool.events(nginx.spool) == [b"{}"]
 
 
 # Configuration, variables, status
@@ -1219,7 +1217,7 @@ def test_other_size_after_restart(tmp_path):
         nginx.reload(spares=False)
         wait_for(lambda: nginx.post("/log", '{"a":2}').status == 204,
                  what="the ring")
-        assert spoolread.events(nginx.spool) == [b'{"a":1}', b'{"a":2}']
+        assert spool.events(nginx.spool) == [b'{"a":1}', b'{"a":2}']
 
 
 def test_variables(nginx):
@@ -1246,7 +1244,7 @@ def test_status(nginx):
     assert a.headers["Content-Type"] == "application/json"
     assert a.headers["Cache-Control"] == "no-store"
     s = json.loads(a.body)
-    ring = spoolread.rings(nginx.spool)[s["worker"]["slot"]]
+    ring = spool.rings(nginx.spool)[s["worker"]["slot"]]
     told = s["rings"][s["worker"]["slot"]]
     assert told["uuid"].replace("-", "") == ring.uuid.hex()
     assert told["committed"] == ring.cell.committed == told["durable"]

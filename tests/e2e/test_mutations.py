@@ -4,11 +4,9 @@ that exist, and are those of docs/guarantees.md."""
 import subprocess
 import sys
 
-from nginxd import ROOT
+from env.nginx import ROOT
 
-sys.path.insert(0, str(ROOT / "tests" / "faults"))
-
-import mutations  # noqa: E402
+import mutations
 
 
 def test_each_can_be_made():

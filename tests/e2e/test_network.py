@@ -13,9 +13,9 @@ import time
 
 import pytest
 
-import clickhoused
-from nginxd import NGINX, ROOT, free_port
-from stack import Broker, Door, Oracle, Process, find, post, wait_for
+from env.clickhouse import ClickHouse
+from env.nginx import NGINX, ROOT, free_port
+from env.broker import Broker, Door, Oracle, Process, find, post, wait_for
 
 FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000}}
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="needs namespaces")
@@ -23,7 +23,7 @@ ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="needs namespaces")
 
 @pytest.fixture(scope="module")
 def clickhouse(tmp_path_factory):
-    with clickhoused.ClickHouse(tmp_path_factory.mktemp("clickhouse")) as ch:
+    with ClickHouse(tmp_path_factory.mktemp("clickhouse")) as ch:
         yield ch
 
 
@@ -546,7 +546,7 @@ def lossy(what, directory):
     directory = pathlib.Path(directory)
     faketime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
     packets, percent, clocks = LOSS[what]
-    with clickhoused.ClickHouse(directory / "clickhouse") as clickhouse:
+    with ClickHouse(directory / "clickhouse") as clickhouse:
         door = Door(clickhouse.port)
         subprocess.run(
             ["nft", "-f", "-"], check=True, text=True, input=f"""

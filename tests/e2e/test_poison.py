@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from stack import Door, find, post, wait_for
+from env.broker import Door, find, post, wait_for
 from test_flusher import FAST, clickhouse, figures, make_broker  # noqa: F401
 
 

@@ -5,9 +5,9 @@ import re
 import socket
 import urllib.parse
 
-import clickhoused
-import profiles
-from stack import Broker, Door, post, wait_for
+from env.clickhouse import ClickHouse
+from env import profiles
+from env.broker import Broker, Door, post, wait_for
 from test_flusher import figures
 
 FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000},
@@ -18,7 +18,7 @@ def test_hostile_profiles(tmp_path):
     """Each delivers everything once, also through an answer that got lost; or
     holds all of it, says why, and delivers when the profile was put right."""
     assert len(profiles.names()) >= 40
-    server = clickhoused.ClickHouse(tmp_path / "clickhouse")
+    server = ClickHouse(tmp_path / "clickhouse")
     try:
         print(profiles.run(server, tmp_path))
     finally:
@@ -94,7 +94,7 @@ def test_proxy_drops_parameters(tmp_path):
         path = b"/?" + urllib.parse.urlencode(left).encode()
         return b" ".join([method, path, version]) + b"\r\n" + rest, None
 
-    clickhouse = clickhoused.ClickHouse(tmp_path / "clickhouse")
+    clickhouse = ClickHouse(tmp_path / "clickhouse")
     folder = clickhouse.dir / "users.d"
     folder.mkdir()
     (folder / "hostile.xml").write_text(
@@ -164,7 +164,7 @@ def test_older_server(tmp_path):
                     f"Connection: close\r\n\r\n{words}").encode()
         return head, None
 
-    with clickhoused.ClickHouse(tmp_path / "clickhouse") as clickhouse:
+    with ClickHouse(tmp_path / "clickhouse") as clickhouse:
         proxy = Proxy(clickhouse.port, edit)
         broker = Broker(tmp_path / "broker", [proxy.url], workers=1, rings=2,
                         flusher=FAST)

@@ -2,22 +2,20 @@
 and use the indexes the page names; changes of the schema do not disturb
 delivery."""
 
-import sys
 
 import pytest
 
-import clickhoused
-from nginxd import ROOT
-from stack import Broker, post, wait_for
+from env.clickhouse import ClickHouse
+from env.nginx import ROOT
+from env.broker import Broker, post, wait_for
 from test_flusher import figures
 
-sys.path.insert(0, str(ROOT / "tests/queries"))
-import queries  # noqa: E402
+import queries
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
-    with clickhoused.ClickHouse(tmp_path_factory.mktemp("queries")) as server:
+    with ClickHouse(tmp_path_factory.mktemp("queries")) as server:
         queries.fill(server, 200_000)
         yield server
 
@@ -60,7 +58,7 @@ def documented():
 def test_every_statement_as_the_shipped_user(tmp_path):
     """None of what the docs say stops delivery with the rights of
     conf/clickhouse/users.xml: an event comes through after each."""
-    with clickhoused.ClickHouse(tmp_path / "clickhouse") as server:
+    with ClickHouse(tmp_path / "clickhouse") as server:
         broker = Broker(tmp_path / "broker", [server.url], user="logbroker",
                         password=server.password).start()
         try:
@@ -90,7 +88,7 @@ def test_every_statement_as_the_shipped_user(tmp_path):
 def test_changes_under_delivery(tmp_path):
     """Each statement of the page, in order, while a broker delivers; then an
     event arrives in the new column and in the table of its stream, once."""
-    with clickhoused.ClickHouse(tmp_path / "clickhouse") as server:
+    with ClickHouse(tmp_path / "clickhouse") as server:
         broker = Broker(tmp_path / "broker", [server.url]).start()
 
         def event(stream, n):

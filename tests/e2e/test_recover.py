@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from nginxd import wait_for
-from stack import Door, Oracle, find, post
+from env.nginx import wait_for
+from env.broker import Door, Oracle, find, post
 from test_flusher import clickhouse, make_broker  # noqa: F401
 from test_identity import FAST, NOWHERE, fill, reach
 

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-import spoolread
-from nginxd import Daemon, Nginx, alive, wait_for
+from env import spool
+from env.nginx import Daemon, Nginx, alive, wait_for
 from test_module import error, faults, faults_so  # noqa: F401
 
 def fill(nginx):
@@ -84,7 +84,7 @@ class Load:
 
 
 def stored(nginx):
-    got = [json.loads(e) for e in spoolread.events(nginx.spool)]
+    got = [json.loads(e) for e in spool.events(nginx.spool)]
     return sorted((e["i"], e["n"]) for e in got)
 
 
@@ -161,13 +161,13 @@ def test_full_then_drained(tmp_path, sync):
             for turn in range(12):
                 wait_for(lambda: load.refused, 30, what="a full spool")
                 # the rings hold still while nothing fits
-                for ring in spoolread.rings(nginx.spool)[turn % 2::2]:
+                for ring in spool.rings(nginx.spool)[turn % 2::2]:
                     rings.setdefault(ring.slot, 0)
                     for r in ring.records():
                         delivered += r.payload.split(b"\n")[:-1]
                     ring.ack()
                 load.refused.clear()
-        delivered += spoolread.events(nginx.spool)
+        delivered += spool.events(nginx.spool)
         got = sorted((json.loads(e)["i"], json.loads(e)["n"])
                      for e in delivered)
         assert got == sorted(load.acked)
@@ -199,7 +199,7 @@ def test_while_rings_change(tmp_path, how):
 
         def drain():
             while not stop.is_set():
-                for ring in spoolread.rings(nginx.spool):
+                for ring in spool.rings(nginx.spool):
                     for r in ring.records():
                         delivered.append(r)
                     ring.ack()
@@ -225,8 +225,8 @@ def test_while_rings_change(tmp_path, how):
         finally:
             stop.set()
             drainer.join()
-        rings = {r.slot: r for r in spoolread.rings(nginx.spool)}
-        delivered += spoolread.records(nginx.spool)
+        rings = {r.slot: r for r in spool.rings(nginx.spool)}
+        delivered += spool.records(nginx.spool)
         by_ring = {}
         for r in delivered:
             by_ring.setdefault(r.slot, []).append(r)

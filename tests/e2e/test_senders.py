@@ -4,8 +4,8 @@ import gzip
 import json
 import random
 
-import spoolread
-from nginxd import Nginx
+from env import spool
+from env.nginx import Nginx
 
 NAMES = ("logs", "events", "Events", "entries", "records", "lines", "batch")
 OWN = ("message", "msg", "log", "body", "event", "level", "severity", "lvl",
@@ -83,7 +83,7 @@ def test_wrappers(tmp_path):
             if rng.random() < 0.2:
                 body = f"[{body}]"
             assert nginx.post("/log", body, conn=c).status == 204, body
-            record = spoolread.records(nginx.spool)[-1]
+            record = spool.records(nginx.spool)[-1]
             lines = record.payload.decode().splitlines()
             assert lines == unfolded(pairs), body
             assert record.events == len(lines)
@@ -100,7 +100,7 @@ def test_wrapper_limits(tmp_path):
                                            {"Content-Encoding": "gzip"})):
             a = nginx.post("/log", body, headers, c)
             assert a.status == 204, a
-            record = spoolread.records(nginx.spool)[-1]
+            record = spool.records(nginx.spool)[-1]
             assert record.events == 5000
             assert record.payload.decode() == compact(
                 event | {"app": "a"}) .join(["", "\n"]) * 5000
@@ -114,4 +114,4 @@ def test_wrapper_limits(tmp_path):
             a = nginx.post("/log", body, conn=c)
             assert a.status == 413, body[:50]
             assert words in json.loads(a.body)["error"]
-        assert len(spoolread.records(nginx.spool)) == 2
+        assert len(spool.records(nginx.spool)) == 2

@@ -12,8 +12,8 @@ import subprocess
 
 import pytest
 
-import spoolread
-from nginxd import ROOT, Nginx, wait_for
+from env import spool
+from env.nginx import ROOT, Nginx, wait_for
 
 PAGE = (ROOT / "docs/shippers.md").read_text()
 DATA = ROOT / "tests/data/shippers"
@@ -27,7 +27,7 @@ def blocks(language, nginx):
 
 
 def events(nginx, stream):
-    return [json.loads(line) for r in spoolread.records(nginx.spool)
+    return [json.loads(line) for r in spool.records(nginx.spool)
             if r.stream == stream for line in r.payload.splitlines()]
 
 

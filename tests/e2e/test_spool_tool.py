@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from nginxd import Nginx
-from stack import find, post, wait_for
+from env.nginx import Nginx
+from env.broker import find, post, wait_for
 from test_flusher import FAST, clickhouse, figures, make_broker  # noqa: F401
 
 TEXT = {"Content-Type": "text/plain"}

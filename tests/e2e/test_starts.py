@@ -14,9 +14,9 @@ import time
 
 import pytest
 
-import spoolread
-from nginxd import Nginx, sanitized, wait_for
-from stack import find
+from env import spool
+from env.nginx import Nginx, sanitized, wait_for
+from env.broker import find
 
 OK = "location = /ok { return 200 ok; }"
 SOON = 5 if sanitized() else 1
@@ -105,7 +105,7 @@ def test_large_ring(tmp_path):
         nginx.kill()
         nginx.start(ring=False)
         assert first_answer(nginx) < 1
-        events = spoolread.events(nginx.spool)
+        events = spool.events(nginx.spool)
         assert events.count(b'{"first":1}') == 3
     finally:
         nginx.stop()
@@ -146,7 +146,7 @@ def test_backlog(tmp_path):
         assert first_answer(nginx) < SOON
         nginx.kill()
 
-        ring = max(spoolread.rings(nginx.spool),
+        ring = max(spool.rings(nginx.spool),
                    key=lambda r: r.cell.next_seq)
         assert ring.slot == 0
         writer_page(ring.path, old)
@@ -160,7 +160,7 @@ def test_backlog(tmp_path):
                 "recovered", 0) >= n, what="recovery")
         assert ok.slowest < 0.5, ok.slowest
         nginx.stop()
-        assert spoolread.rings(nginx.spool)[0].cell.next_seq >= n
+        assert spool.rings(nginx.spool)[0].cell.next_seq >= n
 
 
 @pytest.mark.parametrize("sync", ["always", "off"])
@@ -187,7 +187,7 @@ def test_ring_vanishes(tmp_path, sync, how):
         assert nginx.post("/log", '{"after":1}').status == 204
         if how == "cut":
             ring.unlink()  # nothing in there can be read
-        stored = spoolread.events(nginx.spool)
+        stored = spool.events(nginx.spool)
         assert set(acked) <= set(stored)
         assert b'{"after":1}' in stored
         assert "was deleted, replaced or cut short" in \
@@ -214,7 +214,7 @@ def test_spool_vanishes(tmp_path):
         away.rename(nginx.spool)
         wait_for(lambda: nginx.post("/log", '{"after":1}').status == 204,
                  what="the spool")
-        stored = spoolread.events(nginx.spool)
+        stored = spool.events(nginx.spool)
         assert {b'{"before":1}', b'{"after":1}'} <= set(stored)
         assert b'{"nowhere":1}' not in stored
         # another one after all: the flusher serves the old one until then
@@ -281,7 +281,7 @@ def test_slow_client_keeps_no_ring(tmp_path):
         wait_for(lambda: not set(old) & set(nginx.workers()), what="leaving")
         wait_for(lambda: nginx.post("/log", '{"last":1}').status == 204,
                  what="the ring")
-        stored = spoolread.events(nginx.spool)
+        stored = spool.events(nginx.spool)
         assert {b'{"new":1}', b'{"slow":1}', b'{"last":1}'} <= set(stored)
 
 

@@ -12,9 +12,9 @@ import urllib.request
 
 import pytest
 
-import clickhoused
-from nginxd import ROOT, Nginx, wait_for
-from stack import Broker, Door, post
+from env.clickhouse import ClickHouse
+from env.nginx import ROOT, Nginx, wait_for
+from env.broker import Broker, Door, post
 from test_edge import Edge
 
 
@@ -100,7 +100,7 @@ def test_histograms(tmp_path):
 def cluster(tmp_path_factory):
     """Two brokers and an edge over one ClickHouse."""
     base = tmp_path_factory.mktemp("status")
-    with clickhoused.ClickHouse(base / "clickhouse") as ch:
+    with ClickHouse(base / "clickhouse") as ch:
         brokers = [Broker(base / f"broker-{i}", [ch.url], name=f"broker-{i}",
                           index=i, count=2, workers=1).start()
                    for i in range(2)]

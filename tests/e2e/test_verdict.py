@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 
-import clickhoused
-from nginxd import ROOT
-from stack import Broker, Door, find, post, wait_for
+from env.clickhouse import ClickHouse
+from env.nginx import ROOT
+from env.broker import Broker, Door, find, post, wait_for
 from test_flusher import figures
 
 FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000},
@@ -22,7 +22,7 @@ TABLE = SCHEMA[SCHEMA.index("CREATE TABLE"):].rstrip().rstrip(";")
 
 @pytest.fixture(scope="module")
 def clickhouse(tmp_path_factory):
-    with clickhoused.ClickHouse(tmp_path_factory.mktemp("clickhouse")) as ch:
+    with ClickHouse(tmp_path_factory.mktemp("clickhouse")) as ch:
         yield ch
 
 

@@ -3,10 +3,10 @@
 import time
 import uuid
 
-from world import scenario  # first: it finds the others
-from edged import Edge
-from nginxd import wait_for
-from stack import Oracle
+from world import scenario
+from env.edge import Edge
+from env.nginx import wait_for
+from env.broker import Oracle
 
 
 class OneKeyEach(dict):

@@ -3,7 +3,7 @@
 import os
 import time
 
-from nginxd import wait_for
+from env.nginx import wait_for
 from world import scenario
 
 COPY = 65536  # spool/lb_format.h

@@ -16,10 +16,10 @@ import tempfile
 import time
 import traceback
 
-from world import SCENARIOS, World, scenario  # first: it finds the others
-import clickhoused
-import profiles
-from nginxd import children, wait_for
+from world import SCENARIOS, World, scenario
+from env.clickhouse import ClickHouse
+from env import profiles
+from env.nginx import children, wait_for
 import behind_edge  # noqa: F401: more scenarios
 import checkpoint  # noqa: F401
 import killloop  # noqa: F401
@@ -515,7 +515,7 @@ def everything(w):
 def hostile_profiles(w):
     """Some fifty profiles of the ClickHouse user, each with a broker of its own:
     delivered once, or held with words and delivered when it was put right."""
-    own = clickhoused.ClickHouse(w.dir / "profiles")
+    own = ClickHouse(w.dir / "profiles")
     try:
         return profiles.run(own, w.dir)
     finally:

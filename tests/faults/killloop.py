@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from nginxd import children, wait_for
+from env.nginx import children, wait_for
 from server import POINTS
 from world import scenario
 

@@ -5,9 +5,9 @@ import json
 import subprocess
 
 from checkpoint import damage
-from nginxd import wait_for
+from env.nginx import wait_for
 from server import POINTS
-from stack import find
+from env.broker import find
 from world import PATIENCE, scenario
 
 OURS = [f"{point}.{when}" for point in

@@ -4,8 +4,8 @@ server beside a healthy one, a proxy with a limit, INSERTs that come late."""
 import contextlib
 import time
 
-from nginxd import wait_for
-from stack import Door
+from env.nginx import wait_for
+from env.broker import Door
 from world import scenario
 
 
@@ -69,9 +69,9 @@ def sick_and_healthy(w):
 def question_goes_after_the_batch(w):
     """Two servers that do not know of each other: a lost answer is asked for
     where the batch went, however sick that server is for a while."""
-    import clickhoused
+    from env.clickhouse import ClickHouse
 
-    other = clickhoused.ClickHouse(w.dir / "other")
+    other = ClickHouse(w.dir / "other")
     other.start()
     second = Door(other.port)
     try:

@@ -3,7 +3,7 @@ name itself."""
 
 import time
 
-from nginxd import wait_for
+from env.nginx import wait_for
 from world import scenario
 
 

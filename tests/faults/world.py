@@ -6,15 +6,13 @@ import os
 import pathlib
 import random
 import subprocess
-import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+from env.clickhouse import ClickHouse
+from env.nginx import wait_for
+from env.broker import Broker, Door, Oracle
 
-import clickhoused  # noqa: E402
-from nginxd import wait_for  # noqa: E402
-from stack import Broker, Door, Oracle  # noqa: E402
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 PATIENCE = {"backoff": {"min_ms": 1000, "max_ms": 2000},
             "clickhouse": {"request_timeout_ms": 2000}}
@@ -54,7 +52,7 @@ class World:
         self.span = span
         self.strikes = self.dir / "strikes"
         self.strikes.mkdir()
-        self.clickhouse = clickhoused.ClickHouse(
+        self.clickhouse = ClickHouse(
             self.dir / "clickhouse",
             env={"LB_CHFAULT_DIR": str(self.strikes),
                  "LD_PRELOAD": str(library("tests/faults/chfault.c",
@@ -71,7 +69,7 @@ class World:
         if trouble:
             self.trouble = self.dir / "trouble"
             self.trouble.mkdir()
-            libraries += (library("tests/e2e/faults.c", self.dir),)
+            libraries += (library("tests/env/faults.c", self.dir),)
             self.environment["LB_FAULT_DIR"] = str(self.trouble)
         self.environment["LD_PRELOAD"] = " ".join(
             map(str, (*before.split(), *libraries)))

@@ -4,15 +4,13 @@ import argparse
 import json
 import pathlib
 import re
-import sys
 import tempfile
 import time
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/e2e"))
+from env.clickhouse import ClickHouse
 
-import clickhoused  # noqa: E402
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 DOCS = ROOT / "docs/queries.md"
 
@@ -105,7 +103,7 @@ def main():
     parser.add_argument("--rows", type=int, default=10_000_000)
     rows = parser.parse_args().rows
     with tempfile.TemporaryDirectory(prefix="lb-queries-") as d:
-        with clickhoused.ClickHouse(pathlib.Path(d) / "clickhouse") as server:
+        with ClickHouse(pathlib.Path(d) / "clickhouse") as server:
             begun = time.monotonic()
             fill(server, rows)
             size = server.query(

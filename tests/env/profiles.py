@@ -7,8 +7,8 @@ import concurrent.futures
 import contextlib
 import json
 
-from nginxd import wait_for
-from stack import Broker, Door, post
+from env.nginx import wait_for
+from env.broker import Broker, Door, post
 
 # what may be changed is set right by every statement
 DELIVERS = {

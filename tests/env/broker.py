@@ -19,7 +19,7 @@ import threading
 import time
 import urllib.request
 
-from nginxd import BUILD, NGINX, free_port, sanitized, wait_for
+from env.nginx import BUILD, NGINX, free_port, sanitized, wait_for
 
 
 def find(name):

@@ -4,8 +4,8 @@ import os
 import socket
 import subprocess
 
-from nginxd import BUILD, NGINX, ROOT, free_port, wait_for
-from stack import Process
+from env.nginx import BUILD, NGINX, ROOT, free_port, wait_for
+from env.broker import Process
 
 
 def fill(template, values, replace=()):

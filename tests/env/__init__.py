@@ -1,0 +1,1 @@
+"""What tests run against: nginx, brokers, ClickHouse and what is between them."""
