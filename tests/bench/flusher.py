@@ -7,13 +7,12 @@ import pathlib
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 
+from env.build import BUILD, find
 from env.clickhouse import ClickHouse
-from env.broker import BUILD, find
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

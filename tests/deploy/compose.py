@@ -9,8 +9,9 @@ import sys
 import tempfile
 import time
 
-from env.nginx import free_port, wait_for
-from env.broker import Oracle, post
+from env.http import post
+from env.oracle import Oracle
+from env.process import free_port, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

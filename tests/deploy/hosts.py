@@ -27,8 +27,9 @@ import threading
 import time
 import traceback
 
-from env.nginx import wait_for
-from env.broker import Oracle, post
+from env.http import post
+from env.oracle import Oracle
+from env.process import wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from env import spool
-from env.nginx import Nginx, wait_for
-from test_module import Faults, faults, faults_so  # noqa: F401
+from env.nginx import Nginx
+from env.process import wait_for
 
 PAGE = """
         location /page { return 200 "hello\\n"; }
@@ -194,7 +194,7 @@ def test_full_ring(tmp_path):
             n.error_log.read_text())
 
 
-def test_disk_error(tmp_path, faults):  # noqa: F811
+def test_disk_error(tmp_path, faults):
     """A failed write loses the group: it is counted."""
     http = "logbroker_access_log access;"
     with Nginx(tmp_path, spool="size=1m", http=http, server=PAGE,

@@ -1,8 +1,9 @@
-"""Only a whole body is acted on, however it came to the module; what a request
-may be answered with; where a location's blocks and rewrites lead."""
+"""Ways a body can arrive: in pieces, in files, over HTTP/2, as a copy; only a whole
+one is acted on, however it came to the module."""
 
 import contextlib
 import json
+import random
 import shutil
 import socket
 import struct
@@ -13,7 +14,10 @@ import time
 import pytest
 
 from env import spool
-from env.nginx import Nginx, free_port, wait_for
+from env.bodies import body_of, h2_frame, h2_post
+from env.http import error
+from env.nginx import Nginx
+from env.process import free_port, wait_for
 
 LINES = [b'{"n":%d,"p":"%s"}\n' % (i, b"x" * 400) for i in range(200)]
 BODY = b"".join(LINES)
@@ -216,47 +220,6 @@ def test_length_and_body_differ(tmp_path):
             b"HTTP/1.1 204")
 
 
-def h2_frame(kind, flags, stream, payload):
-    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) \
-        + struct.pack(">I", stream) + payload
-
-
-def h2_literal(name, value):
-    return b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
-
-
-def h2_post(port, headers, frames, timeout=3):
-    """One stream by hand: its status, or None if it was reset or cut."""
-    block = b"".join(h2_literal(n, v) for n, v in (
-        (b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/log"),
-        (b":authority", b"x"), *headers))
-    with socket.create_connection(("127.0.0.1", port), timeout) as s:
-        s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0, b"")
-                  + h2_frame(1, 4, 1, block) + b"".join(frames))
-        data = b""
-        with contextlib.suppress(OSError):
-            while chunk := s.recv(65536):
-                data += chunk
-                p = 0
-                while len(data) - p >= 9:
-                    size = int.from_bytes(data[p:p + 3], "big")
-                    kind = data[p + 3]
-                    if len(data) - p < 9 + size:
-                        break
-                    body = data[p + 9:p + 9 + size]
-                    if kind == 1:
-                        # :status by the static table, or as a literal
-                        if body[0] == 0x89:
-                            return 204
-                        if body[0] == 0x8c:
-                            return 400
-                        return int(body[2:5]) if body[1] == 3 else body
-                    if kind in (3, 7):
-                        return None
-                    p += 9 + size
-    return None
-
-
 def test_http2_length(tmp_path):
     """More or less than announced, or no end at all."""
     port = free_port()
@@ -302,93 +265,182 @@ def test_http2_streamed_elsewhere_first(tmp_path):
     upstream.close()
 
 
-def test_success(tmp_path):
-    """Some clients know no success but 200."""
-    with Nginx(tmp_path, location="logbroker_success 200;", server="""
-            location /other { logbroker; }
-            location /204 { logbroker; logbroker_success 204; }""") as nginx:
+@pytest.mark.parametrize("buffer", ["1k", "16k", "4m"])
+def test_sizes(tmp_path, buffer):
+    """In memory, in a file, sent plain and chunked in odd pieces."""
+    sizes = [20, 900, 1000, 1023, 1024, 1025, 1280, 1300, 4096, 16383, 16384,
+             16385, 20480, 100_000, 1_000_000]
+    rng = random.Random(7)
+    with Nginx(tmp_path, spool="size=16m", http=f"""
+            client_max_body_size 8m; client_body_buffer_size {buffer};
+            """) as nginx:
+        sent = []
         c = nginx.connect()
-        key = {"Idempotency-Key": "k"}
-        for headers in ({}, key, key):
-            a = nginx.post("/log", '{"a":1}', headers, c)
-            assert (a.status, a.body) == (200, b"{}\n")
-            assert a.headers["Content-Type"] == "application/json"
-        for path in ("/other", "/204"):
-            a = nginx.post(path, '{"a":1}', conn=c)
-            assert (a.status, a.body) == (204, b"")
-        assert nginx.post("/log", '{"a":}', conn=c).status == 400
-        assert len(spool.events(nginx.spool)) == 4
-        assert nginx.status()["repeated"] == 1
-    bad = Nginx(tmp_path / "bad", location="logbroker_success 201;")
-    status, words = bad.test_conf()
-    assert status != 0
-    assert "logbroker_success" in words or "201" in words
+        for size in sizes:
+            body = body_of(size)
+            assert len(body) == size
+            assert nginx.post("/log", body, conn=c).status == 204, size
+            sent.append(body)
+
+            pieces = []
+            i = 0
+            while i < size:
+                n = rng.choice((1, 7, 100, 1000, 5000, 70000))
+                pieces.append(body[i:i + n])
+                i += n
+            a = nginx.post("/log", iter(pieces), conn=c)  # chunked
+            assert a.status == 204, (size, a)
+            sent.append(body)
+        assert [r.payload for r in spool.records(nginx.spool)] == sent
+        log = nginx.error_log.read_text()
+        used_file = "buffered to a temporary file" in log
+        assert used_file == (buffer != "4m")
 
 
-def test_limit_except(tmp_path):
-    """As with proxy_pass: the block decides on access, the location on what
-    is done."""
+def test_body_always_in_file(tmp_path):
+    with Nginx(tmp_path, http="client_body_in_file_only clean;") as nginx:
+        bodies = [b"{}\n", body_of(5000), body_of(200_000)]
+        for body in bodies:
+            assert nginx.post("/log", body).status == 204
+        a = nginx.post("/log", '{"a":\n1,}')
+        assert (a.status, error(a)["row"]) == (400, 2)
+        assert nginx.post("/log", "").status == 400
+        assert [r.payload for r in spool.records(nginx.spool)] == bodies
+
+
+@pytest.mark.parametrize("headers", ["1k", "32k"])
+def test_body_behind_header(tmp_path, headers):
+    """Part of the body comes with the header, the rest later and with the
+    next request behind it."""
+    with Nginx(tmp_path, spool="size=16m",
+               http=f"client_header_buffer_size {headers};") as nginx:
+        sent = []
+        for size in (900, 3000, 20_000, 70_000):
+            for cut in (0, 1, 500, size - 1):
+                first, second = body_of(size), body_of(700)
+                head, tail = (
+                    b"POST /log HTTP/1.1\r\nHost: x\r\nContent-Length: %d"
+                    b"\r\n\r\n" % len(b) for b in (first, second))
+                with socket.create_connection(
+                        ("127.0.0.1", nginx.port)) as s:
+                    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    s.sendall(head + first[:cut])
+                    time.sleep(0.01)
+                    s.sendall(first[cut:] + tail + second)
+                    answers = b""
+                    while answers.count(b"\r\n\r\n") < 2:
+                        data = s.recv(4096)
+                        assert data, answers
+                        answers += data
+                assert answers.count(b"HTTP/1.1 204") == 2, answers
+                sent += [first, second]
+        assert [r.payload for r in spool.records(nginx.spool)] == sent
+
+
+def test_body_shared_with_mirror(tmp_path):
+    """A mirrored body is still being sent when its record is staged."""
+    body = body_of(100_000)
+    with Nginx(tmp_path, spool="size=16m", server="""
+            location /log/mirrored { mirror /copy; logbroker;
+                                     logbroker_stream mirrored; }
+            location = /copy {
+                internal;
+                proxy_pass http://unix:$document_root/nginx.sock:/log/copy;
+            }""".replace("$document_root", str(tmp_path)),
+               http="client_body_buffer_size 1m;") as nginx:
+        for _ in range(20):
+            assert nginx.post("/log/mirrored", body).status == 204
+        wait_for(lambda: nginx.status()["accepted"]["requests"] == 40,
+                 what="the copies")
+        got = {(r.stream, r.payload) for r in spool.records(nginx.spool)}
+        assert got == {("mirrored", body), ("copy", body)}
+
+
+def test_slow_client(nginx):
+    body = b'{"slow":1}\n{"slow":2}'
+    with socket.create_connection(("127.0.0.1", nginx.port)) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        head = (b"POST /log HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+                % len(body))
+        for byte in head + body:
+            s.send(bytes([byte]))
+            time.sleep(0.001)
+        assert s.recv(1000).startswith(b"HTTP/1.1 204")
+        # and two requests in one packet
+        s.sendall((head + body) * 2)
+        got = b""
+        while got.count(b"204") < 2:
+            got += s.recv(1000)
+    assert len(spool.records(nginx.spool)) == 3
+
+
+def test_expect_continue(nginx):
+    with socket.create_connection(("127.0.0.1", nginx.port)) as s:
+        s.sendall(b"POST /log HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+                  b"Expect: 100-continue\r\n\r\n")
+        assert s.recv(1000).startswith(b"HTTP/1.1 100")
+        s.sendall(b"{}")
+        assert s.recv(1000).startswith(b"HTTP/1.1 204")
+
+
+def test_gone_mid_body(nginx):
+    """Half a body is no event."""
+    for size in (10, 100_000):
+        with socket.create_connection(("127.0.0.1", nginx.port)) as s:
+            s.sendall(b"POST /log HTTP/1.1\r\nHost: x\r\n"
+                      b"Content-Length: %d\r\n\r\n" % size)
+            s.sendall(b'{"a":1}\n' * (size // 16))
+    wait_for(lambda: sum(" POST " in x for x in nginx.access()) == 2,
+             what="nginx to notice")
+    assert spool.records(nginx.spool) == []
+    assert nginx.post("/log", "{}").status == 204
+
+
+def test_http2(tmp_path):
+    if not shutil.which("nghttp") or not shutil.which("h2load"):
+        pytest.skip("nghttp2-client is not installed")
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    with Nginx(tmp_path, spool="size=64m", listen=f"listen {port} http2;",
+               http="client_max_body_size 8m;") as nginx:
+        total = 0
+        for size in (30, 20_000, 1_000_000):
+            data = tmp_path / "data"
+            data.write_bytes(body_of(size))
+            n = 400 if size < 1_000_000 else 20
+            p = subprocess.run(
+                ["h2load", "-n", str(n), "-c", "4", "-m", "10", "-d",
+                 str(data), f"http://127.0.0.1:{port}/log/h2"],
+                capture_output=True, text=True, check=True)
+            assert f"{n} 2xx, 0 3xx, 0 4xx, 0 5xx" in p.stdout, p.stdout
+            total += n
+        stored = spool.records(nginx.spool)
+        assert len(stored) == total
+        assert {r.payload for r in stored} == {
+            body_of(n) for n in (30, 20_000, 1_000_000)}
+        assert {r.client for r in stored} == {bytes([127, 0, 0, 1])}
+        data.write_bytes(b'{"a":')
+        p = subprocess.run(["nghttp", "-v", "-d", str(data),
+                            f"http://127.0.0.1:{port}/log"],
+                           capture_output=True, text=True, check=True)
+        assert ":status: 400" in p.stdout
+        assert '"column": 6' in p.stdout
+
+
+def test_mirror(tmp_path):
+    """A subrequest has the body of its parent."""
     with Nginx(tmp_path, server="""
-            location /deny { logbroker; limit_except POST { deny all; } }
-            location /except { logbroker; logbroker_stream s;
-                limit_except GET { allow all; } }
-            location /name/ { logbroker; limit_except GET { allow all; } }
-            location ~ ^/re/ { logbroker; limit_except GET { allow all; } }
-            location /if/ { logbroker; if ($arg_x) { set $y 1; } }
-            location ~ ^/ifre/ { logbroker; if ($arg_x) { set $y 1; } }
-            location /text { logbroker_status metrics;
-                limit_except POST { allow all; }
-                if ($arg_x) { set $y 1; } }
-            location /plain { limit_except POST { deny all; } }
+            location /m { mirror /log; return 200; }
+            location /p { mirror /log/copy; proxy_pass
+                          http://127.0.0.1:$server_port/log/direct; }
             """) as nginx:
-        assert nginx.request("GET", "/deny").status == 403
-        assert nginx.request("PUT", "/deny", "{}").status == 403
-        assert nginx.post("/deny", "{}").status == 204
-        for path in ("/except", "/name/n", "/re/x", "/if/i?x=1", "/if/i",
-                     "/ifre/x?x=1"):
-            assert nginx.post(path, "{}").status == 204, path
-        assert nginx.request("PUT", "/except", "{}").status == 405
-        assert nginx.request("GET", "/except").status == 405
-        assert [r.stream for r in spool.records(nginx.spool)] == \
-            ["default", "s", "n", "default", "i", "i", "default"]
-        for path in ("/text", "/text?x=1"):
-            a = nginx.request("GET", path)
-            assert a.body.startswith(b"# HELP"), a.body[:100]
-        # no handler comes out of nowhere
-        assert nginx.request("GET", "/plain").status == 403
-        assert nginx.post("/plain", "{}").status in (404, 405)
-
-
-def test_stream_after_rewrite(tmp_path):
-    """What counts is the new URI: behind the location's name, or all of it if
-    it does not begin with that."""
-    with Nginx(tmp_path, server="""
-            location /a/ { rewrite ^/a/v1/(.*)$ /a/$1 break; logbroker; }
-            location /b/ { rewrite ^/b/(.*)$ /$1 break; logbroker; }
-            location /c { rewrite ^/c/(.*)$ /logs/$1 break; logbroker; }
-            location /d { rewrite ^ / break; logbroker; }
-            location /e/ { rewrite ^ /log/e last; }
-            location = /f { rewrite ^ /g break; logbroker; }
-            """) as nginx:
-        for path, stream in (("/a/v1/app", "app"), ("/a/app", "app"),
-                             ("/b/app", "app"), ("/b/", "default"),
-                             ("/d/x", "default"), ("/e/", "e"), ("/f", "g")):
-            assert nginx.post(path, "{}").status == 204, path
-            assert spool.records(nginx.spool)[-1].stream == stream, path
-        a = nginx.post("/c/app", "{}")
-        assert a.status == 400
-        assert "stream" in json.loads(a.body)["error"]
-
-
-def test_own_access_log_has_no_limit(tmp_path):
-    """logbroker_max_event is for what clients send."""
-    with Nginx(tmp_path, http="logbroker_max_event 100;",
-               server="logbroker_access_log access;") as nginx:
-        lost = nginx.status()["access_log"]["lost"]
-        assert nginx.post("/log", b'{"a":"%s"}' % (b"x" * 100)).status == 413
-        wait_for(lambda: [r for r in spool.records(nginx.spool)
-                          if b"/log" in r.payload], what="the log")
-        assert nginx.status()["access_log"]["lost"] == lost
+        for size in (100, 100_000):
+            assert nginx.post("/p", body_of(size)).status == 204
+        wait_for(lambda: len(spool.records(nginx.spool)) == 4,
+                 what="four records")
+        assert sorted(r.stream for r in spool.records(nginx.spool)) == \
+            ["copy", "copy", "direct", "direct"]
 
 
 def test_log_stays_small(tmp_path):

@@ -7,12 +7,13 @@ import signal
 import socket
 import subprocess
 import threading
-from xml.etree import ElementTree
 
 import pytest
 
 from env.clickhouse import SCRIPTS, ClickHouse
-from env.nginx import free_port
+from env.process import free_port
+
+from xml.etree import ElementTree
 
 RING = "00000000-0000-0000-0000-00000000000{}"
 

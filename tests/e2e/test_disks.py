@@ -19,7 +19,8 @@ import time
 import pytest
 
 from env import spool
-from env.nginx import Nginx, wait_for
+from env.nginx import Nginx
+from env.process import wait_for
 
 MKFS = {
     "ext4": (64, ["mkfs.ext4", "-q", "-F"]),

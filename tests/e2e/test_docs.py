@@ -10,10 +10,12 @@ import time
 
 import pytest
 
+from env.broker import FAST, Broker
+from env.build import ROOT, find
 from env.clickhouse import ClickHouse
-from env.nginx import ROOT, Nginx
-from env.broker import Broker, find, post, wait_for
-from test_flusher import FAST
+from env.http import post
+from env.nginx import Nginx
+from env.process import wait_for
 
 # page: where its commands are run, if not here
 ELSEWHERE = {
@@ -213,5 +215,3 @@ def test_replay(broker):
         r = run(broker, line)
         assert r.returncode == 0 and "delivered again" in r.stdout, (line, r)
     wait_for(broker.drained, 60, "the replayed events", every=0.1)
-
-

@@ -9,9 +9,13 @@ import time
 
 import pytest
 
+from env.broker import Broker
+from env.build import ROOT
 from env.clickhouse import ClickHouse
-from env.nginx import ROOT
-from env.broker import Broker, Door, Oracle, post, wait_for
+from env.door import Door
+from env.http import post
+from env.oracle import Oracle
+from env.process import wait_for
 
 SEED = int(os.environ.get("LB_SEED", "20261123"))
 KILLS = int(os.environ.get("LB_KILLS", "20"))

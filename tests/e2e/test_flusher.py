@@ -8,48 +8,11 @@ import subprocess
 
 import pytest
 
-from env.clickhouse import ClickHouse
-from env.nginx import ROOT
-from env.broker import Broker, Door, find, post, wait_for
-
-FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000}}
-
-
-@pytest.fixture
-def clickhouse(tmp_path):
-    with ClickHouse(tmp_path / "clickhouse") as ch:
-        yield ch
-
-
-@pytest.fixture
-def make_broker(tmp_path):
-    brokers = []
-
-    def make(url, **kw):
-        b = Broker(tmp_path / f"broker-{len(brokers)}", [url], workers=1,
-                   rings=2, **kw)
-        brokers.append(b)
-        return b
-
-    yield make
-    for b in brokers:
-        b.stop()
-    reports = [r for b in brokers for r in b.sanitizer_reports()]
-    assert not reports, reports[0]
-
-
-def figures(broker):
-    return broker.status()["flusher"] or {}
-
-
-def settled(broker, clickhouse, rows):
-    """Everything is delivered, once."""
-    wait_for(broker.drained, 60, "everything delivered", every=0.1)
-    assert clickhouse.query(
-        "SELECT count(), uniqExact(ring, seq) FROM logbroker.logs "
-        "FORMAT TSV") == f"{rows}\t{rows}\n"
-    assert clickhouse.query("SELECT sum(gaps), sum(duplicates) FROM "
-                            "logbroker.logbroker_audit FORMAT TSV") == "0\t0\n"
+from env.broker import FAST, figures, settled
+from env.build import ROOT, find
+from env.door import Door
+from env.http import post
+from env.process import wait_for
 
 
 def test_answer_lost_after_commit(clickhouse, make_broker):

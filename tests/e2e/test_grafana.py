@@ -6,10 +6,11 @@ import re
 
 import pytest
 
+from env.broker import Broker
+from env.build import ROOT
 from env.clickhouse import ClickHouse
-from env.nginx import ROOT
-from env.broker import Broker, post, wait_for
-from test_status import PROMETHEUS, get, metrics
+from env.http import PROMETHEUS, get, metrics, post
+from env.process import wait_for
 
 DASHBOARDS = ROOT / "conf/grafana"
 

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from env import spool
-from env.nginx import Nginx, wait_for
-from test_module import error, faults, faults_so  # noqa: F401
-from test_status import PROMETHEUS, get, metrics
+from env.http import PROMETHEUS, error, get, metrics
+from env.nginx import Nginx
+from env.process import wait_for
 
 
 def hanging(nginx):
@@ -18,7 +18,7 @@ def hanging(nginx):
 
 
 @pytest.mark.parametrize("sync", ["always", "off"])
-def test_hang(tmp_path, faults, sync):  # noqa: F811
+def test_hang(tmp_path, faults, sync):
     """Staged, parked and new requests are refused; those in the group get
     204 at last; nothing is stored of what was refused."""
     with Nginx(tmp_path, preload=faults.so, env=faults.env, spool="size=32m",
@@ -75,7 +75,7 @@ def test_hang(tmp_path, faults, sync):  # noqa: F811
         assert "come back" in nginx.log()
 
 
-def test_keys_of_refused_requests(tmp_path, faults):  # noqa: F811
+def test_keys_of_refused_requests(tmp_path, faults):
     """A key that was staged behind a hanging write is new again."""
     with Nginx(tmp_path, preload=faults.so, env=faults.env,
                http="logbroker_write_timeout 500ms;") as nginx:
@@ -94,7 +94,7 @@ def test_keys_of_refused_requests(tmp_path, faults):  # noqa: F811
         assert spool.events(nginx.spool) == [b'{"first":1}', b'{"n":1}']
 
 
-def test_hanging_group_fails_at_last(tmp_path, faults):  # noqa: F811
+def test_hanging_group_fails_at_last(tmp_path, faults):
     """Whoever waited is told that writing failed, not that nothing was
     stored; another ring is taken."""
     with Nginx(tmp_path, preload=faults.so, env=faults.env,
@@ -122,7 +122,7 @@ def test_words(tmp_path):
         assert good or "between 100ms and 1h" in text
 
 
-def test_hang_while_rings_change(tmp_path, faults):  # noqa: F811
+def test_hang_while_rings_change(tmp_path, faults):
     """The ring is full, and the disk hangs as the next one is claimed."""
     with Nginx(tmp_path, preload=faults.so, env=faults.env, spool="size=128k",
                http="logbroker_write_timeout 500ms;") as nginx:

@@ -10,7 +10,9 @@ import time
 import pytest
 
 from env import spool
-from env.nginx import Nginx, children, sanitized
+from env.build import sanitized
+from env.nginx import Nginx
+from env.process import children
 
 TEXT = {"Content-Type": "text/plain"}
 GZIP = {"Content-Encoding": "gzip"}

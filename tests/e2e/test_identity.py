@@ -8,13 +8,10 @@ import subprocess
 
 import pytest
 
-from env.nginx import wait_for
-from env.broker import Process, find, post
-from test_flusher import clickhouse, figures, make_broker, settled  # noqa: F401
-
-NOWHERE = "http://127.0.0.1:1"
-FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000},
-        "shutdown_timeout_ms": 0}
+from env.broker import AT_ONCE, NOWHERE, fill, reach, settled
+from env.build import find
+from env.http import post
+from env.process import Process, wait_for
 
 
 def spool_tool(*args, prefix=(), status=0):
@@ -40,19 +37,7 @@ def copy(a, b):
     assert all("flusher.json" in x for x in r.stderr.splitlines()), r
 
 
-def reach(broker, url):
-    settings = json.loads(broker.settings.read_text())
-    settings["clickhouse"]["urls"] = [url]
-    broker.settings.write_text(json.dumps(settings))
-
-
-def fill(broker, n, word):
-    for i in range(0, n, 10):
-        assert post(broker.port, "".join(
-            '{"message":"%s %d"}' % (word, i + k) for k in range(10)))[0] == 204
-
-
-def each_once(clickhouse):  # noqa: F811
+def each_once(clickhouse):
     """How many messages there are, each once and under one broker's name."""
     assert clickhouse.query("SELECT max(brokers) FROM "
                             "logbroker.logbroker_audit FORMAT TSV") == "1\n"
@@ -77,11 +62,11 @@ def refused(broker):
     assert "logbroker-spool move" in (broker.dir / "flusher.log").read_text()
 
 
-def test_copy_with_a_backlog(clickhouse, make_broker):  # noqa: F811
+def test_copy_with_a_backlog(clickhouse, make_broker):
     """Both would deliver the backlog: the copy does not, until it has been
     made a spool of its own."""
-    a = make_broker(NOWHERE, flusher=FAST, name="a")
-    b = make_broker(clickhouse.url, flusher=FAST, name="b")
+    a = make_broker(NOWHERE, flusher=AT_ONCE, name="a")
+    b = make_broker(clickhouse.url, flusher=AT_ONCE, name="b")
     a.start()
     fill(a, 100, "original")
     copy(a, b)  # while it runs
@@ -121,11 +106,11 @@ def test_copy_with_a_backlog(clickhouse, make_broker):  # noqa: F811
     assert not rings(a.spool) & rings(b.spool)
 
 
-def test_copy_with_nothing_to_deliver(clickhouse, make_broker):  # noqa: F811
+def test_copy_with_nothing_to_deliver(clickhouse, make_broker):
     """An image of a broker that had delivered everything: each machine made
     from it is a broker of its own at once, nobody has to do anything."""
-    a = make_broker(clickhouse.url, flusher=FAST, name="a")
-    others = [make_broker(clickhouse.url, flusher=FAST, name=n) for n in "bc"]
+    a = make_broker(clickhouse.url, flusher=AT_ONCE, name="a")
+    others = [make_broker(clickhouse.url, flusher=AT_ONCE, name=n) for n in "bc"]
     a.start()
     fill(a, 50, "before")
     settled(a, clickhouse, 50)
@@ -157,9 +142,9 @@ def figures_file(broker):
     return path.exists() and json.loads(path.read_text())
 
 
-def test_moved(clickhouse, make_broker):  # noqa: F811
+def test_moved(clickhouse, make_broker):
     """Renamed on its disk: no questions. Onto another disk: one command."""
-    a = make_broker(NOWHERE, flusher=FAST, name="a")
+    a = make_broker(NOWHERE, flusher=AT_ONCE, name="a")
     a.start()
     fill(a, 30, "x")
     a.stop()
@@ -187,9 +172,9 @@ def test_moved(clickhouse, make_broker):  # noqa: F811
     settled(a, clickhouse, 50)
 
 
-def test_tied_by_an_older_release(make_broker):  # noqa: F811
+def test_tied_by_an_older_release(make_broker):
     """A spool without a tie is served, and tied by that."""
-    a = make_broker(NOWHERE, flusher=FAST, name="a")
+    a = make_broker(NOWHERE, flusher=AT_ONCE, name="a")
     a.start()
     fill(a, 10, "x")
     a.stop()
@@ -207,9 +192,9 @@ def test_tied_by_an_older_release(make_broker):  # noqa: F811
     assert len(spool_tool("cat", a.spool).splitlines()) == 10
 
 
-def test_adopt_keeps_what_nobody_else_has(make_broker):  # noqa: F811
+def test_adopt_keeps_what_nobody_else_has(make_broker):
     """Where the spool was last used, adopt drops nothing."""
-    a = make_broker(NOWHERE, flusher=FAST, name="a")
+    a = make_broker(NOWHERE, flusher=AT_ONCE, name="a")
     a.start()
     fill(a, 10, "x")
     a.stop()
@@ -218,18 +203,18 @@ def test_adopt_keeps_what_nobody_else_has(make_broker):  # noqa: F811
     assert len(spool_tool("cat", a.spool).splitlines()) == 10
 
 
-def test_adopt_of_a_spool_in_use(make_broker):  # noqa: F811
-    a = make_broker(NOWHERE, flusher=FAST, name="a")
+def test_adopt_of_a_spool_in_use(make_broker):
+    a = make_broker(NOWHERE, flusher=AT_ONCE, name="a")
     a.start()
     said = spool_tool("adopt", "--yes", a.spool, status=1)
     assert "held by another process" in said
     assert post(a.port, "{}")[0] == 204
 
 
-def test_path_changed(clickhouse, make_broker):  # noqa: F811
+def test_path_changed(clickhouse, make_broker):
     """What is left in the old spool is named: by nginx at the reload, by the
     flusher at its start."""
-    a = make_broker(NOWHERE, flusher=FAST, name="a")
+    a = make_broker(NOWHERE, flusher=AT_ONCE, name="a")
     a.start()
     fill(a, 20, "x")
     old, a.spool = a.spool, a.dir / "elsewhere"
@@ -253,7 +238,7 @@ def test_path_changed(clickhouse, make_broker):  # noqa: F811
     a.stop()
     settings = json.loads(a.settings.read_text())
     settings["spool"] = str(old)
-    b = make_broker(clickhouse.url, flusher=FAST, name="b")
+    b = make_broker(clickhouse.url, flusher=AT_ONCE, name="b")
     b.settings.write_text(json.dumps(settings))
     b.spool = old
     b.start_flusher()
@@ -291,10 +276,10 @@ def on_a_machine(tmp_path, machine_id):
     return prefix
 
 
-def test_another_machine(make_broker, tmp_path):  # noqa: F811
+def test_another_machine(make_broker, tmp_path):
     """The disk as a whole came up on another machine: a clone, or moved."""
     one, two = (on_a_machine(tmp_path, x) for x in "12")
-    a = make_broker(NOWHERE, flusher=FAST, name="a")
+    a = make_broker(NOWHERE, flusher=AT_ONCE, name="a")
 
     def flusher(machine, log):
         return Process("flusher", [*machine, find("logbroker-flusher"),
@@ -316,7 +301,7 @@ def test_another_machine(make_broker, tmp_path):  # noqa: F811
     assert tie(a.spool, one)["state"] == "elsewhere"
 
 
-def test_image_of_a_disk(make_broker, tmp_path):  # noqa: F811
+def test_image_of_a_disk(make_broker, tmp_path):
     """A copy of the disk, byte by byte, on the same machine."""
     if os.getuid() != 0 or not shutil.which("mkfs.ext4"):
         pytest.skip("needs root and mkfs.ext4")
@@ -325,7 +310,7 @@ def test_image_of_a_disk(make_broker, tmp_path):  # noqa: F811
     with open(images[0], "wb") as f:
         f.truncate(64 << 20)
     subprocess.run(["mkfs.ext4", "-q", str(images[0])], check=True)
-    a = make_broker(NOWHERE, flusher=FAST, name="a", size="1m")
+    a = make_broker(NOWHERE, flusher=AT_ONCE, name="a", size="1m")
     mounted = []
 
     def mount(i):

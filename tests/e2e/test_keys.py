@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from env.nginx import Nginx, alive, wait_for
+from env.nginx import Nginx
+from env.process import alive, wait_for
 from env.spool import events, rings
-from test_module import faults, faults_so  # noqa: F401
 
 
 def key(k):
@@ -154,7 +154,7 @@ def test_survives_restart_and_kill(tmp_path):
             assert stored(nginx) == list(range(20))
 
 
-def test_first_is_still_being_stored(tmp_path, faults):  # noqa: F811
+def test_first_is_still_being_stored(tmp_path, faults):
     with Nginx(tmp_path, workers=2, preload=faults.so,
                env=faults.env) as nginx:
         faults.set("delay", 1500)
@@ -175,7 +175,7 @@ def test_first_is_still_being_stored(tmp_path, faults):  # noqa: F811
         assert stored(nginx) == [1]
 
 
-def test_failed_write_leaves_no_key(tmp_path, faults):  # noqa: F811
+def test_failed_write_leaves_no_key(tmp_path, faults):
     with Nginx(tmp_path, preload=faults.so, env=faults.env) as nginx:
         faults.set("fail", errno.EIO)
         a = nginx.post("/log", '{"n":1}', key("a"))
@@ -242,7 +242,7 @@ def test_start_reads_what_is_within_the_window(tmp_path, how):
 
 
 @pytest.mark.parametrize("jump", [7200, -7200])
-def test_wall_clock_jumps(tmp_path, faults, jump):  # noqa: F811
+def test_wall_clock_jumps(tmp_path, faults, jump):
     """The window is one of real time, in memory and after a start."""
     with Nginx(tmp_path, preload=faults.so, env=faults.env,
                http="logbroker_idempotency window=4s;") as nginx:

@@ -20,9 +20,10 @@ import zlib
 import pytest
 
 from env import spool
-from env.nginx import Nginx, free_port, sanitized, wait_for
-from test_bodies import h2_frame, h2_post
-from test_module import body_of, zstd
+from env.bodies import body_of, h2_frame, h2_post, zstd
+from env.build import sanitized
+from env.nginx import Nginx
+from env.process import free_port, wait_for
 
 GZIP = {"Content-Encoding": "gzip"}
 ZSTD = {"Content-Encoding": "zstd"}

@@ -4,7 +4,7 @@ that exist, and are those of docs/guarantees.md."""
 import subprocess
 import sys
 
-from env.nginx import ROOT
+from env.build import ROOT
 
 import mutations
 

@@ -13,9 +13,13 @@ import time
 
 import pytest
 
+from env.broker import Broker
+from env.build import NGINX, ROOT, find
 from env.clickhouse import ClickHouse
-from env.nginx import NGINX, ROOT, free_port
-from env.broker import Broker, Door, Oracle, Process, find, post, wait_for
+from env.door import Door
+from env.http import post
+from env.oracle import Oracle
+from env.process import Process, free_port, wait_for
 
 FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000}}
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="needs namespaces")

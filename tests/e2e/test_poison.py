@@ -7,8 +7,11 @@ import time
 
 import pytest
 
-from env.broker import Door, find, post, wait_for
-from test_flusher import FAST, clickhouse, figures, make_broker  # noqa: F401
+from env.broker import FAST, figures
+from env.build import find
+from env.door import Door
+from env.http import post
+from env.process import wait_for
 
 
 def dead(broker, action, *letters, status=0):
@@ -32,7 +35,7 @@ def batch(broker, messages):
     assert post(broker.port, body)[0] == 204
 
 
-def test_constraint(clickhouse, make_broker):  # noqa: F811
+def test_constraint(clickhouse, make_broker):
     """Three bad rows in a batch of two requests; then the constraint goes and
     they are replayed."""
     clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
@@ -74,7 +77,7 @@ def test_constraint(clickhouse, make_broker):  # noqa: F811
     wait_for(lambda: figures(broker)["dead_letters"] == 0, what="figures")
 
 
-def test_stricter_column_in_a_table_of_ones_own(  # noqa: F811
+def test_stricter_column_in_a_table_of_ones_own(
         clickhouse, make_broker):
     clickhouse.query("CREATE TABLE logbroker.strict AS logbroker.logs")
     clickhouse.query("ALTER TABLE logbroker.strict MODIFY COLUMN host UInt16")
@@ -90,7 +93,7 @@ def test_stricter_column_in_a_table_of_ones_own(  # noqa: F811
     assert [d["event"]["message"] for d in dead(broker, "list")] == ["word"]
 
 
-def test_view_that_throws(clickhouse, make_broker):  # noqa: F811
+def test_view_that_throws(clickhouse, make_broker):
     """The refusal comes from a materialized view behind the table."""
     clickhouse.query("CREATE TABLE logbroker.copy (m String) ENGINE = "
                      "MergeTree ORDER BY m")
@@ -109,7 +112,7 @@ def test_view_that_throws(clickhouse, make_broker):  # noqa: F811
     assert got.count("bad") + len(dead(broker, "list")) == 1
 
 
-def test_schema_errors_hold(clickhouse, make_broker):  # noqa: F811
+def test_schema_errors_hold(clickhouse, make_broker):
     """A column that is gone is nobody's bad row."""
     clickhouse.query("ALTER TABLE logbroker.logs DROP COLUMN client")
     broker = make_broker(clickhouse.url, flusher=FAST).start()
@@ -125,7 +128,7 @@ def test_schema_errors_hold(clickhouse, make_broker):  # noqa: F811
 
 @pytest.mark.slow
 @pytest.mark.release_only
-def test_killed_in_surgery(clickhouse, make_broker):  # noqa: F811
+def test_killed_in_surgery(clickhouse, make_broker):
     """The flusher dies again and again while it looks for bad rows, and some
     answers get lost."""
     clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
@@ -151,7 +154,7 @@ def test_killed_in_surgery(clickhouse, make_broker):  # noqa: F811
     door.close()
 
 
-def test_full_dead_letters_hold(clickhouse, make_broker):  # noqa: F811
+def test_full_dead_letters_hold(clickhouse, make_broker):
     """No room for another dead letter: nothing moves until some are dropped,
     and then the file starts anew."""
     clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
@@ -173,7 +176,7 @@ def test_full_dead_letters_hold(clickhouse, make_broker):  # noqa: F811
     wait_for(lambda: figures(broker)["dead_events"] == 2, what="figures")
 
 
-def test_many_rows_break_a_constraint(clickhouse, make_broker):  # noqa: F811
+def test_many_rows_break_a_constraint(clickhouse, make_broker):
     """One in a hundred of 20,000: the server says which, and the others are in
     within seconds, a thousand a second at least."""
     clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
@@ -202,7 +205,7 @@ def test_many_rows_break_a_constraint(clickhouse, make_broker):  # noqa: F811
         "FORMAT TSV") == "220\t0\n"
 
 
-def test_every_row_breaks_a_constraint(clickhouse, make_broker):  # noqa: F811
+def test_every_row_breaks_a_constraint(clickhouse, make_broker):
     clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT none "
                      "CHECK message = 'never; (Expression: ('")
     broker = make_broker(clickhouse.url, flusher=FAST)
@@ -217,7 +220,7 @@ def test_every_row_breaks_a_constraint(clickhouse, make_broker):  # noqa: F811
     wait_for(lambda: len(rows(clickhouse)) == 300, 60, "replayed rows")
 
 
-def test_killed_while_rows_are_set_aside(clickhouse, make_broker):  # noqa
+def test_killed_while_rows_are_set_aside(clickhouse, make_broker):
     """A batch without its excluded rows is in flight when the flusher dies,
     and its outcome is unknown."""
     clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "

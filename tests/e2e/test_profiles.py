@@ -5,10 +5,12 @@ import re
 import socket
 import urllib.parse
 
-from env.clickhouse import ClickHouse
 from env import profiles
-from env.broker import Broker, Door, post, wait_for
-from test_flusher import figures
+from env.broker import Broker, figures
+from env.clickhouse import ClickHouse
+from env.door import Door
+from env.http import post
+from env.process import wait_for
 
 FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000},
         "shutdown_timeout_ms": 1000}

@@ -2,13 +2,13 @@
 and use the indexes the page names; changes of the schema do not disturb
 delivery."""
 
-
 import pytest
 
+from env.broker import Broker, figures
+from env.build import ROOT
 from env.clickhouse import ClickHouse
-from env.nginx import ROOT
-from env.broker import Broker, post, wait_for
-from test_flusher import figures
+from env.http import post
+from env.process import wait_for
 
 import queries
 

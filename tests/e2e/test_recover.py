@@ -7,10 +7,12 @@ import subprocess
 
 import pytest
 
-from env.nginx import wait_for
-from env.broker import Door, Oracle, find, post
-from test_flusher import clickhouse, make_broker  # noqa: F401
-from test_identity import FAST, NOWHERE, fill, reach
+from env.broker import AT_ONCE, NOWHERE, fill, reach
+from env.build import find
+from env.door import Door
+from env.http import post
+from env.oracle import Oracle
+from env.process import wait_for
 
 COPY = 65536
 
@@ -48,12 +50,12 @@ def lose(broker, how):
     pytest.param("damaged", marks=[pytest.mark.slow,
                                    pytest.mark.release_only]),
     "missing", "short"])
-def test_recover(clickhouse, make_broker, how):  # noqa: F811
+def test_recover(clickhouse, make_broker, how):
     """Half is delivered, everything is killed, the checkpoint is gone.  For
     what damage makes of it, until all is delivered: the flusher takes a minute
     for that (see LB_LATE_MS)."""
     broker = make_broker(clickhouse.url, flusher={
-        **FAST, "batch": {"max_rows": 1500}})
+        **AT_ONCE, "batch": {"max_rows": 1500}})
     broker.start()
     with Oracle([broker.port], seed=7) as oracle:
         wait_for(lambda: oracle.count() > 600, what="events", every=0.01)
@@ -100,10 +102,10 @@ def test_recover(clickhouse, make_broker, how):  # noqa: F811
     assert broker.status()["flusher"]["unaccounted_events"] == 0
 
 
-def test_batch_in_doubt(clickhouse, make_broker):  # noqa: F811
+def test_batch_in_doubt(clickhouse, make_broker):
     """The last thing known is that a batch was sent: it is found."""
     door = Door(clickhouse.port)
-    broker = make_broker(door.url, flusher=FAST)
+    broker = make_broker(door.url, flusher=AT_ONCE)
     broker.start()
     fill(broker, 20, "x")
     wait_for(broker.drained, 60, "delivery", every=0.1)
@@ -141,9 +143,9 @@ def damage_acks(broker):
                 f.write(b"\x07")
 
 
-def test_holes(clickhouse, make_broker):  # noqa: F811
+def test_holes(clickhouse, make_broker):
     """What is in the middle and is not there is for a person to decide."""
-    broker = make_broker(clickhouse.url, flusher=FAST)
+    broker = make_broker(clickhouse.url, flusher=AT_ONCE)
     stopped(broker, clickhouse.url, 40)
     damage_acks(broker)
     lose(broker, "missing")
@@ -177,11 +179,11 @@ def messages(broker):
 
 
 @pytest.mark.release_only
-def test_dead_letters(clickhouse, make_broker):  # noqa: F811
+def test_dead_letters(clickhouse, make_broker):
     """They are not in the table either, and nobody has to decide on them."""
     clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
                      "CHECK message != 'bad'")
-    broker = make_broker(clickhouse.url, flusher=FAST)
+    broker = make_broker(clickhouse.url, flusher=AT_ONCE)
     broker.start()
     assert post(broker.port, '{"message":"a"}{"message":"bad"}'
                              '{"message":"b"}{"message":"c"}')[0] == 204
@@ -196,10 +198,10 @@ def test_dead_letters(clickhouse, make_broker):  # noqa: F811
 
 @pytest.mark.release_only
 @pytest.mark.parametrize("hinted", [True, False])
-def test_removed_by_the_ttl(clickhouse, make_broker, tmp_path,  # noqa: F811
+def test_removed_by_the_ttl(clickhouse, make_broker, tmp_path,
                             hinted):
     """The oldest day is gone from the table: not delivered again."""
-    broker = make_broker(clickhouse.url, flusher=FAST)
+    broker = make_broker(clickhouse.url, flusher=AT_ONCE)
     stopped(broker, clickhouse.url, 40)
     # as if all but the first had been received a day later
     clickhouse.query(
@@ -229,8 +231,8 @@ def test_removed_by_the_ttl(clickhouse, make_broker, tmp_path,  # noqa: F811
 
 
 @pytest.mark.release_only
-def test_another_table(clickhouse, make_broker):  # noqa: F811
-    broker = make_broker(clickhouse.url, flusher=FAST)
+def test_another_table(clickhouse, make_broker):
+    broker = make_broker(clickhouse.url, flusher=AT_ONCE)
     stopped(broker, clickhouse.url, 20)
     lose(broker, "missing")
     clickhouse.query("RENAME TABLE logbroker.logs TO logbroker.events")
@@ -248,9 +250,9 @@ def test_another_table(clickhouse, make_broker):  # noqa: F811
         broker, "--table", "events", "--yes")
 
 
-def test_refused(clickhouse, make_broker, tmp_path):  # noqa: F811
+def test_refused(clickhouse, make_broker, tmp_path):
     """Not under a flusher, not for another version, not without settings."""
-    broker = make_broker(NOWHERE, flusher=FAST)
+    broker = make_broker(NOWHERE, flusher=AT_ONCE)
     broker.start()
     fill(broker, 10, "x")
     wait_for(lambda: (broker.spool / "flusher.json").exists(), what="start")
@@ -288,9 +290,9 @@ def test_refused(clickhouse, make_broker, tmp_path):  # noqa: F811
     assert r.returncode == 1 and "logbroker-spool move" in r.stderr
 
 
-def test_restored_ring(clickhouse, make_broker):  # noqa: F811
+def test_restored_ring(clickhouse, make_broker):
     """A ring older than what ClickHouse has would use seqs again."""
-    broker = make_broker(clickhouse.url, flusher=FAST)
+    broker = make_broker(clickhouse.url, flusher=AT_ONCE)
     broker.start()
     fill(broker, 20, "x")
     wait_for(broker.drained, 60, "delivery", every=0.1)

@@ -11,8 +11,10 @@ import time
 import pytest
 
 from env import spool
-from env.nginx import Daemon, Nginx, alive, wait_for
-from test_module import error, faults, faults_so  # noqa: F401
+from env.http import error
+from env.nginx import Nginx
+from env.process import Daemon, alive, wait_for
+
 
 def fill(nginx):
     total = nginx.status()["total"]

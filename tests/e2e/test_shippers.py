@@ -13,7 +13,9 @@ import subprocess
 import pytest
 
 from env import spool
-from env.nginx import ROOT, Nginx, wait_for
+from env.build import ROOT
+from env.nginx import Nginx
+from env.process import wait_for
 
 PAGE = (ROOT / "docs/shippers.md").read_text()
 DATA = ROOT / "tests/data/shippers"

@@ -14,9 +14,11 @@ import time
 
 import pytest
 
+from env.broker import FAST, figures
+from env.build import find
+from env.http import post
 from env.nginx import Nginx
-from env.broker import find, post, wait_for
-from test_flusher import FAST, clickhouse, figures, make_broker  # noqa: F401
+from env.process import wait_for
 
 TEXT = {"Content-Type": "text/plain"}
 
@@ -134,7 +136,7 @@ def rows(server):
         "SELECT JSONExtractInt(attributes, 'n') FROM logbroker.logs").split())
 
 
-def test_replay(clickhouse, make_broker):  # noqa: F811
+def test_replay(clickhouse, make_broker):
     """ClickHouse lost what it had: from the rings it comes back, at most as
     often as one asks."""
     broker = make_broker(clickhouse.url, flusher=FAST)
@@ -177,7 +179,7 @@ def test_replay(clickhouse, make_broker):  # noqa: F811
     assert f["unaccounted_events"] == 0
 
 
-def test_resize(clickhouse, make_broker):  # noqa: F811
+def test_resize(clickhouse, make_broker):
     """Larger rings without a stop: those that are free and delivered change,
     and everything goes on exactly once."""
     broker = make_broker(clickhouse.url, flusher=FAST, size="64k")

@@ -15,8 +15,9 @@ import time
 import pytest
 
 from env import spool
-from env.nginx import Nginx, sanitized, wait_for
-from env.broker import find
+from env.build import find, sanitized
+from env.nginx import Nginx
+from env.process import wait_for
 
 OK = "location = /ok { return 200 ok; }"
 SOON = 5 if sanitized() else 1

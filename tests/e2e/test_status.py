@@ -8,34 +8,17 @@ import signal
 import subprocess
 import time
 import urllib.error
-import urllib.request
 
 import pytest
 
+from env.broker import Broker
+from env.build import ROOT
 from env.clickhouse import ClickHouse
-from env.nginx import ROOT, Nginx, wait_for
-from env.broker import Broker, Door, post
-from test_edge import Edge
-
-
-def get(port, path="/status", accept=None):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
-    if accept:
-        request.add_header("Accept", accept)
-    with urllib.request.urlopen(request, timeout=10) as r:
-        return r.headers, r.read().decode()
-
-
-def metrics(text):
-    """{'name{labels}': value}"""
-    return {k: float(v) for k, v in
-            (line.rsplit(" ", 1) for line in text.splitlines()
-             if line and not line.startswith("#"))}
-
-
-PROMETHEUS = ("application/openmetrics-text;version=1.0.0,text/plain;"
-              "version=0.0.4;q=0.5,*/*;q=0.1")
-BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+from env.door import Door
+from env.edge import Edge
+from env.http import BROWSER, PROMETHEUS, get, metrics, post
+from env.nginx import Nginx
+from env.process import wait_for
 
 
 def test_formats(tmp_path):

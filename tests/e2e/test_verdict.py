@@ -9,10 +9,12 @@ import subprocess
 
 import pytest
 
+from env.broker import Broker, figures
+from env.build import ROOT, find
 from env.clickhouse import ClickHouse
-from env.nginx import ROOT
-from env.broker import Broker, Door, find, post, wait_for
-from test_flusher import figures
+from env.door import Door
+from env.http import post
+from env.process import wait_for
 
 FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000},
         "shutdown_timeout_ms": 1000}

@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 
-from env.nginx import free_port
+from env.process import free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "tools" / "clickhouse"

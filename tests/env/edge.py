@@ -3,9 +3,10 @@
 import os
 import socket
 import subprocess
+import threading
 
-from env.nginx import BUILD, NGINX, ROOT, free_port, wait_for
-from env.broker import Process
+from env.build import BUILD, NGINX, ROOT
+from env.process import Process, free_port, wait_for
 
 
 def fill(template, values, replace=()):
@@ -77,3 +78,54 @@ class ShippedBroker(Shipped):
         super().__init__(directory, "broker.conf", {
             "MODULES": str(BUILD), "SPOOL": str(directory / "spool"),
             "SIZE": "4m", "TRUSTED": "127.0.0.1"})
+
+
+class Script:
+    """Stands in for a broker that behaves as scripted: reads a whole request,
+    then sends the answer, or closes the connection without one."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.requests = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                c, _ = self.listener.accept()
+            except OSError:
+                return
+            with c:
+                data = b""
+                while b"\r\n\r\n" not in data:
+                    data += c.recv(65536)
+                head, body = data.split(b"\r\n\r\n", 1)
+                length = 0
+                for line in head.split(b"\r\n"):
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                while len(body) < length:
+                    body += c.recv(65536)
+                self.requests += 1
+                if self.answer:
+                    c.sendall(self.answer)
+
+
+REFUSAL = (b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
+           b"Content-Length: 2\r\nConnection: close\r\n\r\n{}")
+
+
+def stored(broker):
+    """Without the first event."""
+    return sum(r["next_seq"] for r in broker.status()["rings"]) - 1
+
+
+def make_certificate(d):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+         "1", "-subj", "/CN=localhost", "-keyout", d / "key.pem", "-out",
+         d / "cert.pem"], check=True, capture_output=True)
+    return f"ssl_certificate {d}/cert.pem; ssl_certificate_key {d}/key.pem;"

@@ -12,82 +12,13 @@ import http.client
 import json
 import os
 import pathlib
-import random
 import signal
 import socket
 import subprocess
-import time
-from collections import namedtuple
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("LB_BUILD", ROOT / "build")).resolve()
-NGINX = os.environ.get("LB_NGINX", "/usr/sbin/nginx")
-
-Answer = namedtuple("Answer", "status headers body")
-
-
-def sanitized():
-    cache = BUILD / "CMakeCache.txt"
-    return cache.exists() and "LB_SANITIZE:BOOL=ON" in cache.read_text()
-
-
-def module():
-    path = BUILD / "ngx_http_logbroker_module.so"
-    assert path.is_file(), f"{path} is missing: build first"
-    return path
-
-
-def free_port():
-    """Below the ports that connections come from: a server that is killed and
-    started again must find its own still free."""
-    while True:
-        port = random.SystemRandom().randrange(10000, 32000)
-        with socket.socket() as s:
-            with contextlib.suppress(OSError):
-                s.bind(("127.0.0.1", port))
-                return port
-
-
-def wait_for(condition, timeout=20, what="condition", every=0.01):
-    """Polls until condition() is true and returns its value."""
-    end = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {timeout} s")
-        time.sleep(every)
-
-
-def alive(pid):
-    """Running, not merely waiting for its parent to notice that it ended."""
-    try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] != "Z"
-
-
-def children(pid):
-    try:
-        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(c) for c in text.split() if alive(int(c))]
-
-
-class Daemon:
-    """A master in the background, with the face of subprocess.Popen."""
-
-    def __init__(self, pid):
-        self.pid = pid
-
-    def poll(self):
-        return None if alive(self.pid) else 0
-
-    def wait(self, timeout=None):
-        wait_for(lambda: not alive(self.pid), timeout or 60, "nginx to end")
+from env.build import NGINX, module, sanitized
+from env.http import Answer
+from env.process import Daemon, alive, children, free_port, wait_for
 
 
 class Nginx:

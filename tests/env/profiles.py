@@ -7,8 +7,10 @@ import concurrent.futures
 import contextlib
 import json
 
-from env.nginx import wait_for
-from env.broker import Broker, Door, post
+from env.broker import Broker
+from env.door import Door
+from env.http import post
+from env.process import wait_for
 
 # what may be changed is set right by every statement
 DELIVERS = {

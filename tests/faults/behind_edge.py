@@ -3,10 +3,11 @@
 import time
 import uuid
 
-from world import scenario
 from env.edge import Edge
-from env.nginx import wait_for
-from env.broker import Oracle
+from env.oracle import Oracle
+from env.process import wait_for
+
+from world import scenario
 
 
 class OneKeyEach(dict):

@@ -3,7 +3,8 @@
 import os
 import time
 
-from env.nginx import wait_for
+from env.process import wait_for
+
 from world import scenario
 
 COPY = 65536  # spool/lb_format.h

@@ -19,7 +19,7 @@ import traceback
 from world import SCENARIOS, World, scenario
 from env.clickhouse import ClickHouse
 from env import profiles
-from env.nginx import children, wait_for
+from env.process import children, wait_for
 import behind_edge  # noqa: F401: more scenarios
 import checkpoint  # noqa: F401
 import killloop  # noqa: F401

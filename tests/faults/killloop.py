@@ -7,7 +7,8 @@ import os
 import signal
 import time
 
-from env.nginx import children, wait_for
+from env.process import children, wait_for
+
 from server import POINTS
 from world import scenario
 

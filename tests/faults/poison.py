@@ -4,10 +4,11 @@ import collections
 import json
 import subprocess
 
+from env.build import find
+from env.process import wait_for
+
 from checkpoint import damage
-from env.nginx import wait_for
 from server import POINTS
-from env.broker import find
 from world import PATIENCE, scenario
 
 OURS = [f"{point}.{when}" for point in

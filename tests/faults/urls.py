@@ -4,8 +4,9 @@ server beside a healthy one, a proxy with a limit, INSERTs that come late."""
 import contextlib
 import time
 
-from env.nginx import wait_for
-from env.broker import Door
+from env.door import Door
+from env.process import wait_for
+
 from world import scenario
 
 

@@ -3,7 +3,8 @@ name itself."""
 
 import time
 
-from env.nginx import wait_for
+from env.process import wait_for
+
 from world import scenario
 
 

@@ -8,9 +8,11 @@ import random
 import subprocess
 import time
 
+from env.broker import Broker
 from env.clickhouse import ClickHouse
-from env.nginx import wait_for
-from env.broker import Broker, Door, Oracle
+from env.door import Door
+from env.oracle import Oracle
+from env.process import wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

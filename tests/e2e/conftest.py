@@ -1,0 +1,89 @@
+"""What more than one file of tests starts from."""
+
+import subprocess
+
+import pytest
+
+from env.broker import Broker
+from env.build import ROOT
+from env.clickhouse import ClickHouse
+from env.edge import Edge, make_certificate
+from env.faults import Faults
+from env.http import post
+from env.nginx import Nginx
+from env.process import wait_for
+
+
+@pytest.fixture
+def nginx(tmp_path):
+    with Nginx(tmp_path) as n:
+        yield n
+
+
+@pytest.fixture(scope="module")
+def faults_so(tmp_path_factory):
+    so = tmp_path_factory.mktemp("faults") / "faults.so"
+    subprocess.run(["gcc", "-D_GNU_SOURCE", "-O1", "-fPIC", "-shared", "-o",
+                    so, ROOT / "tests/env/faults.c", "-ldl"], check=True)
+    return so
+
+
+@pytest.fixture
+def faults(faults_so, tmp_path):
+    return Faults(faults_so, tmp_path / "faults")
+
+
+@pytest.fixture
+def clickhouse(tmp_path):
+    with ClickHouse(tmp_path / "clickhouse") as ch:
+        yield ch
+
+
+@pytest.fixture
+def make_broker(tmp_path):
+    brokers = []
+
+    def make(url, **kw):
+        b = Broker(tmp_path / f"broker-{len(brokers)}", [url], workers=1,
+                   rings=2, **kw)
+        brokers.append(b)
+        return b
+
+    yield make
+    for b in brokers:
+        b.stop()
+    reports = [r for b in brokers for r in b.sanitizer_reports()]
+    assert not reports, reports[0]
+
+
+@pytest.fixture
+def brokers(tmp_path):
+    made = [Broker(tmp_path / f"b{i}", ["http://127.0.0.1:9"],
+                   name=f"b{i}") for i in range(2)]
+    for b in made:
+        b.start_nginx()
+    for b in made:
+        # a worker that has just started reads its keys back first
+        wait_for(lambda: post(b.port, "{}", headers={
+            "Idempotency-Key": "first"})[0] == 204, what="keys")
+    yield made
+    for b in made:
+        b.stop()
+
+
+@pytest.fixture
+def make_edge(tmp_path):
+    edges = []
+
+    def make(ports, **kw):
+        edges.append(Edge(tmp_path / f"edge{len(edges)}", ports, **kw))
+        return edges[-1]
+
+    yield make
+    for e in edges:
+        e.stop()
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    return make_certificate(tmp_path)

@@ -1,0 +1,129 @@
+"""Clients that remember what they were told, and say what became of it."""
+
+import http.client
+import json
+import random
+import threading
+import time
+
+
+class Oracle:
+    """Clients that remember what they were told.  Every event carries a
+    unique id as its message."""
+
+    def __init__(self, ports, *, threads=4, events=3, seed=1, path="/log",
+                 keepalive=True, host="127.0.0.1", pause=0):
+        """pause: seconds between a client's requests."""
+        self.host = host
+        self.pause = pause
+        self.ports = ports
+        self.path = path
+        self.headers = {} if keepalive else {"Connection": "close"}
+        self.events = events
+        self.seed = seed
+        self.acked = set()
+        self.refused = set()   # told: nothing stored
+        self.unknown = set()   # no answer
+        self.statuses = {}
+        self.lock = threading.Lock()
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self._run, args=(i,),
+                                         daemon=True)
+                        for i in range(threads)]
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.stopping.set()
+        for t in self.threads:
+            t.join(60)
+            assert not t.is_alive()
+
+    def _run(self, number):
+        rng = random.Random(f"{self.seed}-{number}")
+        conn = None
+        n = 0
+        while not self.stopping.is_set():
+            ids = [f"{self.seed}-{number}-{n}-{i}"
+                   for i in range(rng.randint(1, self.events))]
+            n += 1
+            body = "".join(
+                json.dumps({"message": i, "level": "info",
+                            "pad": "x" * rng.randint(0, 300)}) + "\n"
+                for i in ids)
+            status = None
+            try:
+                if conn is None:
+                    conn = http.client.HTTPConnection(
+                        self.host, rng.choice(self.ports), timeout=30)
+                    conn.connect()
+            except OSError:
+                conn = None
+                time.sleep(0.01)
+                continue
+            try:
+                conn.request("POST", self.path, body.encode(), self.headers)
+                response = conn.getresponse()
+                response.read()
+                status = response.status
+                if response.will_close:
+                    conn = None
+            except (OSError, http.client.HTTPException):
+                conn = None
+            with self.lock:
+                self.statuses[status] = self.statuses.get(status, 0) + 1
+                if status == 204:
+                    self.acked.update(ids)
+                elif status is None or status in (502, 504):
+                    self.unknown.update(ids)
+                else:
+                    self.refused.update(ids)
+            time.sleep(self.pause if status in (204, None) else 0.01)
+
+    def count(self):
+        with self.lock:
+            return len(self.acked)
+
+    def verify(self, clickhouse, where="1", refused_may_arrive=False,
+               tables=("logs",)):
+        """Each acknowledged event exactly once in all tables together,
+        nothing refused (unless a disk failed in between), nothing invented;
+        seqs without gaps.  Returns the figures."""
+        source = "(%s)" % " UNION ALL ".join(
+            f"SELECT message, ring, seq, received_at FROM logbroker.{t}"
+            for t in tables)
+        rows = clickhouse.query(
+            f"SELECT message, count() FROM {source} "
+            f"WHERE {where} GROUP BY message FORMAT TabSeparated")
+        found = {}
+        for line in rows.splitlines():
+            message, n = line.split("\t")
+            found[message] = int(n)
+        lost = self.acked - found.keys()
+        twice = {m for m, n in found.items() if n != 1}
+        refused = self.refused & found.keys()
+        invented = found.keys() - self.acked - self.refused - self.unknown
+        result = (f"acknowledged={len(self.acked)} delivered={len(found)} "
+                  f"lost={len(lost)} duplicated={len(twice)} "
+                  f"unknown={len(self.unknown)} "
+                  f"statuses={dict(self.statuses)}")
+        assert not lost, f"{result}: lost {sorted(lost)[:5]}"
+        assert not twice, f"{result}: twice {sorted(twice)[:5]}"
+        assert refused_may_arrive or not refused, f"{result}: refused {sorted(refused)[:5]}"
+        assert not invented, f"{result}: invented {sorted(invented)[:5]}"
+        audit = json.loads(clickhouse.query(
+            "SELECT sum(gaps) AS gaps, sum(duplicates) AS duplicates, "
+            "max(brokers) AS brokers "
+            "FROM logbroker.logbroker_audit FORMAT JSONEachRow"
+            if tables == ("logs",) else
+            "SELECT sum(last - first + 1 - n) AS gaps, sum(events - n) AS "
+            "duplicates, 1 AS brokers FROM (SELECT min(seq) AS first, "
+            "max(seq) AS last, uniqExact(seq) AS n, count() AS events FROM "
+            f"{source} GROUP BY ring) FORMAT JSONEachRow"))
+        assert int(audit["gaps"]) == 0, audit
+        assert int(audit["duplicates"]) == 0, audit
+        assert int(audit["brokers"]) <= 1, audit
+        return result

@@ -1,0 +1,99 @@
+"""Processes, ports, and waiting for what they do."""
+
+import contextlib
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import time
+
+
+def free_port():
+    """Below the ports that connections come from: a server that is killed and
+    started again must find its own still free."""
+    while True:
+        port = random.SystemRandom().randrange(10000, 32000)
+        with socket.socket() as s:
+            with contextlib.suppress(OSError):
+                s.bind(("127.0.0.1", port))
+                return port
+
+
+def wait_for(condition, timeout=20, what="condition", every=0.01):
+    """Polls until condition() is true and returns its value."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {timeout} s")
+        time.sleep(every)
+
+
+def alive(pid):
+    """Running, not merely waiting for its parent to notice that it ended."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] != "Z"
+
+
+def children(pid):
+    try:
+        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(c) for c in text.split() if alive(int(c))]
+
+
+class Process:
+    """A child with its output in a file, ended by its own pid only."""
+
+    def __init__(self, name, argv, log, env=None, cwd=None):
+        self.name = name
+        self.log = log
+        self.out = open(log, "ab")
+        self.p = subprocess.Popen(
+            argv, stdout=self.out, stderr=self.out, stdin=subprocess.DEVNULL,
+            env=env, cwd=cwd, start_new_session=True)
+
+    @property
+    def pid(self):
+        return self.p.pid
+
+    def running(self):
+        return self.p.poll() is None
+
+    def signal(self, sig):
+        if self.running():
+            os.kill(self.p.pid, sig)
+
+    def stop(self, timeout=20):
+        self.signal(signal.SIGTERM)
+        try:
+            self.p.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self.out.close()
+        return self.p.returncode
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.p.wait()
+
+
+class Daemon:
+    """A master in the background, with the face of subprocess.Popen."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def poll(self):
+        return None if alive(self.pid) else 0
+
+    def wait(self, timeout=None):
+        wait_for(lambda: not alive(self.pid), timeout or 60, "nginx to end")
