@@ -145,14 +145,17 @@ load_acked(lb_writer_t *w)
     return w->acked;
 }
 
-/* What a file that is gone, or not all there, takes is lost. */
+/* What a file that is gone, or not all there, takes is lost.  Its times are not
+ * asked for: once they have been, the kernel gives the next write a time of its
+ * own, whereby the inode changes with each group and has to be synced too. */
 static int
 intact(lb_writer_t *w)
 {
-    struct stat st;
+    struct statx st;
 
-    return fstat(w->fd, &st) == 0 && st.st_nlink > 0 &&
-           (uint64_t)st.st_size >= LB_RING_DATA + w->id.capacity;
+    return statx(w->fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_SIZE, &st) ==
+               0 &&
+           st.stx_nlink > 0 && st.stx_size >= LB_RING_DATA + w->id.capacity;
 }
 
 /* Drops positions from from on to to from the page cache. */
