@@ -2,10 +2,17 @@
  * Which ring a worker gets.
  */
 
-#include "lb_ring_private.h"
+#include "lb_acquire.h"
 
 #include <errno.h>
 #include <stdlib.h>
+
+#include "lb_checkpoint.h"
+#include "lb_clock.h"
+#include "lb_marks.h"
+#include "lb_reader.h"
+#include "lb_resize.h"
+#include "lb_ringfile.h"
 
 typedef struct {
     uint32_t slot;
@@ -112,7 +119,7 @@ resize_one(lb_spool_t *spool, const free_ring_t *rings, int n,
             (void)lb_fail(kept, -EBUSY,
                           "ring %u of spool \"%s\" holds events that are not "
                           "delivered",
-                          rings[i].slot, spool->path);
+                          rings[i].slot, lb_spool_path(spool));
             continue;
         }
 
@@ -120,7 +127,7 @@ resize_one(lb_spool_t *spool, const free_ring_t *rings, int n,
             (void)lb_fail(kept, -EBUSY,
                           "ring %u of spool \"%s\" holds idempotency keys that "
                           "are not forgotten yet",
-                          rings[i].slot, spool->path);
+                          rings[i].slot, lb_spool_path(spool));
             continue;
         }
 
@@ -169,7 +176,7 @@ lb_writer_acquire(lb_spool_t *spool, const lb_wanted_t *wanted,
     }
 
     rc = lb_fail(err, LB_ENOSLOT, "no ring of spool \"%s\" is free",
-                 spool->path);
+                 lb_spool_path(spool));
 
     if (wanted->max_rings > 0) {
 
@@ -215,7 +222,7 @@ lb_writer_acquire(lb_spool_t *spool, const lb_wanted_t *wanted,
         } else if (got->kept.code == 0) {
             (void)lb_fail(&got->kept, LB_ELOCKED,
                           "ring %u of spool \"%s\" was needed at once",
-                          rings[i].slot, spool->path);
+                          rings[i].slot, lb_spool_path(spool));
         }
 
         return 0;

@@ -1,5 +1,5 @@
 /*
- * Little-endian integers of the on-disk format.
+ * Little-endian integers of the on-disk format, and its alignment.
  */
 
 #ifndef _LB_BYTES_H_INCLUDED_
@@ -58,6 +58,13 @@ lb_get64(const uint8_t *p)
     memcpy(&v, p, 8);
 
     return le64toh(v);
+}
+
+/* Records and dead letters begin at multiples of 8. */
+static inline uint64_t
+lb_align8(uint64_t n)
+{
+    return (n + 7) & ~(uint64_t)7;
 }
 
 #endif /* _LB_BYTES_H_INCLUDED_ */

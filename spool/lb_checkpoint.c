@@ -11,13 +11,19 @@
  * the last that is known of it: LB_CKPT_DOUBT.
  */
 
-#include "lb_ring_private.h"
+#include "lb_checkpoint.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "lb_bytes.h"
+#include "lb_crc32c.h"
+#include "lb_io.h"
+#include "lb_spool_private.h"
 
 /* the end of each message about a checkpoint that is no use any more */
 #define LB_RECOVER                                                             \

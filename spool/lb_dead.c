@@ -15,8 +15,9 @@
 #include <unistd.h>
 
 #include "lb_bytes.h"
+#include "lb_clock.h"
+#include "lb_crc32c.h"
 #include "lb_io.h"
-#include "lb_ring_private.h"
 
 /* One letter holds at most this many raw bytes; longer damage is cut. */
 #define PIECE (1u << 20)

@@ -12,7 +12,14 @@
 #ifndef _LB_DEAD_H_INCLUDED_
 #define _LB_DEAD_H_INCLUDED_
 
-#include "spool/lb_ring.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lb_error.h"
+#include "lb_format.h"
+#include "lb_reader.h"
+#include "lb_record.h"
+#include "lb_spool.h"
 
 typedef struct lb_dead_s lb_dead_t;
 

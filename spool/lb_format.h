@@ -32,6 +32,10 @@
 
 #define LB_FORMAT_VERSION 1u
 
+/* No position, seq or size reaches this: whatever comes from a disk is below
+ * it or not believed, so that sums of two do not overflow. */
+#define LB_POSITION_MAX (1ull << 62)
+
 #define LB_PAGE 4096u
 #define LB_UUID_LEN 16u
 

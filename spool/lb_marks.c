@@ -9,11 +9,17 @@
  * look younger than they are, never older.
  */
 
-#include "lb_ring_private.h"
+#include "lb_marks.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "lb_bytes.h"
+#include "lb_clock.h"
+#include "lb_crc32c.h"
+#include "lb_io.h"
 
 #define FOLLOW_US UINT64_C(1000000)
 

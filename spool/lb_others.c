@@ -6,14 +6,19 @@
  * the spool, where packages put one, and where disks are mounted.
  */
 
-#include "lb_ring_private.h"
+#include "lb_others.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "lb_io.h"
+#include "lb_open.h"
+#include "lb_spool_private.h"
 
 /* entries of one folder that are looked at */
 #define LOOK 1000

@@ -15,7 +15,7 @@
  * container, or unknown there.
  */
 
-#include "lb_ring_private.h"
+#include "lb_place.h"
 
 #include <ctype.h>
 #include <errno.h>

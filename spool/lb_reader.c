@@ -5,18 +5,28 @@
  * is durable: if the cell is lost the writer merely waits longer for room.
  */
 
-#include "lb_ring_private.h"
+#include "lb_reader.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "lb_bytes.h"
+#include "lb_cell.h"
+#include "lb_io.h"
+#include "lb_recovery.h"
+#include "lb_ringfile.h"
+#include "lb_view.h"
+
+_Static_assert(LB_READER_VIEW == LB_VIEW_SIZE, "the view of a reader");
 
 struct lb_reader_s {
     lb_spool_t *spool;
     int fd;
     int writable;
-    lb_identity_t id;
+    lb_ring_id_t id;
     lb_view_t view;
     uint64_t synced; /* what this reader has put on stable storage */
     uint64_t doubt;  /* a sync failed: up to here only the disk is believed */

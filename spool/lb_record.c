@@ -2,7 +2,13 @@
  * Record headers: encode, decode, check.  Pure functions.
  */
 
-#include "lb_ring_private.h"
+#include "lb_record.h"
+
+#include <string.h>
+
+#include "lb_bytes.h"
+#include "lb_crc32c.h"
+#include "lb_error.h"
 
 size_t
 lb_record_header_len(size_t stream_len, size_t key_len)

@@ -9,10 +9,13 @@
  * (their epoch is lower than that of the record before them).
  */
 
-#include "lb_ring_private.h"
+#include "lb_recovery.h"
+
+#include "lb_error.h"
+#include "lb_view.h"
 
 int
-lb_recover(int fd, const lb_identity_t *id, uint64_t limit,
+lb_recover(int fd, const lb_ring_id_t *id, uint64_t limit,
            lb_recovered_t *found)
 {
     uint64_t budget = UINT64_MAX;
@@ -21,7 +24,7 @@ lb_recover(int fd, const lb_identity_t *id, uint64_t limit,
 }
 
 int
-lb_recover_within(int fd, const lb_identity_t *id, uint64_t limit,
+lb_recover_within(int fd, const lb_ring_id_t *id, uint64_t limit,
                   uint64_t *budget, lb_recovered_t *found)
 {
     int rc;

@@ -1,5 +1,5 @@
 /*
- * Ring files: create, open, identity, cells.
+ * Ring files: create, open, check.
  *
  * A ring comes into being under the name ring-NNNN.new, complete and synced,
  * and gets its name by a rename that never replaces: a crash at any point
@@ -7,114 +7,29 @@
  * the complete ring.
  */
 
-#include "lb_ring_private.h"
+#include "lb_ringfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "lb_bytes.h"
+#include "lb_cell.h"
+#include "lb_clock.h"
+#include "lb_crc32c.h"
+#include "lb_fill.h"
+#include "lb_io.h"
+#include "lb_record.h"
+#include "lb_spool_private.h"
+#include "lb_uuid.h"
 
 void
 lb_ring_name(uint32_t slot, char name[LB_RING_NAME])
 {
     (void)snprintf(name, LB_RING_NAME, "ring-%04u", slot % 10000);
-}
-
-void
-lb_cell_encode(uint8_t buf[LB_CELL_SIZE], const lb_cell_t *cell)
-{
-    memset(buf, 0, LB_CELL_SIZE);
-    lb_put64(buf, cell->generation);
-    lb_put64(buf + 8, cell->committed);
-    lb_put64(buf + 16, cell->next_seq);
-    lb_put64(buf + 24, cell->durable);
-    lb_put32(buf + 32, cell->epoch);
-    lb_put32(buf + 36, cell->flags);
-    lb_put64(buf + 40, cell->committed_us);
-    lb_put64(buf + 48, cell->fill_end);
-    lb_put32(buf + 60, lb_crc32c(0, buf, 60));
-}
-
-void
-lb_ack_encode(uint8_t buf[LB_CELL_SIZE], const lb_ack_t *ack)
-{
-    memset(buf, 0, LB_CELL_SIZE);
-    lb_put64(buf, ack->generation);
-    lb_put64(buf + 8, ack->acked);
-    lb_put64(buf + 16, ack->acked_seq);
-    lb_put32(buf + 60, lb_crc32c(0, buf, 60));
-}
-
-/* Both kinds of cell have a position at 8 and a seq at 16: a right checksum
- * over what no ring can reach is not believed either. */
-static int
-plausible(const uint8_t *cell)
-{
-    return lb_get64(cell + 8) % 8 == 0 &&
-           lb_get64(cell + 8) < LB_POSITION_MAX &&
-           lb_get64(cell + 16) < LB_POSITION_MAX;
-}
-
-/* Of the two copies on a page: the valid one with the higher generation, or
- * NULL.  The page may be mapped and change under us: work on a copy. */
-static const uint8_t *
-newest(const uint8_t *page, uint8_t copy[2][LB_CELL_SIZE])
-{
-    int i, valid[2];
-
-    for (i = 0; i < 2; i++) {
-        memcpy(copy[i], page + i * LB_CELL_STRIDE, LB_CELL_SIZE);
-        valid[i] = lb_get64(copy[i]) != 0 && plausible(copy[i]) &&
-                   lb_get32(copy[i] + 60) == lb_crc32c(0, copy[i], 60);
-    }
-
-    if (valid[0] && valid[1]) {
-        return lb_get64(copy[0]) > lb_get64(copy[1]) ? copy[0] : copy[1];
-    }
-
-    return valid[0] ? copy[0] : valid[1] ? copy[1] : NULL;
-}
-
-int
-lb_cell_decode(const uint8_t *page, lb_cell_t *cell)
-{
-    const uint8_t *p;
-    uint8_t copy[2][LB_CELL_SIZE];
-
-    p = newest(page, copy);
-    if (p == NULL) {
-        return LB_ECORRUPT;
-    }
-
-    cell->generation = lb_get64(p);
-    cell->committed = lb_get64(p + 8);
-    cell->next_seq = lb_get64(p + 16);
-    cell->durable = lb_get64(p + 24);
-    cell->epoch = lb_get32(p + 32);
-    cell->flags = lb_get32(p + 36);
-    cell->committed_us = lb_get64(p + 40);
-    cell->fill_end = lb_get64(p + 48);
-
-    return 0;
-}
-
-int
-lb_ack_decode(const uint8_t *page, lb_ack_t *ack)
-{
-    const uint8_t *p;
-    uint8_t copy[2][LB_CELL_SIZE];
-
-    p = newest(page, copy);
-    if (p == NULL) {
-        return LB_ECORRUPT;
-    }
-
-    ack->generation = lb_get64(p);
-    ack->acked = lb_get64(p + 8);
-    ack->acked_seq = lb_get64(p + 16);
-
-    return 0;
 }
 
 int
@@ -131,7 +46,7 @@ lb_ring_same(lb_spool_t *spool, uint32_t slot, int fd)
 
 static int
 identity_check(lb_spool_t *spool, const char *name, int fd, uint32_t slot,
-               lb_identity_t *id, lb_error_t *err)
+               lb_ring_id_t *id, lb_error_t *err)
 {
     int rc;
     uint8_t buf[96];
@@ -197,7 +112,7 @@ identity_check(lb_spool_t *spool, const char *name, int fd, uint32_t slot,
 
 int
 lb_ring_open(lb_spool_t *spool, uint32_t slot, int flags, int *fd,
-             lb_identity_t *id, lb_error_t *err)
+             lb_ring_id_t *id, lb_error_t *err)
 {
     int rc;
     char name[LB_RING_NAME];
@@ -220,12 +135,10 @@ lb_ring_open(lb_spool_t *spool, uint32_t slot, int flags, int *fd,
     return rc;
 }
 
-/* Preallocates, zero-fills the beginning, and writes identity and cells: new
- * ones, or, if old is given, those of that ring, whose pages pages are.  Only
- * what is synced at the end counts, so the order inside does not matter. */
-static int
-ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity,
-          const lb_identity_t *old, uint8_t *pages)
+/* Only what is synced at the end counts, so the order inside does not matter. */
+int
+lb_ring_make(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity,
+             const lb_ring_id_t *old, uint8_t *pages)
 {
     int i, rc;
     lb_ack_t ack;
@@ -313,13 +226,11 @@ ring_fill(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity,
     return rc != 0 ? rc : lb_io_sync(fd);
 }
 
-/* The file a ring is made in; -EEXIST: somebody else is at it.  Ours only if
- * we hold the lock and the name still leads to this file.  It belongs to whom
- * the ring it replaces belongs to, or, made by root, the spool: workers and
- * flusher have to open it. */
-static int
-temp_open(lb_spool_t *spool, const char *temp, int replaces, int *fd,
-          lb_error_t *err)
+/* Ours only if we hold the lock and the name still leads to this file.  Workers
+ * and flusher have to open it, whoever made it. */
+int
+lb_ring_temp(lb_spool_t *spool, const char *temp, int replaces, int *fd,
+             lb_error_t *err)
 {
     int rc;
     struct stat a, b, owner;
@@ -359,8 +270,8 @@ temp_open(lb_spool_t *spool, const char *temp, int replaces, int *fd,
     return 0;
 }
 
-static int
-capacity_check(uint64_t capacity, lb_error_t *err)
+int
+lb_ring_capacity_check(uint64_t capacity, lb_error_t *err)
 {
     if (capacity % 8 != 0 || capacity < LB_RECORD_HEADER_MAX ||
         capacity >= LB_POSITION_MAX) {
@@ -380,7 +291,7 @@ lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
     uint32_t slot;
     struct stat st;
 
-    rc = capacity_check(capacity, err);
+    rc = lb_ring_capacity_check(capacity, err);
     if (rc != 0) {
         return rc;
     }
@@ -399,7 +310,7 @@ lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
 
         (void)snprintf(temp, sizeof(temp), "%s.new", name);
 
-        rc = temp_open(spool, temp, -1, &fd, err);
+        rc = lb_ring_temp(spool, temp, -1, &fd, err);
         if (rc == -EEXIST) {
             continue;
         }
@@ -413,7 +324,7 @@ lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
             continue;
         }
 
-        rc = ring_fill(spool, fd, slot, capacity, NULL, NULL);
+        rc = lb_ring_make(spool, fd, slot, capacity, NULL, NULL);
 
         if (rc == 0 && (lb_io->rename(spool->dirfd, temp, name, 0) != 0 ||
                         lb_io->sync_dir(spool->dirfd) != 0)) {
@@ -437,119 +348,4 @@ lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
                    "all %u rings of spool \"%s\" are taken: raise rings= or "
                    "wait until old workers have gone",
                    max_rings, spool->path);
-}
-
-/* Positions go on where they were: with nothing in the ring it does not matter
- * where in the data area a position lies. */
-int
-lb_ring_resize(lb_spool_t *spool, uint32_t slot, uint64_t capacity,
-               lb_error_t *err)
-{
-    int fd, from, rc;
-    char name[LB_RING_NAME], temp[LB_RING_NAME + 4];
-    uint8_t pages[LB_RING_DATA - LB_RING_WRITER];
-    lb_ack_t ack;
-    lb_cell_t cell;
-    lb_writer_t *w;
-    lb_identity_t id;
-    lb_ckpt_ring_t *e;
-    lb_ckpt_state_t ckpt;
-
-    rc = capacity_check(capacity, err);
-    if (rc != 0) {
-        return rc;
-    }
-
-    rc = lb_ring_open(spool, slot, O_RDONLY, &from, &id, err);
-    if (rc != 0) {
-        return rc;
-    }
-
-    if (id.capacity == capacity) {
-        close(from);
-        return 0;
-    }
-
-    /* the lock keeps workers out, recovery shows what is really there */
-    rc = lb_writer_claim_within(spool, slot, LB_CLAIM_QUICK, &w, err);
-    if (rc != 0) {
-        close(from);
-        return rc;
-    }
-
-    lb_ring_name(slot, name);
-    (void)snprintf(temp, sizeof(temp), "%s.new", name);
-
-    if (!lb_ring_same(spool, slot, from)) {
-        rc = lb_fail(err, LB_ELOCKED, "ring \"%s/%s\" was just replaced",
-                     spool->path, name);
-        goto done;
-    }
-
-    rc = lb_ckpt_peek(spool, &ckpt, err);
-    if (rc != 0) {
-        goto done;
-    }
-
-    rc = lb_io_read(from, pages, sizeof(pages), LB_RING_WRITER);
-    if (rc == 0) {
-        rc = lb_cell_decode(pages, &cell);
-    }
-    if (rc == 0) {
-        rc = lb_ack_decode(pages + LB_RING_READER - LB_RING_WRITER, &ack);
-    }
-    if (rc != 0) {
-        (void)lb_fail(err, rc, "cannot read the cells of ring \"%s/%s\"",
-                      spool->path, name);
-        goto done;
-    }
-
-    /* Both must say so: the hint is what a writer trusts for room, the
-     * checkpoint is the truth.  A ring never written to has no entry. */
-    e = lb_ckpt_find(&ckpt, id.uuid);
-
-    if (ack.acked != cell.committed ||
-        (e != NULL ? e->acked != cell.committed || e->end != e->acked
-                   : cell.committed != 0)) {
-        rc = lb_fail(err, -EBUSY,
-                     "ring \"%s/%s\" holds events that are not delivered: try "
-                     "again when its backlog is 0",
-                     spool->path, name);
-        goto done;
-    }
-
-    rc = temp_open(spool, temp, from, &fd, err);
-    if (rc != 0) {
-        if (rc == -EEXIST) {
-            rc = lb_fail(err, LB_ELOCKED,
-                         "another process is making ring \"%s/%s\"",
-                         spool->path, name);
-        }
-        goto done;
-    }
-
-    rc = ring_fill(spool, fd, slot, capacity, &id, pages);
-
-    if (rc == 0 && (lb_io->rename(spool->dirfd, temp, name, 1) != 0 ||
-                    lb_io->sync_dir(spool->dirfd) != 0)) {
-        rc = -errno;
-    }
-
-    if (rc != 0) {
-        (void)unlinkat(spool->dirfd, temp, 0);
-        rc = lb_fail(err, rc, "cannot make ring \"%s/%s\" %llu bytes large: %s",
-                     spool->path, name, (unsigned long long)capacity,
-                     strerror(-rc));
-    } else {
-        rc = 1;
-    }
-
-    close(fd);
-
-done:
-
-    lb_writer_close(w);
-    close(from);
-
-    return rc;
 }

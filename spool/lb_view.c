@@ -5,20 +5,25 @@
  * stays true for as long as its positions are not acked.
  */
 
-#include "lb_ring_private.h"
+#include "lb_view.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "lb_crc32c.h"
+#include "lb_error.h"
+#include "lb_io.h"
 
 int
-lb_view_init(lb_view_t *view, int fd, const lb_identity_t *id)
+lb_view_init(lb_view_t *view, int fd, const lb_ring_id_t *id)
 {
     view->fd = fd;
     view->capacity = id->capacity;
     memcpy(view->ring, id->uuid, LB_UUID_LEN);
     view->start = 0;
     view->len = 0;
-    view->buf = malloc(LB_READER_VIEW);
+    view->buf = malloc(LB_VIEW_SIZE);
 
     return view->buf != NULL ? 0 : -ENOMEM;
 }
@@ -44,8 +49,8 @@ lb_view_get(lb_view_t *view, uint64_t position, uint64_t end, size_t min,
         return 0;
     }
 
-    if (min > LB_READER_VIEW) {
-        min = LB_READER_VIEW;
+    if (min > LB_VIEW_SIZE) {
+        min = LB_VIEW_SIZE;
     }
 
     if (min > end - position) {
@@ -62,7 +67,7 @@ lb_view_get(lb_view_t *view, uint64_t position, uint64_t end, size_t min,
         }
     }
 
-    want = LB_READER_VIEW;
+    want = LB_VIEW_SIZE;
 
     if (want > end - position) {
         want = (size_t)(end - position);
@@ -162,7 +167,7 @@ lb_view_record(lb_view_t *view, uint64_t position, uint64_t end, int verify,
 
     want = record->next - position;
 
-    if (want > n && want <= LB_READER_VIEW) {
+    if (want > n && want <= LB_VIEW_SIZE) {
         rc = lb_view_get(view, position, end, (size_t)want, &data, &n);
         if (rc != 0) {
             return rc;

@@ -152,7 +152,7 @@ MUTATIONS = [
        "    rc = 0;\n    if (rc != 0 || !lb_ring_same(")],
      ["reloads"]),
     ("rings get their room when it is needed",
-     [("spool/lb_ring.c",
+     [("spool/lb_ringfile.c",
        "lb_io->preallocate(fd, (off_t)(LB_RING_DATA + capacity)) != 0",
        "ftruncate(fd, (off_t)(LB_RING_DATA + capacity)) != 0")],
      ["disk_full"]),
