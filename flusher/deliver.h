@@ -41,6 +41,7 @@
 #include "flusher/pick.h"
 #include "flusher/clickhouse/http.h"
 #include "flusher/clickhouse/question.h"
+#include "flusher/log.h"
 #include "flusher/poison.h"
 #include "flusher/source.h"
 
@@ -143,12 +144,6 @@ typedef struct {
     uint64_t last_error_us;
     uint64_t last_success_us;
 } lb_deliver_t;
-
-enum {
-    LB_LOG_INFO,
-    LB_LOG_WARN,
-    LB_LOG_ERROR
-};
 
 /* An INSERT that was sent and not answered may be held back on its way, seen by
  * no question.  The same token protects against it; before the same rows may go

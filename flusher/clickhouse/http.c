@@ -1,7 +1,5 @@
-#include "flusher/clickhouse/http.h"
+#include "flusher/clickhouse/request.h"
 
-#include <curl/curl.h>
-#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -12,166 +10,12 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-#include <zstd.h>
 
-#include "flusher/clickhouse/connect.h"
 #include "flusher/notify.h"
-#include "flusher/clickhouse/settings.h"
 #include "spool/lb_ring.h"
-
-/* A question is answered within that, or not soon. */
-#define QUERY_TIMEOUT_MS 10000
 
 /* A connection may stand so long before its request leaves. */
 #define GATE_TIMEOUT_MS 10000
-
-struct lb_ch_s {
-    CURL *curl;
-    const lb_options_t *options;
-    const volatile sig_atomic_t *abort;
-    uint32_t url;
-    lb_settings_t settings;
-    struct curl_slist *query_headers;
-    struct curl_slist *insert_headers;
-    struct curl_slist *form_headers;
-    char *password;
-    lb_connect_t connect;
-    int (*gate)(void *arg);
-    void *gate_arg;
-    char curl_text[CURL_ERROR_SIZE];
-
-    /* of the request */
-    const lb_ch_insert_t *insert;
-    int read_failed;
-    ZSTD_CCtx *zstd;
-    uint8_t *raw; /* input of the compressor */
-    ZSTD_inBuffer in;
-    int last;
-
-    int fd;           /* of the connection, once it stands */
-    int64_t deadline; /* monotonic ms for the answer; 0: nothing has left */
-    uint32_t timeout_ms;
-    int64_t sent_mono;
-    struct tcp_info before; /* the request */
-    int arrived;            /* its first bytes surely have */
-
-    int code;
-    int named; /* the answer is ClickHouse's own */
-    int truncated;
-    char summary[1024];
-    char location[256];
-    size_t answer_len;
-    lb_ch_result_t *result;
-};
-
-#define RAW_SIZE (256u << 10)
-
-int
-lb_ch_definite(int code)
-{
-    size_t i;
-
-    /* Thrown while the query is parsed, checked or admitted, before a block is
-     * read.  Codes that a materialized view can cause after the table itself
-     * has the rows are left out: those are asked about.
-     * src/Common/ErrorCodes.cpp has the numbers. */
-    static const int codes[] = {
-        60,  /* UNKNOWN_TABLE */
-        62,  /* SYNTAX_ERROR */
-        73,  /* UNKNOWN_FORMAT */
-        81,  /* UNKNOWN_DATABASE */
-        115, /* UNKNOWN_SETTING */
-        164, /* READONLY */
-        192, /* UNKNOWN_USER */
-        193, /* WRONG_PASSWORD */
-        194, /* REQUIRED_PASSWORD */
-        195, /* IP_ADDRESS_NOT_ALLOWED */
-        201, /* QUOTA_EXCEEDED */
-        202, /* TOO_MANY_SIMULTANEOUS_QUERIES */
-        291, /* DATABASE_ACCESS_DENIED */
-        452, /* SETTING_CONSTRAINT_VIOLATION */
-        497, /* ACCESS_DENIED */
-        516, /* AUTHENTICATION_FAILED */
-    };
-
-    for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-        if (codes[i] == code) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-int
-lb_ch_blames_view(const char *body)
-{
-    return strstr(body, "while pushing to view") != NULL;
-}
-
-int
-lb_ch_blames_size(long http, int code)
-{
-    size_t i;
-
-    static const int codes[] = {
-        158, /* TOO_MANY_ROWS */
-        159, /* TIMEOUT_EXCEEDED */
-        160, /* TOO_SLOW */
-        241, /* MEMORY_LIMIT_EXCEEDED */
-        307, /* TOO_MANY_BYTES */
-        396, /* TOO_MANY_ROWS_OR_BYTES */
-    };
-
-    if (code == 0) {
-        return http == 413;
-    }
-
-    for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-        if (codes[i] == code) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-lb_ch_outcome_t
-lb_ch_judge(long http, int code, const char *summary, const char *body,
-            uint64_t rows, uint64_t reads, uint64_t *read_rows)
-{
-    const char *p;
-
-    *read_rows = 0;
-
-    if (code != 0) {
-        return lb_ch_definite(code) && !lb_ch_blames_view(body) ? LB_CH_REFUSED
-                                                                : LB_CH_UNKNOWN;
-    }
-
-    /* An exception may follow the headers of a 200. */
-    if (http != 200 || strstr(body, "DB::Exception") != NULL) {
-        return LB_CH_UNKNOWN;
-    }
-
-    /* A body that was cut, or read otherwise than it was meant, can be
-     * answered with 200: what counts is how many rows arrived. */
-    p = summary != NULL ? strstr(summary, "\"read_rows\":") : NULL;
-    if (p == NULL) {
-        return LB_CH_UNKNOWN;
-    }
-
-    p += strlen("\"read_rows\":");
-    p += strspn(p, " \"");
-
-    *read_rows = strtoull(p, NULL, 10);
-
-    /* views may have views, which read what those let through */
-    return *read_rows == rows * reads ||
-                   (reads > 1 && *read_rows > rows * reads)
-               ? LB_CH_DONE
-               : LB_CH_UNKNOWN;
-}
 
 static void
 look_at_packets(const lb_ch_t *ch, struct tcp_info *info)
@@ -182,9 +26,8 @@ look_at_packets(const lb_ch_t *ch, struct tcp_info *info)
     (void)getsockopt(ch->fd, IPPROTO_TCP, TCP_INFO, info, &len);
 }
 
-/* Has the server got the first packet, and had it to be sent again? */
-static void
-watch_arrival(lb_ch_t *ch)
+void
+lb_ch_watch(lb_ch_t *ch)
 {
     struct tcp_info now;
 
@@ -226,7 +69,7 @@ on_header(char *data, size_t size, size_t n, void *arg)
     line[strcspn(line, "\r\n")] = '\0';
 
     if (ch->result->dated_ms == 0) {
-        watch_arrival(ch);
+        lb_ch_watch(ch);
         ch->arrived = 1;
 
         /* the wall clock may have been set in between */
@@ -275,77 +118,6 @@ on_answer(char *data, size_t size, size_t n, void *arg)
     ch->result->answer[ch->answer_len] = '\0';
 
     return len;
-}
-
-static long
-read_rows(lb_ch_t *ch, void *buf, size_t size)
-{
-    long n = ch->insert->read(ch->insert->arg, buf, size);
-
-    if (n < 0) {
-        ch->read_failed = 1;
-    }
-
-    return n;
-}
-
-static size_t
-on_read(char *buf, size_t size, size_t n, void *arg)
-{
-    long got;
-    size_t rc;
-    lb_ch_t *ch = arg;
-    ZSTD_outBuffer out;
-
-    size *= n;
-    watch_arrival(ch);
-
-    if (ch->zstd == NULL) {
-        got = read_rows(ch, buf, size);
-        if (got < 0) {
-            return CURL_READFUNC_ABORT;
-        }
-        ch->result->complete |= got == 0;
-        return (size_t)got;
-    }
-
-    out.dst = buf;
-    out.size = size;
-    out.pos = 0;
-
-    while (out.pos == 0) {
-
-        if (ch->in.pos == ch->in.size && ch->last == 0) {
-            got = read_rows(ch, ch->raw, RAW_SIZE);
-            if (got < 0) {
-                return CURL_READFUNC_ABORT;
-            }
-            ch->in.src = ch->raw;
-            ch->in.size = (size_t)got;
-            ch->in.pos = 0;
-            ch->last = got == 0;
-        }
-
-        if (ch->last == 2) {
-            ch->result->complete = 1;
-            return 0;
-        }
-
-        rc = ZSTD_compressStream2(ch->zstd, &out, &ch->in,
-                                  ch->last ? ZSTD_e_end : ZSTD_e_continue);
-
-        if (ZSTD_isError(rc)) {
-            ch->read_failed = 1;
-            return CURL_READFUNC_ABORT;
-        }
-
-        if (ch->last && rc == 0) {
-            ch->last = 2;
-            break;
-        }
-    }
-
-    return out.pos;
 }
 
 /* The flusher blocks its signals while it works. */
@@ -417,7 +189,7 @@ on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
     (void)c;
     (void)d;
 
-    watch_arrival(ch);
+    lb_ch_watch(ch);
 
     if (ch->deadline != 0 && lb_mono_ms() >= ch->deadline) {
         ch->result->timed_out = 1;
@@ -571,8 +343,8 @@ lb_ch_url(const lb_ch_t *ch)
     return ch->options->urls[ch->url];
 }
 
-__attribute__((format(printf, 2, 3))) static void
-say(lb_ch_result_t *r, const char *fmt, ...)
+void
+lb_ch_say(lb_ch_result_t *r, const char *fmt, ...)
 {
     char *p;
     va_list ap;
@@ -589,8 +361,8 @@ say(lb_ch_result_t *r, const char *fmt, ...)
     }
 }
 
-static void
-prepare(lb_ch_t *ch, const char *url, lb_ch_result_t *result)
+void
+lb_ch_prepare(lb_ch_t *ch, const char *url, lb_ch_result_t *result)
 {
     CURL *c = ch->curl;
     const lb_options_t *o = ch->options;
@@ -630,9 +402,8 @@ prepare(lb_ch_t *ch, const char *url, lb_ch_result_t *result)
     lb_connect_prepare(&ch->connect, c, o);
 }
 
-/* The outcome as far as curl knows it: 1 if there is an answer to judge. */
-static int
-perform(lb_ch_t *ch)
+int
+lb_ch_perform(lb_ch_t *ch)
 {
     long sent = 0;
     CURLcode rc;
@@ -677,21 +448,24 @@ perform(lb_ch_t *ch)
     }
 
     if (r->late) {
-        say(r,
+        lb_ch_say(
+            r,
             "%s: the connection was there too late for this node's turn, it "
             "takes the next",
             lb_ch_url(ch));
     } else if (r->outcome == LB_CH_NOT_SENT && ch->fd >= 0) {
-        say(r, "%s: the server closed the connection before the request",
-            lb_ch_url(ch));
+        lb_ch_say(r, "%s: the server closed the connection before the request",
+                  lb_ch_url(ch));
     } else if (ch->read_failed) {
-        say(r, "%s: reading the batch failed", lb_ch_url(ch));
+        lb_ch_say(r, "%s: reading the batch failed", lb_ch_url(ch));
     } else if (r->timed_out) {
-        say(r, "%s: no answer within %u ms", lb_ch_url(ch), ch->timeout_ms);
+        lb_ch_say(r, "%s: no answer within %u ms", lb_ch_url(ch),
+                  ch->timeout_ms);
     } else {
-        say(r, "%s: %.200s%s", lb_ch_url(ch),
-            ch->curl_text[0] != '\0' ? ch->curl_text : curl_easy_strerror(rc),
-            ch->deadline == 0 ? lb_connect_advice(ch->curl, rc) : "");
+        lb_ch_say(r, "%s: %.200s%s", lb_ch_url(ch),
+                  ch->curl_text[0] != '\0' ? ch->curl_text
+                                           : curl_easy_strerror(rc),
+                  ch->deadline == 0 ? lb_connect_advice(ch->curl, rc) : "");
     }
 
     return 0;
@@ -741,249 +515,47 @@ read_password_again(lb_ch_t *ch)
     free(before);
 }
 
-/* What the server said, for people. */
-static void
-quote(lb_ch_t *ch)
+void
+lb_ch_quote(lb_ch_t *ch)
 {
     lb_ch_result_t *r = ch->result;
 
     if (r->http >= 300 && r->http < 400) {
-        say(r,
+        lb_ch_say(
+            r,
             "%s: HTTP %ld: redirects are not followed, clickhouse.urls must "
             "name the server itself%s%.200s",
             lb_ch_url(ch), r->http, ch->location[0] != '\0' ? ": " : "",
             ch->location);
     } else if (r->answer[0] != '\0') {
-        say(r, "%s: HTTP %ld, %.300s", lb_ch_url(ch), r->http, r->answer);
+        lb_ch_say(r, "%s: HTTP %ld, %.300s", lb_ch_url(ch), r->http, r->answer);
     } else if (ch->insert != NULL) {
-        say(r, "%s: HTTP %ld, summary %.200s for %llu rows", lb_ch_url(ch),
-            r->http, ch->summary, (unsigned long long)ch->insert->rows);
+        lb_ch_say(r, "%s: HTTP %ld, summary %.200s for %llu rows",
+                  lb_ch_url(ch), r->http, ch->summary,
+                  (unsigned long long)ch->insert->rows);
     } else {
-        say(r, "%s: HTTP %ld", lb_ch_url(ch), r->http);
+        lb_ch_say(r, "%s: HTTP %ld", lb_ch_url(ch), r->http);
     }
 
     read_password_again(ch);
 }
 
-/* A setting that the server does not know is not needed there; one that may not
- * be changed may be a wrong one. */
-static void
-learn(lb_ch_t *ch)
+void
+lb_ch_learn(lb_ch_t *ch)
 {
     lb_ch_result_t *r = ch->result;
 
     r->relearn = lb_settings_learn(&ch->settings, r->code, r->answer);
 }
 
-#define URL_SETTINGS 256
-
-/* Parameters of the URL.  The whole answer is known before its headers come; an
- * INSERT's always is. */
-static void
-url_settings(const lb_ch_t *ch, char out[URL_SETTINGS])
+void
+lb_ch_url_settings(const lb_ch_t *ch, char out[URL_SETTINGS])
 {
     static const char wait[] = "wait_end_of_query=1";
 
     memcpy(out, wait, sizeof(wait));
     lb_settings_url(&ch->settings, out + sizeof(wait) - 1,
                     URL_SETTINGS - (sizeof(wait) - 1));
-}
-
-void
-lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert, lb_ch_result_t *result)
-{
-    char url[12288], sql[4096], settings[LB_SETTINGS_SQL], more[URL_SETTINGS],
-        *escaped;
-    lb_ch_result_t *r = result;
-
-    url_settings(ch, more);
-    lb_settings_sql(&ch->settings, 1, insert->token, settings,
-                    sizeof(settings));
-    (void)snprintf(sql, sizeof(sql),
-                   "INSERT INTO %s (%s) SETTINGS %s FORMAT Native",
-                   insert->table, insert->columns, settings);
-
-    escaped = curl_easy_escape(ch->curl, sql, 0);
-    (void)snprintf(url, sizeof(url),
-                   "%s/?query=%s&%s&query_id=%s"
-                   "&insert_deduplication_token=%s",
-                   lb_ch_url(ch), escaped != NULL ? escaped : "", more,
-                   insert->token, insert->token);
-    curl_free(escaped);
-
-    prepare(ch, url, result);
-
-    ch->insert = insert;
-    ch->last = 0;
-    memset(&ch->in, 0, sizeof(ch->in));
-
-    if (ch->options->zstd) {
-        if (ch->zstd == NULL) {
-            ch->zstd = ZSTD_createCCtx();
-        }
-        if (ch->zstd == NULL) {
-            r->outcome = LB_CH_NOT_SENT;
-            say(r, "no memory for the compressor");
-            return;
-        }
-        ZSTD_CCtx_reset(ch->zstd, ZSTD_reset_session_only);
-        ZSTD_CCtx_setParameter(ch->zstd, ZSTD_c_compressionLevel, 1);
-    }
-
-    curl_easy_setopt(ch->curl, CURLOPT_HTTPHEADER, ch->insert_headers);
-    curl_easy_setopt(ch->curl, CURLOPT_READFUNCTION, on_read);
-    curl_easy_setopt(ch->curl, CURLOPT_READDATA, ch);
-    curl_easy_setopt(ch->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)-1);
-    curl_easy_setopt(ch->curl, CURLOPT_UPLOAD_BUFFERSIZE, 1L << 20);
-
-    if (!perform(ch)) {
-        return;
-    }
-
-    r->outcome = lb_ch_judge(r->http, r->code, ch->summary, r->answer,
-                             insert->rows, insert->reads, &r->read_rows);
-
-    if (r->outcome != LB_CH_DONE) {
-        quote(ch);
-    }
-
-    learn(ch);
-}
-
-/* "SQL SETTINGS ...", to be freed; NULL: no memory, which result says. */
-static char *
-with_settings(lb_ch_t *ch, const char *sql)
-{
-    char settings[LB_SETTINGS_SQL], *text;
-    size_t size;
-
-    lb_settings_sql(&ch->settings, 0, NULL, settings, sizeof(settings));
-    size = strlen(sql) + strlen(settings) + sizeof(" SETTINGS ");
-    text = malloc(size);
-    if (text == NULL) {
-        ch->result->outcome = LB_CH_NOT_SENT;
-        say(ch->result, "no memory for a question");
-        return NULL;
-    }
-    (void)snprintf(text, size, "%s SETTINGS %s", sql, settings);
-
-    return text;
-}
-
-/* The outcome of a query that was sent. */
-static void
-judge_query(lb_ch_t *ch)
-{
-    lb_ch_result_t *r = ch->result;
-
-    if (r->http == 200 && r->code == 0 && !ch->truncated &&
-        strstr(r->answer, "DB::Exception") == NULL) {
-        r->outcome = LB_CH_DONE;
-        return;
-    }
-
-    r->outcome = r->code != 0 ? LB_CH_REFUSED : LB_CH_UNKNOWN;
-    quote(ch);
-    learn(ch);
-}
-
-void
-lb_ch_query(lb_ch_t *ch, const char *sql, lb_ch_result_t *result)
-{
-    char url[2048], more[URL_SETTINGS], *text;
-
-    url_settings(ch, more);
-    (void)snprintf(url, sizeof(url), "%s/?%s", lb_ch_url(ch), more);
-
-    prepare(ch, url, result);
-
-    if (ch->timeout_ms > QUERY_TIMEOUT_MS) {
-        ch->timeout_ms = QUERY_TIMEOUT_MS;
-    }
-
-    text = with_settings(ch, sql);
-    if (text == NULL) {
-        return;
-    }
-
-    curl_easy_setopt(ch->curl, CURLOPT_HTTPHEADER, ch->query_headers);
-    result->complete = 1;
-
-    curl_easy_setopt(ch->curl, CURLOPT_POSTFIELDS, text);
-    curl_easy_setopt(ch->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(text));
-
-    if (perform(ch)) {
-        judge_query(ch);
-    }
-
-    free(text);
-}
-
-/* For a form, which is never compressed. */
-static size_t
-on_read_plain(char *buf, size_t size, size_t n, void *arg)
-{
-    long got = read_rows(arg, buf, size * n);
-
-    return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
-}
-
-void
-lb_ch_query_rows(lb_ch_t *ch, const char *sql, const char *structure,
-                 const lb_ch_insert_t *rows, lb_ch_result_t *result)
-{
-    char *url = NULL, *text, *query, *columns, more[URL_SETTINGS];
-    size_t size;
-    curl_mime *form;
-    curl_mimepart *part;
-
-    prepare(ch, lb_ch_url(ch), result);
-
-    text = with_settings(ch, sql);
-    if (text == NULL) {
-        return;
-    }
-
-    url_settings(ch, more);
-    query = curl_easy_escape(ch->curl, text, 0);
-    columns = curl_easy_escape(ch->curl, structure, 0);
-    form = curl_mime_init(ch->curl);
-    part = form != NULL ? curl_mime_addpart(form) : NULL;
-    free(text);
-
-    if (query != NULL && columns != NULL && part != NULL) {
-        size = strlen(lb_ch_url(ch)) + strlen(query) + strlen(columns) +
-               sizeof(more) + 64;
-        url = malloc(size);
-    }
-
-    if (url == NULL) {
-        result->outcome = LB_CH_NOT_SENT;
-        say(result, "no memory for a question");
-    } else {
-        (void)snprintf(url, size,
-                       "%s/?query=%s&batch_format=Native&batch_structure=%s"
-                       "&%s",
-                       lb_ch_url(ch), query, columns, more);
-
-        ch->insert = rows;
-        curl_mime_name(part, "batch");
-        curl_mime_filename(part, "batch");
-        curl_mime_data_cb(part, -1, on_read_plain, NULL, NULL, ch);
-        curl_easy_setopt(ch->curl, CURLOPT_URL, url);
-        curl_easy_setopt(ch->curl, CURLOPT_HTTPHEADER, ch->form_headers);
-        curl_easy_setopt(ch->curl, CURLOPT_MIMEPOST, form);
-        curl_easy_setopt(ch->curl, CURLOPT_UPLOAD_BUFFERSIZE, 1L << 20);
-
-        if (perform(ch)) {
-            judge_query(ch);
-        }
-    }
-
-    curl_free(query);
-    curl_free(columns);
-    curl_mime_free(form);
-    free(url);
 }
 
 void

@@ -59,7 +59,7 @@ MUTATIONS = [
        "        (void)lb_deliver_ack(d);\n        lb_deliver_trouble(")],
      ["table_missing", "wrong_password"]),
     ("a 200 is believed whatever comes with it",
-     [("flusher/clickhouse/http.c",
+     [("flusher/clickhouse/insert.c",
        'if (http != 200 || strstr(body, "DB::Exception") != NULL) {\n'
        "        return LB_CH_UNKNOWN;\n    }",
        "if (http == 200 && body != NULL) {\n        return LB_CH_DONE;\n    }")],
@@ -88,7 +88,7 @@ MUTATIONS = [
        "        return d->view_turns > 1000")],
      ["view_throws"]),
     ("an error while pushing to a view is a refusal",
-     [("flusher/clickhouse/http.c",
+     [("flusher/clickhouse/errors.c",
        'return strstr(body, "while pushing to view") != NULL;',
        "return body == NULL;")],
      ["view_lost_what_it_needs"]),
@@ -126,7 +126,7 @@ MUTATIONS = [
        "if (pace->count > 0) {")],
      ["three_nodes", "clocks_differ"]),
     ("ClickHouse's clock is ignored",
-     [("flusher/main.c", "lb_clock_offset(&f->clock, now, wall)", "0")],
+     [("flusher/service.c", "lb_clock_offset(&f->clock, now, wall)", "0")],
      ["clocks_differ"]),
     ("a batch holds events of several days",
      [("flusher/pick.c", "        if (rec.received_us / LB_DAY_US != day) {\n"

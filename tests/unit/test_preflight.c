@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "flusher/clickhouse/preflight.h"
+#include "flusher/look.h"
 #include "flusher/clickhouse/settings.h"
 
 static lb_options_t options = {.database = (char *)"logbroker",

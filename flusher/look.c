@@ -1,0 +1,131 @@
+#include "flusher/look.h"
+
+#include <string.h>
+
+/* a good table is looked at every minute, or in every twentieth slot, */
+#define YES_MS 60000
+#define YES_SLOTS 20
+
+/* when there is nothing else to do more often */
+#define IDLE_MS 20000
+#define IDLE_SLOTS 4
+
+/* one that is not, or not known to be */
+#define NO_MS 10000
+#define NO_SLOTS 4
+
+/* after an error */
+#define ERROR_MS 5000
+
+#define SLOT_MS 1250
+
+static int64_t
+at_least(int64_t ms, uint32_t slots, uint32_t node_count)
+{
+    int64_t slot = node_count > 1 ? (int64_t)node_count * SLOT_MS : 1000;
+
+    return slot * slots > ms ? slot * slots : ms;
+}
+
+void
+lb_look_init(lb_look_t *l, int64_t now)
+{
+    l->at = now;
+    l->idle = now;
+    l->made = 0;
+    l->need = 3;
+    l->since = 0;
+}
+
+int
+lb_look_due(const lb_look_t *l, int64_t now, int wanted)
+{
+    return wanted ? now >= l->at && l->since >= l->need : now >= l->idle;
+}
+
+/* 1 if an exception can come from a table or rights that were changed, 0 if the
+ * server is merely busy or on its way down. */
+static int
+smells(int code)
+{
+    size_t i;
+
+    static const int busy[] = {
+        159, /* TIMEOUT_EXCEEDED */
+        160, /* TOO_SLOW */
+        201, /* QUOTA_EXCEEDED */
+        202, /* TOO_MANY_SIMULTANEOUS_QUERIES */
+        209, /* SOCKET_TIMEOUT */
+        210, /* NETWORK_ERROR */
+        216, /* QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING */
+        236, /* ABORTED */
+        241, /* MEMORY_LIMIT_EXCEEDED */
+        243, /* NOT_ENOUGH_SPACE */
+        319, /* UNKNOWN_STATUS_OF_INSERT */
+        394, /* QUERY_WAS_CANCELLED */
+        999, /* KEEPER_EXCEPTION */
+    };
+
+    for (i = 0; i < sizeof(busy) / sizeof(busy[0]); i++) {
+        if (busy[i] == code) {
+            return 0;
+        }
+    }
+
+    return code != 0;
+}
+
+void
+lb_look_request(lb_look_t *l, int64_t now, uint32_t node_count,
+                const lb_ch_result_t *result)
+{
+    int64_t at;
+
+    l->since++;
+
+    if (result->relearn && result->code == 452) {
+        l->at = now;
+        l->idle = now;
+        l->need = 0;
+        return;
+    }
+
+    if (result->outcome == LB_CH_DONE || !smells(result->code)) {
+        return;
+    }
+
+    /* not again and again while it goes on */
+    at =
+        l->made != 0 ? l->made + at_least(ERROR_MS, NO_SLOTS, node_count) : now;
+
+    if (at < l->at) {
+        l->at = at;
+    }
+    if (at < l->idle) {
+        l->idle = at;
+    }
+    l->need = 1;
+}
+
+void
+lb_look_made(lb_look_t *l, int64_t now, uint32_t node_count,
+             const lb_preflight_t *p, int again)
+{
+    int good = strcmp(p->verdict, "yes") == 0;
+
+    l->made = now;
+    l->since = 0;
+
+    if (again) {
+        l->at = now;
+        l->idle = now;
+        l->need = 0;
+        return;
+    }
+
+    l->at = now + (good ? at_least(YES_MS, YES_SLOTS, node_count)
+                        : at_least(NO_MS, NO_SLOTS, node_count));
+    l->idle = now + (good ? at_least(IDLE_MS, IDLE_SLOTS, node_count)
+                          : at_least(NO_MS, NO_SLOTS, node_count));
+    l->need = good ? 10 : 4;
+}
