@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_headers.h"
 
 
 /* a media type ends with "/" to stand for all that begin with it */
@@ -232,33 +233,17 @@ ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx)
 {
     u_char           *p, *last, *start;
     size_t            len;
-    ngx_uint_t        i, encoding;
-    ngx_list_part_t  *part;
+    ngx_uint_t        encoding;
     ngx_table_elt_t  *h;
 
-    part = &ctx->request->headers_in.headers.part;
-    h = part->elts;
+    static ngx_str_t  name = ngx_string("content-encoding");
 
-    for (i = 0; /* void */ ; i++) {
+    h = NULL;
 
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
+    while ((h = ngx_http_logbroker_header(ctx->request, &name, h))) {
 
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len != sizeof("Content-Encoding") - 1
-            || ngx_strncmp(h[i].lowcase_key, "content-encoding", 16) != 0)
-        {
-            continue;
-        }
-
-        p = h[i].value.data;
-        last = p + h[i].value.len;
+        p = h->value.data;
+        last = p + h->value.len;
 
         while (p < last) {
 

@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_headers.h"
 
 
 /* milliseconds between two examples of refused requests in the log */
@@ -104,8 +105,6 @@ static ngx_int_t ngx_http_logbroker_send_refusal(
     ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason);
 static void ngx_http_logbroker_log_refusal(ngx_http_logbroker_ctx_t *ctx,
     ngx_str_t *error);
-static ngx_int_t ngx_http_logbroker_add_header(ngx_http_request_t *r,
-    ngx_str_t *name, ngx_str_t *value);
 
 
 ngx_int_t
@@ -320,7 +319,7 @@ ngx_http_logbroker_send_success(ngx_http_request_t *r)
     b->last = b->pos + sizeof("{}\n") - 1;
     b->memory = 1;
 
-    return ngx_http_logbroker_send(r, llcf->success, b);
+    return ngx_http_logbroker_send(r, llcf->success, "application/json", b);
 }
 
 
@@ -330,10 +329,10 @@ ngx_http_logbroker_send_refusal(ngx_http_logbroker_ctx_t *ctx,
 {
     size_t                        len;
     ngx_buf_t                    *b;
-    ngx_str_t                     error, name, value;
+    u_char                       *value;
+    ngx_str_t                     error;
     ngx_http_request_t           *r;
     ngx_http_logbroker_reason_t  *why;
-    u_char                        buf[NGX_INT_T_LEN];
 
     r = ctx->request;
     why = &ngx_http_logbroker_reasons[reason];
@@ -358,28 +357,24 @@ ngx_http_logbroker_send_refusal(ngx_http_logbroker_ctx_t *ctx,
 
     r->connection->log->action = "sending response to client";
 
-    if (reason == NGX_HTTP_LOGBROKER_METHOD) {
-        ngx_str_set(&name, "Allow");
-        ngx_str_set(&value, "POST");
-
-        if (ngx_http_logbroker_add_header(r, &name, &value) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
+    if (reason == NGX_HTTP_LOGBROKER_METHOD
+        && ngx_http_logbroker_add_header(r, "Allow", "POST") != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (why->retry_after) {
-        ngx_str_set(&name, "Retry-After");
 
-        value.len = ngx_sprintf(buf, "%ui", why->retry_after) - buf;
-        value.data = ngx_pnalloc(r->pool, value.len);
-
-        if (value.data == NULL) {
+        value = ngx_pnalloc(r->pool, NGX_INT_T_LEN + 1);
+        if (value == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        ngx_memcpy(value.data, buf, value.len);
+        ngx_sprintf(value, "%ui%Z", why->retry_after);
 
-        if (ngx_http_logbroker_add_header(r, &name, &value) != NGX_OK) {
+        if (ngx_http_logbroker_add_header(r, "Retry-After", (char *) value)
+            != NGX_OK)
+        {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }
@@ -406,7 +401,7 @@ ngx_http_logbroker_send_refusal(ngx_http_logbroker_ctx_t *ctx,
     *b->last++ = '}';
     *b->last++ = LF;
 
-    return ngx_http_logbroker_send(r, why->status, b);
+    return ngx_http_logbroker_send(r, why->status, "application/json", b);
 }
 
 
@@ -449,59 +444,4 @@ ngx_http_logbroker_log_refusal(ngx_http_logbroker_ctx_t *ctx, ngx_str_t *error)
 
     w->refused = 0;
     w->refused_logged = ngx_current_msec | 1;
-}
-
-
-/* Sends a whole answer in JSON. */
-
-ngx_int_t
-ngx_http_logbroker_send(ngx_http_request_t *r, ngx_uint_t status,
-    ngx_buf_t *b)
-{
-    ngx_int_t    rc;
-    ngx_chain_t  out;
-
-    r->headers_out.status = status;
-    r->headers_out.content_length_n = b->last - b->pos;
-
-    ngx_str_set(&r->headers_out.content_type, "application/json");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-    r->headers_out.content_type_lowcase = NULL;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    b->last_buf = (r == r->main) ? 1 : 0;
-    b->last_in_chain = 1;
-
-    out.buf = b;
-    out.next = NULL;
-
-    return ngx_http_output_filter(r, &out);
-}
-
-
-static ngx_int_t
-ngx_http_logbroker_add_header(ngx_http_request_t *r, ngx_str_t *name,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-    h->key = *name;
-    h->value = *value;
-
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-
-    return NGX_OK;
 }

@@ -27,6 +27,7 @@
 #include <ngx_sha1.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_headers.h"
 
 
 #define NGX_HTTP_LOGBROKER_KEY_MAX       255
@@ -176,9 +177,10 @@ ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx)
     ngx_sha1_t        sha1;
     ngx_str_t         key;
     ngx_uint_t        n;
-    ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
     u_char            digest[20];
+
+    static ngx_str_t  name = ngx_string("idempotency-key");
 
     if (ngx_http_logbroker_worker->keys == NULL) {
         return 0;
@@ -187,29 +189,11 @@ ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx)
     key.len = 0;
     n = 0;
 
-    part = &ctx->request->headers_in.headers.part;
-    h = part->elts;
+    h = NULL;
 
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == sizeof("Idempotency-Key") - 1
-            && ngx_strncmp(h[i].lowcase_key, "idempotency-key",
-                           sizeof("Idempotency-Key") - 1)
-               == 0)
-        {
-            key = h[i].value;
-            n++;
-        }
+    while ((h = ngx_http_logbroker_header(ctx->request, &name, h))) {
+        key = h->value;
+        n++;
     }
 
     if (n == 0) {

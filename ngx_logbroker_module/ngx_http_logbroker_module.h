@@ -2,6 +2,7 @@
  * The logbroker module: takes log events over HTTP and keeps them in a ring.
  *
  *   handler.c   the request and its answer
+ *   headers.c   headers of requests and answers, answers
  *   accept.c    media type, encoding and stream: what is taken
  *   body.c      the body as one piece of memory
  *   large.c     bodies that a thread makes records of
@@ -551,8 +552,6 @@ extern ngx_http_logbroker_reason_t   ngx_http_logbroker_reasons[];
 /* handler.c */
 
 ngx_int_t ngx_http_logbroker_handler(ngx_http_request_t *r);
-ngx_int_t ngx_http_logbroker_send(ngx_http_request_t *r, ngx_uint_t status,
-    ngx_buf_t *b);
 
 /* Both finish the request; posted: run the connection's posted requests too,
  * for callers that are not inside a handler of that connection. */

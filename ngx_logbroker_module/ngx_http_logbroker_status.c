@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_headers.h"
 #include "ngx_http_logbroker_page.h"
 #include "spool/lb_io.h"
 
@@ -40,8 +41,6 @@ static u_char *ngx_http_logbroker_status_histogram(u_char *p, u_char *last,
     const uint64_t *bounds, ngx_atomic_t *counts, ngx_uint_t buckets);
 static ngx_int_t ngx_http_logbroker_status_send(ngx_http_request_t *r,
     ngx_uint_t format, ngx_buf_t *b);
-static ngx_int_t ngx_http_logbroker_status_header(ngx_http_request_t *r,
-    char *name, char *value);
 static u_char *ngx_http_logbroker_status_rings(ngx_http_request_t *r,
     ngx_http_logbroker_worker_t *w, ngx_http_logbroker_flusher_t *flusher,
     u_char *p, u_char *last, uint32_t *slots, int n);
@@ -359,10 +358,10 @@ static ngx_uint_t
 ngx_http_logbroker_status_format(ngx_http_request_t *r)
 {
     u_char                         *p, *last;
-    ngx_list_part_t                *part;
     ngx_table_elt_t                *h;
-    ngx_uint_t                      i;
     ngx_http_logbroker_loc_conf_t  *llcf;
+
+    static ngx_str_t  accept = ngx_string("accept");
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
 
@@ -370,32 +369,12 @@ ngx_http_logbroker_status_format(ngx_http_request_t *r)
         return llcf->status;
     }
 
-    part = &r->headers_in.headers.part;
-    h = part->elts;
+    h = NULL;
 
-    for (i = 0; /* void */ ; i++) {
+    while ((h = ngx_http_logbroker_header(r, &accept, h))) {
 
-        if (i >= part->nelts) {
-
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len != sizeof("Accept") - 1
-            || ngx_strncasecmp(h[i].key.data, (u_char *) "Accept",
-                               sizeof("Accept") - 1)
-               != 0)
-        {
-            continue;
-        }
-
-        p = h[i].value.data;
-        last = p + h[i].value.len;
+        p = h->value.data;
+        last = p + h->value.len;
 
         if (ngx_strlcasestrn(p, last, (u_char *) "application/json", 16 - 1)) {
             return NGX_HTTP_LOGBROKER_STATUS_JSON;
@@ -551,12 +530,11 @@ static ngx_int_t
 ngx_http_logbroker_status_send(ngx_http_request_t *r, ngx_uint_t format,
     ngx_buf_t *b)
 {
-    ngx_int_t    rc;
-    ngx_chain_t  out;
+    char  *type;
 
-    if (ngx_http_logbroker_status_header(r, "Cache-Control", "no-store")
+    if (ngx_http_logbroker_add_header(r, "Cache-Control", "no-store")
         != NGX_OK
-        || ngx_http_logbroker_status_header(r, "Vary", "Accept") != NGX_OK)
+        || ngx_http_logbroker_add_header(r, "Vary", "Accept") != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -565,9 +543,7 @@ ngx_http_logbroker_status_send(ngx_http_request_t *r, ngx_uint_t format,
 
     case NGX_HTTP_LOGBROKER_STATUS_PAGE:
 
-        ngx_str_set(&r->headers_out.content_type, "text/html; charset=utf-8");
-
-        if (ngx_http_logbroker_status_header(r, "Content-Security-Policy",
+        if (ngx_http_logbroker_add_header(r, "Content-Security-Policy",
                 "default-src 'none'; style-src 'unsafe-inline'; "
                 "script-src 'unsafe-inline'; connect-src 'self'; "
                 "frame-ancestors 'none'; base-uri 'none'")
@@ -576,61 +552,19 @@ ngx_http_logbroker_status_send(ngx_http_request_t *r, ngx_uint_t format,
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
+        type = "text/html; charset=utf-8";
         break;
 
     case NGX_HTTP_LOGBROKER_STATUS_METRICS:
-        ngx_str_set(&r->headers_out.content_type,
-                    "text/plain; version=0.0.4; charset=utf-8");
+        type = "text/plain; version=0.0.4; charset=utf-8";
         break;
 
     default:
-        ngx_str_set(&r->headers_out.content_type, "application/json");
+        type = "application/json";
         break;
     }
 
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-    r->headers_out.content_type_lowcase = NULL;
-    r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_length_n = b->last - b->pos;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    b->last_buf = (r == r->main) ? 1 : 0;
-    b->last_in_chain = 1;
-
-    out.buf = b;
-    out.next = NULL;
-
-    return ngx_http_output_filter(r, &out);
-}
-
-
-static ngx_int_t
-ngx_http_logbroker_status_header(ngx_http_request_t *r, char *name,
-    char *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = (u_char *) value;
-    h->value.len = ngx_strlen(value);
-
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-
-    return NGX_OK;
+    return ngx_http_logbroker_send(r, NGX_HTTP_OK, type, b);
 }
 
 
