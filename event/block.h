@@ -3,8 +3,7 @@
  * ones.  Shared by the scanner and the lifter; private to event/.
  *
  * A mask has one bit per byte of the block, the lowest for the first.  The
- * ways of computing it agree bit by bit (test_scanner compares them): plain C,
- * SSE2 (any x86-64), AVX2 (chosen at run time), NEON (any 64-bit ARM).
+ * ways of computing it agree bit by bit (test_scanner compares them).
  */
 
 #ifndef _LB_BLOCK_H_INCLUDED_
@@ -14,32 +13,15 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__)
-#define LB_BLOCK_X86 1
-#include <immintrin.h>
-#else
-#define LB_BLOCK_X86 0
-#endif
+#include "event/ways.h"
 
-/* A big-endian ARM takes the plain way. */
-#if defined(__aarch64__) && defined(__ARM_NEON) &&                             \
-    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define LB_BLOCK_NEON 1
+#if LB_WAYS_X86
+#include <immintrin.h>
+#elif LB_WAYS_NEON
 #include <arm_neon.h>
-#else
-#define LB_BLOCK_NEON 0
 #endif
 
 #define LB_BLOCK 64u
-
-#define lb_likely(x) __builtin_expect(!!(x), 1)
-#define lb_unlikely(x) __builtin_expect(!!(x), 0)
-#define LB_COLD __attribute__((noinline, cold))
-#define LB_INLINE static inline __attribute__((always_inline, unused))
-#define LB_AVX2 __attribute__((target("avx2,bmi,bmi2")))
-#define LB_INLINE_AVX2                                                         \
-    static inline                                                              \
-        __attribute__((always_inline, unused, target("avx2,bmi,bmi2")))
 
 typedef struct {
     uint64_t special; /* '"', '\\' and bytes below 0x20 */
@@ -50,60 +32,6 @@ typedef struct {
     uint64_t quote;     /* '"' */
     uint64_t backslash; /* '\\' */
 } lb_quotes_t;
-
-/* Length of the UTF-8 character at p (RFC 3629: no overlong form, no
- * surrogate, nothing above U+10FFFF), 0 if it is none or not complete within
- * avail bytes. */
-LB_INLINE size_t
-lb_utf8_len(const uint8_t *p, size_t avail)
-{
-    uint8_t c, lo, hi;
-
-    if (avail == 0) {
-        return 0;
-    }
-
-    c = p[0];
-    if (c < 0x80) {
-        return 1;
-    }
-    if (c < 0xc2 || c > 0xf4) {
-        return 0;
-    }
-    if (c < 0xe0) {
-        return (avail >= 2 && (p[1] & 0xc0) == 0x80) ? 2 : 0;
-    }
-
-    /* The second byte alone excludes overlong forms, surrogates and what is
-     * beyond Unicode. */
-    lo = 0x80;
-    hi = 0xbf;
-    switch (c) {
-    case 0xe0:
-        lo = 0xa0;
-        break;
-    case 0xed:
-        hi = 0x9f;
-        break;
-    case 0xf0:
-        lo = 0x90;
-        break;
-    case 0xf4:
-        hi = 0x8f;
-        break;
-    }
-
-    if (avail < 2 || p[1] < lo || p[1] > hi) {
-        return 0;
-    }
-    if (avail < 3 || (p[2] & 0xc0) != 0x80) {
-        return 0;
-    }
-    if (c < 0xf0) {
-        return 3;
-    }
-    return (avail >= 4 && (p[3] & 0xc0) == 0x80) ? 4 : 0;
-}
 
 /*
  * Plain C: eight bytes in a word.  Each step keeps to its own byte (nothing is
@@ -195,86 +123,7 @@ lb_escaped(uint64_t backslash, uint64_t *carry)
     return escaped | (behind_even & ~even) | (behind_odd & even);
 }
 
-/*
- * Whether the 64 bytes at p are UTF-8, by three table lookups on each pair of
- * neighbouring bytes (Keiser and Lemire, "Validating UTF-8 in less than one
- * instruction per byte", 2021).  Each bit of the tables stands for one kind of
- * error; a pair has that error if all three lookups agree.  Reads p[-3..64).
- * A character cut off by the end of the block is not noticed.
- */
-enum {
-    LB_U8_SHORT = 0x01, /* a lead byte, no continuation behind it */
-    LB_U8_LONG = 0x02,  /* ASCII, a continuation behind it */
-    LB_U8_OVER2 = 0x04, /* C0, C1 */
-    LB_U8_OVER3 = 0x08, /* E0 80..9F */
-    LB_U8_SURR = 0x10,  /* ED A0..BF */
-    LB_U8_LARGE = 0x20, /* F4 90..BF, F5..FF 90..BF */
-    LB_U8_EIGHT = 0x40, /* F0 80..8F (overlong), F5..FF 80..8F (too large) */
-    LB_U8_TWO = 0x80,   /* two continuations: right only in longer ones */
-    LB_U8_ANY = LB_U8_SHORT | LB_U8_LONG | LB_U8_TWO,
-    LB_U8_BIG = LB_U8_ANY | LB_U8_LARGE | LB_U8_EIGHT
-};
-
-/* By the high half of the first byte, the low half of it, the high half of the
- * second. */
-static const uint8_t lb_utf8_kinds[3][16] __attribute__((unused)) = {
-    {
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_LONG,
-        LB_U8_TWO,
-        LB_U8_TWO,
-        LB_U8_TWO,
-        LB_U8_TWO,
-        LB_U8_SHORT | LB_U8_OVER2,
-        LB_U8_SHORT,
-        LB_U8_SHORT | LB_U8_OVER3 | LB_U8_SURR,
-        LB_U8_SHORT | LB_U8_LARGE | LB_U8_EIGHT,
-    },
-    {
-        LB_U8_ANY | LB_U8_OVER2 | LB_U8_OVER3 | LB_U8_EIGHT,
-        LB_U8_ANY | LB_U8_OVER2,
-        LB_U8_ANY,
-        LB_U8_ANY,
-        LB_U8_ANY | LB_U8_LARGE,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG,
-        LB_U8_BIG | LB_U8_SURR,
-        LB_U8_BIG,
-        LB_U8_BIG,
-    },
-    {
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_OVER3 | LB_U8_EIGHT,
-        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_OVER3 | LB_U8_LARGE,
-        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_SURR | LB_U8_LARGE,
-        LB_U8_LONG | LB_U8_TWO | LB_U8_OVER2 | LB_U8_SURR | LB_U8_LARGE,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-        LB_U8_SHORT,
-    },
-};
-
-#if LB_BLOCK_X86
+#if LB_WAYS_X86
 
 LB_INLINE lb_block_t
 lb_block_sse2(const uint8_t *p)
@@ -315,7 +164,7 @@ lb_quotes_sse2(const uint8_t *p)
     return q;
 }
 
-LB_INLINE_AVX2 lb_block_t
+LB_PART_avx2 lb_block_t
 lb_block_avx2(const uint8_t *p)
 {
     lb_block_t b = {0, 0};
@@ -335,7 +184,7 @@ lb_block_avx2(const uint8_t *p)
     return b;
 }
 
-LB_INLINE_AVX2 lb_quotes_t
+LB_PART_avx2 lb_quotes_t
 lb_quotes_avx2(const uint8_t *p)
 {
     lb_quotes_t q = {0, 0};
@@ -352,56 +201,9 @@ lb_quotes_avx2(const uint8_t *p)
     return q;
 }
 
-LB_INLINE_AVX2 int
-lb_utf8_block_avx2(const uint8_t *p)
-{
-    const __m256i nibble = _mm256_set1_epi8(0x0f);
-    const __m256i fh = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128((const __m128i *)lb_utf8_kinds[0]));
-    const __m256i fl = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128((const __m128i *)lb_utf8_kinds[1]));
-    const __m256i sh = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128((const __m128i *)lb_utf8_kinds[2]));
-    __m256i bad = _mm256_setzero_si256();
+#endif /* LB_WAYS_X86 */
 
-    for (unsigned i = 0; i < LB_BLOCK; i += 32) {
-        __m256i cur = _mm256_loadu_si256((const __m256i *)(p + i));
-        __m256i one = _mm256_loadu_si256((const __m256i *)(p + i - 1));
-        __m256i two = _mm256_loadu_si256((const __m256i *)(p + i - 2));
-        __m256i three = _mm256_loadu_si256((const __m256i *)(p + i - 3));
-        __m256i kinds, longer;
-
-        kinds = _mm256_and_si256(
-            _mm256_and_si256(
-                _mm256_shuffle_epi8(
-                    fh, _mm256_and_si256(_mm256_srli_epi16(one, 4), nibble)),
-                _mm256_shuffle_epi8(fl, _mm256_and_si256(one, nibble))),
-            _mm256_shuffle_epi8(
-                sh, _mm256_and_si256(_mm256_srli_epi16(cur, 4), nibble)));
-
-        /* The third byte of a character of three, the third and fourth of one
-         * of four, must be second continuations; no other byte may be. */
-        longer = _mm256_or_si256(
-            _mm256_subs_epu8(two, _mm256_set1_epi8((char)(0xe0 - 0x80))),
-            _mm256_subs_epu8(three, _mm256_set1_epi8((char)(0xf0 - 0x80))));
-        longer = _mm256_and_si256(longer, _mm256_set1_epi8((char)0x80));
-        bad = _mm256_or_si256(bad, _mm256_xor_si256(kinds, longer));
-    }
-
-    return _mm256_testz_si256(bad, bad);
-}
-
-LB_INLINE int
-lb_have_avx2(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
-           __builtin_cpu_supports("pclmul");
-}
-
-#endif /* LB_BLOCK_X86 */
-
-#if LB_BLOCK_NEON
+#if LB_WAYS_NEON
 
 typedef struct {
     uint8x16_t part[4];
@@ -480,36 +282,6 @@ lb_quotes_neon(const uint8_t *p)
     return q;
 }
 
-LB_INLINE int
-lb_utf8_block_neon(const uint8_t *p)
-{
-    const uint8x16_t fh = vld1q_u8(lb_utf8_kinds[0]);
-    const uint8x16_t fl = vld1q_u8(lb_utf8_kinds[1]);
-    const uint8x16_t sh = vld1q_u8(lb_utf8_kinds[2]);
-    uint8x16_t bad = vdupq_n_u8(0);
-
-    for (unsigned i = 0; i < LB_BLOCK; i += 16) {
-        uint8x16_t cur = vld1q_u8(p + i);
-        uint8x16_t one = vld1q_u8(p + i - 1);
-        uint8x16_t two = vld1q_u8(p + i - 2);
-        uint8x16_t three = vld1q_u8(p + i - 3);
-        uint8x16_t kinds, longer;
-
-        kinds =
-            vandq_u8(vandq_u8(vqtbl1q_u8(fh, vshrq_n_u8(one, 4)),
-                              vqtbl1q_u8(fl, vandq_u8(one, vdupq_n_u8(0x0f)))),
-                     vqtbl1q_u8(sh, vshrq_n_u8(cur, 4)));
-
-        /* As in lb_utf8_block_avx2. */
-        longer = vorrq_u8(vqsubq_u8(two, vdupq_n_u8(0xe0 - 0x80)),
-                          vqsubq_u8(three, vdupq_n_u8(0xf0 - 0x80)));
-        longer = vandq_u8(longer, vdupq_n_u8(0x80));
-        bad = vorrq_u8(bad, veorq_u8(kinds, longer));
-    }
-
-    return vmaxvq_u8(bad) == 0;
-}
-
-#endif /* LB_BLOCK_NEON */
+#endif /* LB_WAYS_NEON */
 
 #endif /* _LB_BLOCK_H_INCLUDED_ */

@@ -3,24 +3,23 @@
  * where; jansson, asked about the same event, adds what it saw there.
  */
 
-#include "event/scan.h"
-#include "event/block.h"
+#include "event/explain.h"
+#include "event/utf8.h"
 
 #include <stdio.h>
 #include <jansson.h>
 
 /* jansson needs a tree for what goes before the error: beyond this much of it
  * the scanner's words have to do. */
-#define LB_EXPLAIN_MAX 65536
+#define TREE_MAX 65536
 
 /* What jansson is shown behind the fault: enough for the token it is in. */
-#define LB_EXPLAIN_BEHIND 256
+#define BEHIND_MAX 256
 
 /* Appends to text what fits of from[0..len), as valid UTF-8 without control
  * characters, never half a character. */
 static void
-lb_explain_add(char *text, size_t size, size_t *used, const char *from,
-               size_t len)
+add(char *text, size_t size, size_t *used, const char *from, size_t len)
 {
     static const char instead[] = "\xef\xbf\xbd";
 
@@ -50,8 +49,8 @@ lb_explain_add(char *text, size_t size, size_t *used, const char *from,
 /* What jansson saw at the fault (" near '...'", or which byte it could not
  * decode), as a part of error->text; "" if it finds no fault or another one. */
 static const char *
-lb_explain_seen(const uint8_t *in, size_t len, const lb_scan_result_t *res,
-                json_error_t *error)
+seen_at(const uint8_t *in, size_t len, const lb_scan_result_t *res,
+        json_error_t *error)
 {
     size_t want = res->offset - res->event_start;
     size_t have = len - res->event_start;
@@ -59,11 +58,11 @@ lb_explain_seen(const uint8_t *in, size_t len, const lb_scan_result_t *res,
     const char *near;
     json_t *json;
 
-    if (want > LB_EXPLAIN_MAX) {
+    if (want > TREE_MAX) {
         return "";
     }
-    if (have > want + LB_EXPLAIN_BEHIND) {
-        have = want + LB_EXPLAIN_BEHIND;
+    if (have > want + BEHIND_MAX) {
+        have = want + BEHIND_MAX;
     }
 
     json = json_loadb((const char *)in + res->event_start, have,
@@ -106,15 +105,15 @@ lb_scan_explain(const uint8_t *in, size_t len, const lb_scan_result_t *res,
     if (res->event_start <= res->offset && res->offset <= len &&
         res->event_start < len && in[res->event_start] == '{' &&
         res->event_start < res->offset) {
-        seen = lb_explain_seen(in, len, res, &error);
+        seen = seen_at(in, len, res, &error);
     }
 
-    lb_explain_add(text, size, &used, words, strlen(words));
+    add(text, size, &used, words, strlen(words));
     if (*seen == ' ') {
-        lb_explain_add(text, size, &used, ",", 1);
+        add(text, size, &used, ",", 1);
     } else if (*seen != '\0') {
-        lb_explain_add(text, size, &used, ": ", 2);
+        add(text, size, &used, ": ", 2);
     }
-    lb_explain_add(text, size, &used, seen, strlen(seen));
+    add(text, size, &used, seen, strlen(seen));
     return text;
 }

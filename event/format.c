@@ -4,6 +4,9 @@
  */
 
 #include "event/format.h"
+#include "event/explain.h"
+#include "event/json.h"
+#include "event/text.h"
 #include "event/unfold.h"
 
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  *
  *   {"level":"info","status":200,"message":"..."}\n
  *
- * Included by json.c once, for processors with AVX2 and PCLMUL.
+ * For processors with AVX2 and PCLMUL.
  *
  * Such lines need no look at one token after the other.  A block of 64 bytes
  * becomes a handful of masks with a bit per byte, and each rule of the grammar
@@ -16,17 +16,18 @@
  * goes on from there and says what it is.
  */
 
-#define LB_FLAT_TARGET __attribute__((target("avx2,bmi,bmi2,pclmul,popcnt")))
-#define LB_FLAT_INLINE                                                         \
-    static inline __attribute__((always_inline, target("avx2,bmi,bmi2")))
+#include "event/json_flat.h"
+#include "event/json_value.h"
+#include "event/utf8.h"
 
-/* Less is not worth the start. */
-#define LB_FLAT_MIN 512
+#if LB_WAYS_X86
+
+#define FLAT_TARGET __attribute__((target("avx2,bmi,bmi2,pclmul,popcnt")))
 
 /* A bit for each byte behind one of m; *last is 1 if the last byte of the
  * block before was one, and is set for the next block. */
 LB_INLINE uint64_t
-lb_flat_behind(uint64_t m, uint64_t *last)
+behind_of(uint64_t m, uint64_t *last)
 {
     uint64_t behind = m * 2 + *last;
 
@@ -36,32 +37,32 @@ lb_flat_behind(uint64_t m, uint64_t *last)
 
 /* v of a constant, without telling the compiler: it would rather make the
  * vector anew in every round than keep it. */
-#define LB_FLAT_KEEP(v) __asm__("" : "+x"(v))
+#define KEEP(v) __asm__("" : "+x"(v))
 
-LB_FLAT_INLINE uint64_t
-lb_flat_mask(__m256i low, __m256i high)
+LB_PART_avx2 uint64_t
+mask_of(__m256i low, __m256i high)
 {
     return (uint32_t)_mm256_movemask_epi8(low) |
            (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
 }
 
-LB_FLAT_INLINE uint64_t
-lb_flat_equal(__m256i low, __m256i high, __m256i c)
+LB_PART_avx2 uint64_t
+equal_to(__m256i low, __m256i high, __m256i c)
 {
-    return lb_flat_mask(_mm256_cmpeq_epi8(low, c), _mm256_cmpeq_epi8(high, c));
+    return mask_of(_mm256_cmpeq_epi8(low, c), _mm256_cmpeq_epi8(high, c));
 }
 
 /* Whether each byte of escaped may stand behind a backslash. */
 static __attribute__((noinline)) int
-lb_flat_escapes(const uint8_t *block, const uint8_t *end, uint64_t escaped)
+escapes_right(const uint8_t *block, const uint8_t *end, uint64_t escaped)
 {
     for (; escaped != 0; escaped &= escaped - 1) {
         const uint8_t *p = block + __builtin_ctzll(escaped);
         const uint8_t *at;
         const char *error;
 
-        if (lb_scan_escape[*p] != 1 &&
-            lb_scan_long_escape(p - 1, end, &at, &error) == 0) {
+        if (lb_json_escape[*p] != 1 &&
+            lb_json_long_escape(p - 1, end, &at, &error) == 0) {
             return 0;
         }
     }
@@ -70,7 +71,7 @@ lb_flat_escapes(const uint8_t *block, const uint8_t *end, uint64_t escaped)
 
 /* Whether a number or literal begins and ends where each bit is. */
 static __attribute__((noinline)) int
-lb_flat_scalars(const uint8_t *block, const uint8_t *end, uint64_t first)
+scalars_right(const uint8_t *block, const uint8_t *end, uint64_t first)
 {
     for (; first != 0; first &= first - 1) {
         const uint8_t *p = block + __builtin_ctzll(first);
@@ -78,8 +79,8 @@ lb_flat_scalars(const uint8_t *block, const uint8_t *end, uint64_t first)
         const char *error;
 
         p = *p == '-' || (uint8_t)(*p - '0') <= 9
-                ? lb_scan_number(p, end, &at, &error)
-                : lb_scan_literal(p, end, &at, &error);
+                ? lb_json_number(p, end, &at, &error)
+                : lb_json_literal(p, end, &at, &error);
         if (p == NULL || p == end || (*p != ',' && *p != '}')) {
             return 0;
         }
@@ -92,8 +93,8 @@ lb_flat_scalars(const uint8_t *block, const uint8_t *end, uint64_t first)
  * bytes that are; what is in out behind them has no meaning.  *events grows by
  * their number.
  */
-LB_FLAT_TARGET size_t
-lb_scan_flat(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
+FLAT_TARGET size_t
+lb_json_flat(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
              size_t max_event, uint32_t *events)
 {
     size_t blocks = (len < cap ? len : cap) / LB_BLOCK * LB_BLOCK;
@@ -118,14 +119,14 @@ lb_scan_flat(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         return 0;
     }
 
-    LB_FLAT_KEEP(v_quote);
-    LB_FLAT_KEEP(v_backslash);
-    LB_FLAT_KEEP(v_control);
-    LB_FLAT_KEEP(v_open);
-    LB_FLAT_KEEP(v_close);
-    LB_FLAT_KEEP(v_colon);
-    LB_FLAT_KEEP(v_comma);
-    LB_FLAT_KEEP(v_line);
+    KEEP(v_quote);
+    KEEP(v_backslash);
+    KEEP(v_control);
+    KEEP(v_open);
+    KEEP(v_close);
+    KEEP(v_colon);
+    KEEP(v_comma);
+    KEEP(v_line);
 
     for (size_t base = 0; base < blocks; base += LB_BLOCK) {
         const uint8_t *p = in + base;
@@ -141,25 +142,25 @@ lb_scan_flat(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
 
         if (_mm256_movemask_epi8(_mm256_or_si256(low, high)) != 0 &&
             !(base > 0 && lb_utf8_block_avx2(p) &&
-              lb_scan_block_whole(p, len - base)) &&
-            lb_scan_utf8_errors(in, len, base) != 0) {
+              lb_utf8_whole(p, len - base)) &&
+            lb_utf8_errors(in, len, base) != 0) {
             break;
         }
 
-        quote = lb_flat_equal(low, high, v_quote);
-        backslash = lb_flat_equal(low, high, v_backslash);
+        quote = equal_to(low, high, v_quote);
+        backslash = equal_to(low, high, v_backslash);
         if ((backslash | escape) != 0) {
             escaped = lb_escaped(backslash, &escape);
             if ((escaped & ~quote) != 0 &&
-                !lb_flat_escapes(p, in + len, escaped & ~quote)) {
+                !escapes_right(p, in + len, escaped & ~quote)) {
                 break;
             }
             quote &= ~escaped;
         }
 
-        control = lb_flat_mask(
-            _mm256_cmpeq_epi8(_mm256_min_epu8(low, v_control), low),
-            _mm256_cmpeq_epi8(_mm256_min_epu8(high, v_control), high));
+        control =
+            mask_of(_mm256_cmpeq_epi8(_mm256_min_epu8(low, v_control), low),
+                    _mm256_cmpeq_epi8(_mm256_min_epu8(high, v_control), high));
 
         /* All of it within one string: so are most blocks of a long text.
          * Nothing is carried into the next one that was not carried in. */
@@ -180,16 +181,16 @@ lb_scan_flat(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         end = quote & ~string;
 
         outside = ~(string | quote);
-        open = lb_flat_equal(low, high, v_open) & outside;
-        close = lb_flat_equal(low, high, v_close) & outside;
-        colon = lb_flat_equal(low, high, v_colon) & outside;
-        comma = lb_flat_equal(low, high, v_comma) & outside;
-        line = lb_flat_equal(low, high, v_line) & outside;
+        open = equal_to(low, high, v_open) & outside;
+        close = equal_to(low, high, v_close) & outside;
+        colon = equal_to(low, high, v_colon) & outside;
+        comma = equal_to(low, high, v_comma) & outside;
+        line = equal_to(low, high, v_line) & outside;
         scalar = outside & ~(open | close | colon | comma | line);
 
-        behind_next = lb_flat_behind(open | comma, &was_next);
-        behind_colon = lb_flat_behind(colon, &was_colon);
-        behind_scalar = lb_flat_behind(scalar, &was_scalar);
+        behind_next = behind_of(open | comma, &was_next);
+        behind_colon = behind_of(colon, &was_colon);
+        behind_scalar = behind_of(scalar, &was_scalar);
 
         /* A bit added to the first one of a string goes to where its closing
          * quote is: done with the keys, it finds theirs. */
@@ -199,17 +200,17 @@ lb_scan_flat(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
 
         wrong = control & string;
         wrong |= begin & ~(behind_next | behind_colon);
-        wrong |= colon ^ lb_flat_behind(key, &was_key);
+        wrong |= colon ^ behind_of(key, &was_key);
         wrong |= scalar & ~(behind_colon | behind_scalar);
-        wrong |= (comma | close) & ~lb_flat_behind(end | scalar, &was_end);
-        wrong |= line & ~lb_flat_behind(close, &was_close);
-        wrong |= open & ~lb_flat_behind(line, &was_line);
+        wrong |= (comma | close) & ~behind_of(end | scalar, &was_end);
+        wrong |= line & ~behind_of(close, &was_close);
+        wrong |= open & ~behind_of(line, &was_line);
         if (lb_unlikely(wrong != 0)) {
             break;
         }
 
         scalar &= ~behind_scalar;
-        if (scalar != 0 && !lb_flat_scalars(p, in + len, scalar)) {
+        if (scalar != 0 && !scalars_right(p, in + len, scalar)) {
             break;
         }
 
@@ -227,3 +228,10 @@ lb_scan_flat(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
     *events += n;
     return done;
 }
+
+#else
+
+/* a file must hold something */
+typedef int lb_json_no_flat_t;
+
+#endif

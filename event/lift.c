@@ -8,17 +8,18 @@
  */
 
 #include "event/lift.h"
-#include "event/timestamp.h"
 #include "event/block.h"
+#include "event/timestamp.h"
+#include "event/unescape.h"
 
 enum {
-    LB_LIFT_TIMESTAMP,
-    LB_LIFT_LEVEL,
-    LB_LIFT_SERVICE,
-    LB_LIFT_HOST,
-    LB_LIFT_MESSAGE,
-    LB_LIFT_TRACE_ID,
-    LB_LIFT_FIELDS
+    TIMESTAMP,
+    LEVEL,
+    SERVICE,
+    HOST,
+    MESSAGE,
+    TRACE_ID,
+    FIELDS
 };
 
 typedef struct {
@@ -27,24 +28,24 @@ typedef struct {
     const uint8_t *value;
     const uint8_t *end; /* of the value */
     int escapes;        /* the value is a string with escapes */
-} lb_member_t;
+} member_t;
 
 typedef struct {
     unsigned rank; /* of the alias, 1 the best; 0: no member found */
-    lb_member_t member;
-} lb_found_t;
+    member_t member;
+} found_t;
 
 typedef struct {
     const uint8_t *event;
     const uint8_t *end;
     lb_unescape_fn unescape;
     size_t members;
-    lb_found_t found[LB_LIFT_FIELDS];
+    found_t found[FIELDS];
     int64_t received_s;
     int64_t timestamp_ns;
     int timestamp_inexact; /* the member says more than nanoseconds do */
     const char *level;     /* the name of a numeric level */
-} lb_walk_t;
+} walk_t;
 
 /* The last block looked at. */
 typedef struct {
@@ -52,27 +53,26 @@ typedef struct {
     uint64_t quote; /* those that end a string */
     uint64_t backslash;
     uint64_t carry; /* the first byte behind the block is escaped */
-} lb_lift_block_t;
+} window_t;
 
-static const lb_lift_block_t lb_lift_no_block = {(size_t)0 - LB_BLOCK, 0, 0, 0};
+static const window_t no_window = {(size_t)0 - LB_BLOCK, 0, 0, 0};
 
 /* Room that copying by whole registers may touch behind the last byte. */
-#define LB_LIFT_SLACK 64
+#define SLACK 64
 
 /* A number is taken for a time only if it is one that an event may well have:
  * five years before its receipt to one year after it.  In seconds. */
-#define LB_LIFT_BEFORE INT64_C(157766400)
-#define LB_LIFT_AFTER INT64_C(31536000)
+#define RECEIPT_BEFORE INT64_C(157766400)
+#define RECEIPT_AFTER INT64_C(31536000)
 
 /* Behind the ranks of all aliases. */
-#define LB_LIFT_NUMBER 16u
+#define RANK_NUMBER 16u
 
 /* What the member says of the time: *ns, and whether that is less than it says;
  * added to the rank of its alias, so that each date goes before each number.
  * -1: nothing. */
 static int
-lb_lift_timestamp(const lb_walk_t *walk, const lb_member_t *m, int64_t *ns,
-                  int *inexact)
+time_of(const walk_t *walk, const member_t *m, int64_t *ns, int *inexact)
 {
     const uint8_t *p = m->value;
     const uint8_t *end = m->end;
@@ -90,8 +90,8 @@ lb_lift_timestamp(const lb_walk_t *walk, const lb_member_t *m, int64_t *ns,
     }
 
     from_receipt = *ns / 1000000000 - walk->received_s;
-    return from_receipt >= -LB_LIFT_BEFORE && from_receipt <= LB_LIFT_AFTER
-               ? (int)LB_LIFT_NUMBER
+    return from_receipt >= -RECEIPT_BEFORE && from_receipt <= RECEIPT_AFTER
+               ? (int)RANK_NUMBER
                : -1;
 }
 
@@ -101,7 +101,7 @@ lb_lift_timestamp(const lb_walk_t *walk, const lb_member_t *m, int64_t *ns,
 
 /* The numbers of pino and bunyan; NULL for any other. */
 static const char *
-lb_lift_level(const lb_member_t *m)
+level_of(const member_t *m)
 {
     static const char *const names[] = {"trace", "debug", "info",
                                         "warn",  "error", "fatal"};
@@ -113,12 +113,12 @@ lb_lift_level(const lb_member_t *m)
     return NULL;
 }
 
-/* The field a key stands for, or LB_LIFT_FIELDS; *rank is its place among the
+/* The field a key stands for, or FIELDS; *rank is its place among the
  * field's aliases.  docs/events.md has the same lists. */
 LB_INLINE unsigned
-lb_lift_key(const uint8_t *key, size_t len, unsigned *rank)
+field_of(const uint8_t *key, size_t len, unsigned *rank)
 {
-#define LB_KEY(name, field, place)                                             \
+#define KEY(name, field, place)                                                \
     if (memcmp(key, name, sizeof(name) - 1) == 0) {                            \
         *rank = (place);                                                       \
         return (field);                                                        \
@@ -126,70 +126,70 @@ lb_lift_key(const uint8_t *key, size_t len, unsigned *rank)
 
     switch (len) {
     case 2:
-        LB_KEY("ts", LB_LIFT_TIMESTAMP, 3)
+        KEY("ts", TIMESTAMP, 3)
         break;
     case 3:
-        LB_KEY("msg", LB_LIFT_MESSAGE, 2)
-        LB_KEY("lvl", LB_LIFT_LEVEL, 3)
-        LB_KEY("app", LB_LIFT_SERVICE, 4)
-        LB_KEY("log", LB_LIFT_MESSAGE, 3)
+        KEY("msg", MESSAGE, 2)
+        KEY("lvl", LEVEL, 3)
+        KEY("app", SERVICE, 4)
+        KEY("log", MESSAGE, 3)
         break;
     case 4:
-        LB_KEY("time", LB_LIFT_TIMESTAMP, 2)
-        LB_KEY("host", LB_LIFT_HOST, 1)
-        LB_KEY("body", LB_LIFT_MESSAGE, 4)
+        KEY("time", TIMESTAMP, 2)
+        KEY("host", HOST, 1)
+        KEY("body", MESSAGE, 4)
         break;
     case 5:
-        LB_KEY("level", LB_LIFT_LEVEL, 1)
-        LB_KEY("event", LB_LIFT_MESSAGE, 5)
+        KEY("level", LEVEL, 1)
+        KEY("event", MESSAGE, 5)
         break;
     case 7:
-        LB_KEY("message", LB_LIFT_MESSAGE, 1)
-        LB_KEY("service", LB_LIFT_SERVICE, 1)
-        LB_KEY("traceId", LB_LIFT_TRACE_ID, 2)
-        LB_KEY("traceid", LB_LIFT_TRACE_ID, 4)
-        LB_KEY("traceID", LB_LIFT_TRACE_ID, 5)
+        KEY("message", MESSAGE, 1)
+        KEY("service", SERVICE, 1)
+        KEY("traceId", TRACE_ID, 2)
+        KEY("traceid", TRACE_ID, 4)
+        KEY("traceID", TRACE_ID, 5)
         break;
     case 8:
-        LB_KEY("trace_id", LB_LIFT_TRACE_ID, 1)
-        LB_KEY("severity", LB_LIFT_LEVEL, 2)
-        LB_KEY("hostname", LB_LIFT_HOST, 2)
-        LB_KEY("trace.id", LB_LIFT_TRACE_ID, 3)
-        LB_KEY("loglevel", LB_LIFT_LEVEL, 6)
+        KEY("trace_id", TRACE_ID, 1)
+        KEY("severity", LEVEL, 2)
+        KEY("hostname", HOST, 2)
+        KEY("trace.id", TRACE_ID, 3)
+        KEY("loglevel", LEVEL, 6)
         break;
     case 9:
-        LB_KEY("timestamp", LB_LIFT_TIMESTAMP, 1)
-        LB_KEY("host.name", LB_LIFT_HOST, 3)
-        LB_KEY("log.level", LB_LIFT_LEVEL, 4)
-        LB_KEY("levelname", LB_LIFT_LEVEL, 5)
+        KEY("timestamp", TIMESTAMP, 1)
+        KEY("host.name", HOST, 3)
+        KEY("log.level", LEVEL, 4)
+        KEY("levelname", LEVEL, 5)
         break;
     case 10:
-        LB_KEY("@timestamp", LB_LIFT_TIMESTAMP, 4)
+        KEY("@timestamp", TIMESTAMP, 4)
         break;
     case 11:
-        LB_KEY("application", LB_LIFT_SERVICE, 5)
-        LB_KEY("dd.trace_id", LB_LIFT_TRACE_ID, 6)
-        LB_KEY("otelTraceID", LB_LIFT_TRACE_ID, 7)
+        KEY("application", SERVICE, 5)
+        KEY("dd.trace_id", TRACE_ID, 6)
+        KEY("otelTraceID", TRACE_ID, 7)
         break;
     case 12:
-        LB_KEY("service.name", LB_LIFT_SERVICE, 2)
-        LB_KEY("service_name", LB_LIFT_SERVICE, 3)
+        KEY("service.name", SERVICE, 2)
+        KEY("service_name", SERVICE, 3)
         break;
     }
 
-#undef LB_KEY
-    return LB_LIFT_FIELDS;
+#undef KEY
+    return FIELDS;
 }
 
 /* Takes the member if it is the best so far for its field. */
 LB_INLINE void
-lb_lift_member(lb_walk_t *walk, const lb_member_t *m)
+take(walk_t *walk, const member_t *m)
 {
     unsigned rank;
-    unsigned field = lb_lift_key(m->key, m->key_len, &rank);
-    lb_found_t *found;
+    unsigned field = field_of(m->key, m->key_len, &rank);
+    found_t *found;
 
-    if (field == LB_LIFT_FIELDS) {
+    if (field == FIELDS) {
         return;
     }
     found = &walk->found[field];
@@ -197,10 +197,10 @@ lb_lift_member(lb_walk_t *walk, const lb_member_t *m)
         return;
     }
 
-    if (field == LB_LIFT_TIMESTAMP) {
+    if (field == TIMESTAMP) {
         int64_t ns;
         int inexact;
-        int behind = lb_lift_timestamp(walk, m, &ns, &inexact);
+        int behind = time_of(walk, m, &ns, &inexact);
 
         if (behind < 0 ||
             (found->rank != 0 && found->rank <= rank + (unsigned)behind)) {
@@ -210,16 +210,16 @@ lb_lift_member(lb_walk_t *walk, const lb_member_t *m)
         walk->timestamp_ns = ns;
         walk->timestamp_inexact = inexact;
     } else if (*m->value != '"') {
-        const char *level = lb_lift_level(m);
+        const char *level = level_of(m);
 
-        if (field != LB_LIFT_LEVEL || level == NULL) {
+        if (field != LEVEL || level == NULL) {
             return;
         }
         walk->level = level;
     } else if (m->end - m->value == 2) {
         /* An empty string stays, or it would look like none at all. */
         return;
-    } else if (field == LB_LIFT_LEVEL) {
+    } else if (field == LEVEL) {
         walk->level = NULL;
     }
 
@@ -228,9 +228,9 @@ lb_lift_member(lb_walk_t *walk, const lb_member_t *m)
 }
 
 /* From p, in a number or a word, to the ',' or '}' behind it, or end.  Eight
- * bytes at once: how long a number is, no branch foresees. */
+ * at once: its length is unpredictable. */
 LB_INLINE const uint8_t *
-lb_lift_skip_literal(const uint8_t *p, const uint8_t *end)
+skip_literal(const uint8_t *p, const uint8_t *end)
 {
     while (end - p >= 8) {
         uint64_t x, comma, brace, hit;
@@ -255,48 +255,23 @@ lb_lift_skip_literal(const uint8_t *p, const uint8_t *end)
     return p;
 }
 
-#define LB_LOOP(name) lb_lift_##name##_plain
-#define LB_LOOP_TARGET
-#define LB_LOOP_INLINE LB_INLINE
-#define LB_LOOP_QUOTES lb_quotes_plain
+#define LB_WAY plain
 #include "event/lift_tpl.h"
-#undef LB_LOOP
-#undef LB_LOOP_TARGET
-#undef LB_LOOP_INLINE
-#undef LB_LOOP_QUOTES
-
-#if LB_BLOCK_X86
-
-#define LB_LOOP(name) lb_lift_##name##_sse2
-#define LB_LOOP_TARGET
-#define LB_LOOP_INLINE LB_INLINE
-#define LB_LOOP_QUOTES lb_quotes_sse2
+#if LB_WAYS_X86
+#define LB_WAY sse2
 #include "event/lift_tpl.h"
-#undef LB_LOOP
-#undef LB_LOOP_TARGET
-#undef LB_LOOP_INLINE
-#undef LB_LOOP_QUOTES
-
-#define LB_LOOP(name) lb_lift_##name##_avx2
-#define LB_LOOP_TARGET LB_AVX2
-#define LB_LOOP_INLINE LB_INLINE_AVX2
-#define LB_LOOP_QUOTES lb_quotes_avx2
+#define LB_WAY avx2
 #include "event/lift_tpl.h"
-
-#elif LB_BLOCK_NEON
-
-#define LB_LOOP(name) lb_lift_##name##_neon
-#define LB_LOOP_TARGET
-#define LB_LOOP_INLINE LB_INLINE
-#define LB_LOOP_QUOTES lb_quotes_neon
+#elif LB_WAYS_NEON
+#define LB_WAY neon
 #include "event/lift_tpl.h"
-
 #endif
+
+static int (*const walks[LB_WAYS])(walk_t *) = LB_EACH_WAY(walk);
 
 /* The string of a member, in place if it has no escapes. */
 static lb_str_t
-lb_lift_string(const lb_walk_t *walk, const lb_found_t *found,
-               uint8_t **scratch)
+string_of(const walk_t *walk, const found_t *found, uint8_t **scratch)
 {
     lb_str_t s = {(const uint8_t *)"", 0};
 
@@ -318,7 +293,7 @@ lb_lift_string(const lb_walk_t *walk, const lb_found_t *found,
 /* Without the end of the line that Docker, for one, leaves in it; what is
  * nothing else stays, or it would look like no message at all. */
 static lb_str_t
-lb_lift_chomp(lb_str_t s)
+chomp(lb_str_t s)
 {
     if (s.len > 1 && s.data[s.len - 1] == '\n') {
         s.len--;
@@ -330,7 +305,7 @@ lb_lift_chomp(lb_str_t s)
 }
 
 static lb_str_t
-lb_lift_lower(lb_str_t s, uint8_t **scratch)
+lower(lb_str_t s, uint8_t **scratch)
 {
     size_t i;
     uint8_t *o;
@@ -360,20 +335,20 @@ lb_lift_lower(lb_str_t s, uint8_t **scratch)
  * What is left
  */
 static lb_str_t
-lb_lift_rest(const lb_walk_t *walk, uint8_t *scratch)
+rest_of(const walk_t *walk, uint8_t *scratch)
 {
-    const lb_member_t *gone[LB_LIFT_FIELDS];
+    const member_t *gone[FIELDS];
     unsigned n = 0;
     const uint8_t *from = walk->event + 1;
     const uint8_t *close = walk->end - 1;
     uint8_t *o = scratch;
     lb_str_t s = {walk->event, (size_t)(walk->end - walk->event)};
 
-    for (unsigned i = 0; i < LB_LIFT_FIELDS; i++) {
+    for (unsigned i = 0; i < FIELDS; i++) {
         unsigned at;
 
         if (walk->found[i].rank == 0 ||
-            (i == LB_LIFT_TIMESTAMP && walk->timestamp_inexact)) {
+            (i == TIMESTAMP && walk->timestamp_inexact)) {
             continue;
         }
         for (at = n++;
@@ -422,38 +397,36 @@ lb_lift_rest(const lb_walk_t *walk, uint8_t *scratch)
 size_t
 lb_lift_scratch(size_t len)
 {
-    return len + LB_LIFT_SLACK;
+    return len + SLACK;
 }
 
-/* look: one of lb_lift_walk_*, unescape: its lb_lift_unescape_*. */
-LB_INLINE void
-lb_lift_event(int (*look)(lb_walk_t *), lb_unescape_fn unescape,
-              const uint8_t *event, size_t len, uint64_t received_us,
-              uint8_t *scratch, lb_fields_t *fields)
+void
+lb_lift_by(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
+           uint8_t *scratch, lb_fields_t *fields)
 {
-    lb_walk_t walk;
-    lb_found_t *found = walk.found;
+    walk_t walk;
+    found_t *found = walk.found;
 
     walk.event = event;
     walk.end = event + len;
-    walk.unescape = unescape;
+    walk.unescape = lb_unescape_ways[way];
     walk.members = 0;
     walk.received_s = (int64_t)(received_us / 1000000);
     walk.timestamp_inexact = 0;
     walk.level = NULL;
-    for (unsigned i = 0; i < LB_LIFT_FIELDS; i++) {
+    for (unsigned i = 0; i < FIELDS; i++) {
         found[i].rank = 0;
     }
 
-    if (lb_unlikely(!look(&walk))) {
+    if (lb_unlikely(!walks[way](&walk))) {
         walk.timestamp_inexact = 0;
-        for (unsigned i = 0; i < LB_LIFT_FIELDS; i++) {
+        for (unsigned i = 0; i < FIELDS; i++) {
             found[i].rank = 0;
         }
         walk.level = NULL;
     }
 
-    if (found[LB_LIFT_TIMESTAMP].rank != 0) {
+    if (found[TIMESTAMP].rank != 0) {
         fields->timestamp_ns = walk.timestamp_ns;
     } else if (received_us > (uint64_t)INT64_MAX / 1000) {
         fields->timestamp_ns = INT64_MAX;
@@ -461,95 +434,25 @@ lb_lift_event(int (*look)(lb_walk_t *), lb_unescape_fn unescape,
         fields->timestamp_ns = (int64_t)received_us * 1000;
     }
 
-    /* the longest first: the caller may want it right there */
-    fields->message =
-        lb_lift_chomp(lb_lift_string(&walk, &found[LB_LIFT_MESSAGE], &scratch));
+    /* First, so that native.c finds it at the start of scratch. */
+    fields->message = chomp(string_of(&walk, &found[MESSAGE], &scratch));
 
     if (walk.level != NULL) {
         fields->level.data = (const uint8_t *)walk.level;
         fields->level.len = strlen(walk.level);
     } else {
-        fields->level = lb_lift_lower(
-            lb_lift_string(&walk, &found[LB_LIFT_LEVEL], &scratch), &scratch);
+        fields->level =
+            lower(string_of(&walk, &found[LEVEL], &scratch), &scratch);
     }
-    fields->service = lb_lift_string(&walk, &found[LB_LIFT_SERVICE], &scratch);
-    fields->host = lb_lift_string(&walk, &found[LB_LIFT_HOST], &scratch);
-    fields->trace_id =
-        lb_lift_string(&walk, &found[LB_LIFT_TRACE_ID], &scratch);
-    fields->attributes = lb_lift_rest(&walk, scratch);
-}
-
-static void
-lb_lift_plain(const uint8_t *event, size_t len, uint64_t received_us,
-              uint8_t *scratch, lb_fields_t *fields)
-{
-    lb_lift_event(lb_lift_walk_plain, lb_lift_unescape_plain, event, len,
-                  received_us, scratch, fields);
-}
-
-#if LB_BLOCK_X86
-
-static void
-lb_lift_sse2(const uint8_t *event, size_t len, uint64_t received_us,
-             uint8_t *scratch, lb_fields_t *fields)
-{
-    lb_lift_event(lb_lift_walk_sse2, lb_lift_unescape_sse2, event, len,
-                  received_us, scratch, fields);
-}
-
-static void
-lb_lift_avx2(const uint8_t *event, size_t len, uint64_t received_us,
-             uint8_t *scratch, lb_fields_t *fields)
-{
-    lb_lift_event(lb_lift_walk_avx2, lb_lift_unescape_avx2, event, len,
-                  received_us, scratch, fields);
-}
-
-#elif LB_BLOCK_NEON
-
-static void
-lb_lift_neon(const uint8_t *event, size_t len, uint64_t received_us,
-             uint8_t *scratch, lb_fields_t *fields)
-{
-    lb_lift_event(lb_lift_walk_neon, lb_lift_unescape_neon, event, len,
-                  received_us, scratch, fields);
-}
-
-#endif
-
-static const lb_lift_impl_t lb_lift_impl[] = {
-    {"plain", lb_lift_plain},
-#if LB_BLOCK_X86
-    {"sse2", lb_lift_sse2},
-    {"avx2", lb_lift_avx2},
-#elif LB_BLOCK_NEON
-    {"neon", lb_lift_neon},
-#endif
-};
-
-const lb_lift_impl_t *
-lb_lift_impls(size_t *n)
-{
-    *n = sizeof(lb_lift_impl) / sizeof(lb_lift_impl[0]);
-#if LB_BLOCK_X86
-    *n -= !lb_have_avx2();
-#endif
-    return lb_lift_impl;
+    fields->service = string_of(&walk, &found[SERVICE], &scratch);
+    fields->host = string_of(&walk, &found[HOST], &scratch);
+    fields->trace_id = string_of(&walk, &found[TRACE_ID], &scratch);
+    fields->attributes = rest_of(&walk, scratch);
 }
 
 void
 lb_lift(const uint8_t *event, size_t len, uint64_t received_us,
         uint8_t *scratch, lb_fields_t *fields)
 {
-#if LB_BLOCK_X86
-    if (lb_have_avx2()) {
-        lb_lift_avx2(event, len, received_us, scratch, fields);
-    } else {
-        lb_lift_sse2(event, len, received_us, scratch, fields);
-    }
-#elif LB_BLOCK_NEON
-    lb_lift_neon(event, len, received_us, scratch, fields);
-#else
-    lb_lift_plain(event, len, received_us, scratch, fields);
-#endif
+    lb_lift_by(lb_way(), event, len, received_us, scratch, fields);
 }

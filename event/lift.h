@@ -35,4 +35,8 @@ size_t lb_lift_scratch(size_t len);
 void lb_lift(const uint8_t *event, size_t len, uint64_t received_us,
              uint8_t *scratch, lb_fields_t *fields);
 
+/* The same in one of the ways of ways.h. */
+void lb_lift_by(unsigned way, const uint8_t *event, size_t len,
+                uint64_t received_us, uint8_t *scratch, lb_fields_t *fields);
+
 #endif /* _LB_LIFT_H_INCLUDED_ */

@@ -1,11 +1,11 @@
 /*
- * The lifter's walk over the members of an event.  lift.c includes this file
- * once for each way of looking at a block; see json_tpl.h for the macros.
+ * The lifter's walk over the members of an event; lift.c includes this file
+ * once per way, see ways.h.
  */
 
 /* The block at an offset of the event, behind the one in *block. */
-LB_LOOP_INLINE void
-LB_LOOP(block)(const lb_walk_t *walk, size_t base, lb_lift_block_t *block)
+LB_HERE void
+LB_NAME(block)(const walk_t *walk, size_t base, window_t *block)
 {
     size_t len = (size_t)(walk->end - walk->event);
     size_t left = len - base;
@@ -13,16 +13,16 @@ LB_LOOP(block)(const lb_walk_t *walk, size_t base, lb_lift_block_t *block)
     lb_quotes_t q;
 
     if (lb_likely(left >= LB_BLOCK)) {
-        q = LB_LOOP_QUOTES(walk->event + base);
+        q = LB_NAME(lb_quotes)(walk->event + base);
     } else if (len >= LB_BLOCK) {
-        q = LB_LOOP_QUOTES(walk->event + len - LB_BLOCK);
+        q = LB_NAME(lb_quotes)(walk->event + len - LB_BLOCK);
         q.quote >>= LB_BLOCK - left;
         q.backslash >>= LB_BLOCK - left;
     } else {
         uint8_t small[LB_BLOCK] = {0};
 
         memcpy(small, walk->event + base, left);
-        q = LB_LOOP_QUOTES(small);
+        q = LB_NAME(lb_quotes)(small);
     }
 
     block->base = base;
@@ -37,8 +37,8 @@ LB_LOOP(block)(const lb_walk_t *walk, size_t base, lb_lift_block_t *block)
 /* From p, inside a string, to the closing quote; NULL if there is none.
  * *escapes is set if there is a backslash before it.  Strings come in their
  * order, so that a block continues the one before it or begins outside. */
-LB_LOOP_INLINE const uint8_t *
-LB_LOOP(string)(const uint8_t *p, const lb_walk_t *walk, lb_lift_block_t *block,
+LB_HERE const uint8_t *
+LB_NAME(string)(const uint8_t *p, const walk_t *walk, window_t *block,
                 int *escapes)
 {
     for (;;) {
@@ -50,7 +50,7 @@ LB_LOOP(string)(const uint8_t *p, const lb_walk_t *walk, lb_lift_block_t *block,
             if (lb_unlikely(p >= walk->end)) {
                 return NULL;
             }
-            LB_LOOP(block)(walk, off & ~(size_t)(LB_BLOCK - 1), block);
+            LB_NAME(block)(walk, off & ~(size_t)(LB_BLOCK - 1), block);
             k = off - block->base;
         }
 
@@ -67,13 +67,13 @@ LB_LOOP(string)(const uint8_t *p, const lb_walk_t *walk, lb_lift_block_t *block,
 
 /* Notes the well-known members of the event.  0 if it is not a JSON object as
  * the scanner writes it. */
-LB_LOOP_TARGET static int
-LB_LOOP(walk)(lb_walk_t *walk)
+LB_TARGET static int
+LB_NAME(walk)(walk_t *walk)
 {
     const uint8_t *p = walk->event;
     const uint8_t *const end = walk->end;
-    lb_lift_block_t block = lb_lift_no_block;
-    lb_member_t member;
+    window_t block = no_window;
+    member_t member;
 
     if (end - p < 2 || p[0] != '{') {
         return 0;
@@ -90,7 +90,7 @@ LB_LOOP(walk)(lb_walk_t *walk)
             return 0;
         }
         member.key = p + 1;
-        p = LB_LOOP(string)(p + 1, walk, &block, &ignored);
+        p = LB_NAME(string)(p + 1, walk, &block, &ignored);
         if (lb_unlikely(p == NULL || end - p < 3 || p[1] != ':')) {
             return 0;
         }
@@ -100,7 +100,7 @@ LB_LOOP(walk)(lb_walk_t *walk)
         member.escapes = 0;
 
         if (*p == '"') {
-            p = LB_LOOP(string)(p + 1, walk, &block, &member.escapes);
+            p = LB_NAME(string)(p + 1, walk, &block, &member.escapes);
             if (lb_unlikely(p == NULL)) {
                 return 0;
             }
@@ -114,7 +114,7 @@ LB_LOOP(walk)(lb_walk_t *walk)
                     return 0;
                 }
                 if (*p == '"') {
-                    p = LB_LOOP(string)(p + 1, walk, &block, &ignored);
+                    p = LB_NAME(string)(p + 1, walk, &block, &ignored);
                     if (lb_unlikely(p == NULL)) {
                         return 0;
                     }
@@ -127,7 +127,7 @@ LB_LOOP(walk)(lb_walk_t *walk)
             } while (depth > 0);
 
         } else {
-            p = lb_lift_skip_literal(p, end);
+            p = skip_literal(p, end);
         }
 
         if (lb_unlikely(p >= end)) {
@@ -135,7 +135,7 @@ LB_LOOP(walk)(lb_walk_t *walk)
         }
         member.end = p;
         walk->members++;
-        lb_lift_member(walk, &member);
+        take(walk, &member);
 
         if (*p == '}') {
             return end - p == 1;
@@ -146,3 +146,5 @@ LB_LOOP(walk)(lb_walk_t *walk)
         p++;
     }
 }
+
+#undef LB_WAY

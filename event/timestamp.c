@@ -1,18 +1,14 @@
-/*
- * Timestamps as logs write them, to nanoseconds since 1970.
- */
-
 #include "event/timestamp.h"
 #include "event/block.h"
 
 /* 1900-01-01 and 2262-04-11, the ends of DateTime64(9), in seconds. */
-#define LB_TIME_FIRST INT64_C(-2208988800)
-#define LB_TIME_LAST INT64_C(9223286400)
-#define LB_TIME_NS INT64_C(1000000000)
+#define TIME_FIRST INT64_C(-2208988800)
+#define TIME_LAST INT64_C(9223286400)
+#define TIME_NS INT64_C(1000000000)
 
 /* n digits at p as a number; -1 if one of them is none. */
 LB_INLINE int
-lb_time_digits(const uint8_t *p, unsigned n)
+digits(const uint8_t *p, unsigned n)
 {
     int value = 0;
 
@@ -30,7 +26,7 @@ lb_time_digits(const uint8_t *p, unsigned n)
 /* Days from 1970-01-01 to a date of the Gregorian calendar: whole years by
  * their leap days, whole months by the table. */
 LB_INLINE int64_t
-lb_time_days(int year, int month, int day)
+days_to(int year, int month, int day)
 {
     static const uint16_t before[12] = {0,   31,  59,  90,  120, 151,
                                         181, 212, 243, 273, 304, 334};
@@ -46,7 +42,7 @@ lb_time_days(int year, int month, int day)
  * or with what they should look like, a digit is 0..9 and anything else is 0.
  */
 LB_INLINE uint64_t
-lb_time_load(const uint8_t *p, uint64_t like)
+load(const uint8_t *p, uint64_t like)
 {
     uint64_t x;
 
@@ -59,9 +55,9 @@ lb_time_load(const uint8_t *p, uint64_t like)
 
 /* The eight digits at p as a number; -1 if one of them is none. */
 LB_INLINE int64_t
-lb_time_eight(const uint8_t *p)
+eight_digits(const uint8_t *p)
 {
-    uint64_t x = lb_time_load(p, LB_ONES * '0');
+    uint64_t x = load(p, LB_ONES * '0');
 
     /* What a byte carries into the next one does not matter: it is itself no
      * digit then. */
@@ -77,8 +73,8 @@ lb_time_eight(const uint8_t *p)
 /* Digits at *p as the fraction of 10^digits; *p is moved behind them all, and
  * *inexact is set if those beyond are not all zero. */
 LB_INLINE int64_t
-lb_time_fraction(const uint8_t **p, const uint8_t *end, unsigned digits,
-                 int *inexact)
+fraction_of(const uint8_t **p, const uint8_t *end, unsigned digits,
+            int *inexact)
 {
     static const int64_t power[10] = {1,         10,        100,     1000,
                                       10000,     100000,    1000000, 10000000,
@@ -87,7 +83,7 @@ lb_time_fraction(const uint8_t **p, const uint8_t *end, unsigned digits,
     int64_t value = 0;
 
     if (digits >= 8 && end - q >= 8) {
-        int64_t eight = lb_time_eight(q);
+        int64_t eight = eight_digits(q);
 
         if (eight >= 0) {
             value = eight;
@@ -121,7 +117,7 @@ lb_time_epoch(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
     if (end - p < 9 || *p == '0') {
         return 0;
     }
-    eight = lb_time_eight(p);
+    eight = eight_digits(p);
     if (eight < 0) {
         return 0;
     }
@@ -149,7 +145,7 @@ lb_time_epoch(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
         scale = 1;
         digits = 0;
     }
-    if (whole >= (uint64_t)LB_TIME_LAST * (1000000000 / scale)) {
+    if (whole >= (uint64_t)TIME_LAST * (1000000000 / scale)) {
         return 0;
     }
 
@@ -160,20 +156,20 @@ lb_time_epoch(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
         if (q == end) {
             return 0;
         }
-        *ns += lb_time_fraction(&q, end, digits, inexact);
+        *ns += fraction_of(&q, end, digits, inexact);
     }
     return q == end;
 }
 
 /* Two neighbouring digits as one number in the byte of the first. */
 LB_INLINE uint64_t
-lb_time_pairs(uint64_t x)
+pairs(uint64_t x)
 {
     return x * 10 + (x >> 8);
 }
 
 LB_INLINE int
-lb_time_byte(uint64_t x, unsigned i)
+byte_of(uint64_t x, unsigned i)
 {
     return (int)(x >> (8 * i) & 0xff);
 }
@@ -193,24 +189,24 @@ lb_time_date(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
 
     /* "2024-05-" and "17T10:05"; the separator in the second one is looked at
      * by itself. */
-    date = lb_time_load(p, UINT64_C(0x2d30302d30303030));
-    time = lb_time_load(p + 8, UINT64_C(0x30303a3030003030));
+    date = load(p, UINT64_C(0x2d30302d30303030));
+    time = load(p + 8, UINT64_C(0x30303a3030003030));
     wrong = (date | (date + UINT64_C(0x0006060006060606))) &
             UINT64_C(0xfff0f0fff0f0f0f0);
     wrong |= (time | (time + UINT64_C(0x0606000606000606))) &
              UINT64_C(0xf0f0fff0f000f0f0);
-    second = lb_time_digits(p + 17, 2);
+    second = digits(p + 17, 2);
     if (wrong != 0 || second < 0 || p[16] != ':' ||
         (p[10] != 'T' && p[10] != ' ' && p[10] != 't')) {
         return 0;
     }
-    date = lb_time_pairs(date);
-    time = lb_time_pairs(time & ~UINT64_C(0xff0000));
-    year = lb_time_byte(date, 0) * 100 + lb_time_byte(date, 2);
-    month = lb_time_byte(date, 5);
-    day = lb_time_byte(time, 0);
-    hour = lb_time_byte(time, 3);
-    minute = lb_time_byte(time, 6);
+    date = pairs(date);
+    time = pairs(time & ~UINT64_C(0xff0000));
+    year = byte_of(date, 0) * 100 + byte_of(date, 2);
+    month = byte_of(date, 5);
+    day = byte_of(time, 0);
+    hour = byte_of(time, 3);
+    minute = byte_of(time, 6);
 
     if (year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 ||
         minute > 59 || second > 59 || day > days[month - 1] ||
@@ -218,15 +214,15 @@ lb_time_date(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
          (year % 4 != 0 || (year % 100 == 0 && year % 400 != 0)))) {
         return 0;
     }
-    seconds = lb_time_days(year, month, day) * 86400 + hour * 3600 +
-              minute * 60 + second;
+    seconds =
+        days_to(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
     p += 19;
 
     *inexact = 0;
     if (p < end && (*p == '.' || *p == ',')) {
         const uint8_t *first = ++p;
 
-        fraction = lb_time_fraction(&p, end, 9, inexact);
+        fraction = fraction_of(&p, end, 9, inexact);
         if (p == first) {
             return 0;
         }
@@ -241,7 +237,7 @@ lb_time_date(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
         if (end - p < 2) {
             return 0;
         }
-        hour = lb_time_digits(p, 2);
+        hour = digits(p, 2);
         minute = 0;
         p += 2;
         if (p < end) {
@@ -249,7 +245,7 @@ lb_time_date(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
             if (end - p < 2) {
                 return 0;
             }
-            minute = lb_time_digits(p, 2);
+            minute = digits(p, 2);
             p += 2;
         }
         if (hour < 0 || hour > 23 || minute < 0 || minute > 59) {
@@ -258,9 +254,9 @@ lb_time_date(const uint8_t *p, const uint8_t *end, int64_t *ns, int *inexact)
         seconds -= sign * (hour * 3600 + minute * 60);
     }
 
-    if (p != end || seconds < LB_TIME_FIRST || seconds >= LB_TIME_LAST) {
+    if (p != end || seconds < TIME_FIRST || seconds >= TIME_LAST) {
         return 0;
     }
-    *ns = seconds * LB_TIME_NS + fraction;
+    *ns = seconds * TIME_NS + fraction;
     return 1;
 }

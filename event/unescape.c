@@ -1,13 +1,9 @@
-/*
- * Strings of an event without their escapes.
- */
-
-#include "event/timestamp.h"
+#include "event/unescape.h"
 #include "event/block.h"
 
 /* Four hexadecimal digits; -1 if they are none. */
 static int
-lb_lift_hex(const uint8_t *p, const uint8_t *end)
+hex4(const uint8_t *p, const uint8_t *end)
 {
     int value = 0;
 
@@ -30,7 +26,7 @@ lb_lift_hex(const uint8_t *p, const uint8_t *end)
 }
 
 static uint8_t *
-lb_lift_put_utf8(uint8_t *o, uint32_t c)
+put_utf8(uint8_t *o, uint32_t c)
 {
     if (c < 0x80) {
         *o++ = (uint8_t)c;
@@ -53,9 +49,9 @@ lb_lift_put_utf8(uint8_t *o, uint32_t c)
 /* The \uXXXX at *p, a pair of surrogates as one character.  Never longer than
  * the escape. */
 static uint8_t *
-lb_lift_unicode(uint8_t *o, const uint8_t **p, const uint8_t *end)
+put_unicode(uint8_t *o, const uint8_t **p, const uint8_t *end)
 {
-    int c = lb_lift_hex(*p + 2, end);
+    int c = hex4(*p + 2, end);
 
     if (c < 0) {
         /* No scanner wrote this. */
@@ -65,24 +61,23 @@ lb_lift_unicode(uint8_t *o, const uint8_t **p, const uint8_t *end)
     *p += 6;
     if (c >= 0xd800 && c < 0xdc00 && end - *p >= 6 && (*p)[0] == '\\' &&
         (*p)[1] == 'u') {
-        int low = lb_lift_hex(*p + 2, end);
+        int low = hex4(*p + 2, end);
 
         if (low >= 0xdc00 && low < 0xe000) {
             *p += 6;
-            return lb_lift_put_utf8(o, 0x10000u +
-                                           ((uint32_t)(c - 0xd800) << 10) +
-                                           (uint32_t)(low - 0xdc00));
+            return put_utf8(o, 0x10000u + ((uint32_t)(c - 0xd800) << 10) +
+                                   (uint32_t)(low - 0xdc00));
         }
     }
     if (c >= 0xd800 && c < 0xe000) {
         c = 0xfffd;
     }
-    return lb_lift_put_utf8(o, (uint32_t)c);
+    return put_utf8(o, (uint32_t)c);
 }
 
 /* The escape at *p; at least one byte is taken and put. */
 LB_INLINE uint8_t *
-lb_lift_escape(uint8_t *o, const uint8_t **p, const uint8_t *end)
+put_escape(uint8_t *o, const uint8_t **p, const uint8_t *end)
 {
     static const uint8_t named[256] = {
         ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
@@ -98,17 +93,17 @@ lb_lift_escape(uint8_t *o, const uint8_t **p, const uint8_t *end)
             return o;
         }
         if ((*p)[1] == 'u') {
-            return lb_lift_unicode(o, p, end);
+            return put_unicode(o, p, end);
         }
     }
     *o++ = *(*p)++;
     return o;
 }
 
-#if LB_BLOCK_X86
+#if LB_WAYS_X86
 
 LB_INLINE uint64_t
-lb_lift_backslashes(const uint8_t *p)
+backslashes(const uint8_t *p)
 {
     uint64_t m = 0;
 
@@ -121,10 +116,10 @@ lb_lift_backslashes(const uint8_t *p)
     return m;
 }
 
-#elif LB_BLOCK_NEON
+#elif LB_WAYS_NEON
 
 LB_INLINE uint64_t
-lb_lift_backslashes(const uint8_t *p)
+backslashes(const uint8_t *p)
 {
     const lb_neon_t v = lb_neon_load(p);
 
@@ -133,12 +128,12 @@ lb_lift_backslashes(const uint8_t *p)
 
 #endif
 
-#if LB_BLOCK_X86 || LB_BLOCK_NEON
+#if LB_WAYS_X86 || LB_WAYS_NEON
 
 /* The first 64 of the n bytes at p, or all of them; nothing behind them is
  * read. */
 LB_INLINE void
-lb_lift_copy_block(uint8_t *o, const uint8_t *p, size_t n)
+copy_block(uint8_t *o, const uint8_t *p, size_t n)
 {
     if (lb_likely(n >= LB_BLOCK)) {
         memcpy(o, p, LB_BLOCK);
@@ -161,8 +156,8 @@ lb_lift_copy_block(uint8_t *o, const uint8_t *p, size_t n)
 /* A block is copied, whole, behind every escape: to write too much is cheaper
  * than a branch on where the next escape is. */
 LB_INLINE uint8_t *
-lb_lift_unescape_blocks(uint8_t *o, const uint8_t *p, const uint8_t *end,
-                        const uint8_t *event, const uint8_t *event_end)
+blocks(uint8_t *o, const uint8_t *p, const uint8_t *end, const uint8_t *event,
+       const uint8_t *event_end)
 {
     while (p < end) {
         const uint8_t *const block = p;
@@ -171,32 +166,32 @@ lb_lift_unescape_blocks(uint8_t *o, const uint8_t *p, const uint8_t *end,
         uint64_t m;
 
         if (lb_likely(left >= LB_BLOCK)) {
-            m = lb_lift_backslashes(p);
+            m = backslashes(p);
         } else if (lb_likely(event_end - event >= (ptrdiff_t)LB_BLOCK)) {
-            m = lb_lift_backslashes(event_end - LB_BLOCK) >> (LB_BLOCK - left);
+            m = backslashes(event_end - LB_BLOCK) >> (LB_BLOCK - left);
         } else {
             uint8_t small[LB_BLOCK] = {0};
 
             memcpy(small, p, left);
-            m = lb_lift_backslashes(small);
+            m = backslashes(small);
         }
         if (end - p < (ptrdiff_t)LB_BLOCK) {
             m &= (UINT64_C(1) << (end - p)) - 1;
             stop = end;
         }
 
-        lb_lift_copy_block(o, p, left);
+        copy_block(o, p, left);
         while (m != 0) {
             const uint8_t *escape = block + __builtin_ctzll(m);
             size_t taken;
 
             o += escape - p;
             p = escape;
-            o = lb_lift_escape(o, &p, end);
+            o = put_escape(o, &p, end);
             if (p >= stop) {
                 break;
             }
-            lb_lift_copy_block(o, p, (size_t)(event_end - p));
+            copy_block(o, p, (size_t)(event_end - p));
             taken = (size_t)(p - block);
             m = m >> taken << taken;
         }
@@ -211,37 +206,37 @@ lb_lift_unescape_blocks(uint8_t *o, const uint8_t *p, const uint8_t *end,
 
 #endif
 
-#if LB_BLOCK_X86
+#if LB_WAYS_X86
 
-uint8_t *
-lb_lift_unescape_sse2(uint8_t *o, const uint8_t *p, const uint8_t *end,
-                      const uint8_t *event, const uint8_t *event_end)
+static uint8_t *
+unescape_sse2(uint8_t *o, const uint8_t *p, const uint8_t *end,
+              const uint8_t *event, const uint8_t *event_end)
 {
-    return lb_lift_unescape_blocks(o, p, end, event, event_end);
+    return blocks(o, p, end, event, event_end);
 }
 
 /* The same in wider registers. */
-LB_AVX2 uint8_t *
-lb_lift_unescape_avx2(uint8_t *o, const uint8_t *p, const uint8_t *end,
-                      const uint8_t *event, const uint8_t *event_end)
+LB_FN_avx2 static uint8_t *
+unescape_avx2(uint8_t *o, const uint8_t *p, const uint8_t *end,
+              const uint8_t *event, const uint8_t *event_end)
 {
-    return lb_lift_unescape_blocks(o, p, end, event, event_end);
+    return blocks(o, p, end, event, event_end);
 }
 
-#elif LB_BLOCK_NEON
+#elif LB_WAYS_NEON
 
-uint8_t *
-lb_lift_unescape_neon(uint8_t *o, const uint8_t *p, const uint8_t *end,
-                      const uint8_t *event, const uint8_t *event_end)
+static uint8_t *
+unescape_neon(uint8_t *o, const uint8_t *p, const uint8_t *end,
+              const uint8_t *event, const uint8_t *event_end)
 {
-    return lb_lift_unescape_blocks(o, p, end, event, event_end);
+    return blocks(o, p, end, event, event_end);
 }
 
 #endif
 
-uint8_t *
-lb_lift_unescape_plain(uint8_t *o, const uint8_t *p, const uint8_t *end,
-                       const uint8_t *event, const uint8_t *event_end)
+static uint8_t *
+unescape_plain(uint8_t *o, const uint8_t *p, const uint8_t *end,
+               const uint8_t *event, const uint8_t *event_end)
 {
     (void)event;
     (void)event_end;
@@ -253,8 +248,10 @@ lb_lift_unescape_plain(uint8_t *o, const uint8_t *p, const uint8_t *end,
         o += n;
         p += n;
         if (escape) {
-            o = lb_lift_escape(o, &p, end);
+            o = put_escape(o, &p, end);
         }
     }
     return o;
 }
+
+const lb_unescape_fn lb_unescape_ways[LB_WAYS] = LB_EACH_WAY(unescape);

@@ -13,10 +13,10 @@ typedef struct {
     size_t key_len;
     const uint8_t *value;
     const uint8_t *end; /* of the value */
-} lb_part_t;
+} part_t;
 
 static int
-lb_unfold_one_of(const char *const *names, const uint8_t *key, size_t len)
+one_of(const char *const *names, const uint8_t *key, size_t len)
 {
     for (; *names != NULL; names++) {
         if (strlen(*names) == len && memcmp(*names, key, len) == 0) {
@@ -28,7 +28,7 @@ lb_unfold_one_of(const char *const *names, const uint8_t *key, size_t len)
 
 /* Behind the string that begins at p. */
 static const uint8_t *
-lb_unfold_string(const uint8_t *p, const uint8_t *end)
+skip_string(const uint8_t *p, const uint8_t *end)
 {
     for (p++; p < end && *p != '"'; p++) {
         p += *p == '\\';
@@ -38,14 +38,14 @@ lb_unfold_string(const uint8_t *p, const uint8_t *end)
 
 /* Behind the value that begins at p. */
 static const uint8_t *
-lb_unfold_value(const uint8_t *p, const uint8_t *end)
+skip_value(const uint8_t *p, const uint8_t *end)
 {
     size_t depth = 0;
 
     while (p < end) {
         switch (*p) {
         case '"':
-            p = lb_unfold_string(p, end);
+            p = skip_string(p, end);
             break;
         case '{':
         case '[':
@@ -79,19 +79,19 @@ lb_unfold_value(const uint8_t *p, const uint8_t *end)
 
 /* The member at p; returns where the next one begins, or end. */
 static const uint8_t *
-lb_unfold_member(const uint8_t *p, const uint8_t *end, lb_part_t *m)
+member(const uint8_t *p, const uint8_t *end, part_t *m)
 {
     m->key = p + 1;
-    p = lb_unfold_string(p, end);
+    p = skip_string(p, end);
     m->key_len = (size_t)(p - 1 - m->key);
     m->value = p < end ? p + 1 : end;
-    m->end = lb_unfold_value(m->value, end);
+    m->end = skip_value(m->value, end);
     return m->end < end && *m->end == ',' ? m->end + 1 : end;
 }
 
 /* Is the value an array of objects, of at least one? */
 static int
-lb_unfold_objects(const uint8_t *p, const uint8_t *end)
+are_objects(const uint8_t *p, const uint8_t *end)
 {
     if (p >= end || *p != '[') {
         return 0;
@@ -101,7 +101,7 @@ lb_unfold_objects(const uint8_t *p, const uint8_t *end)
         if (p >= end || *p != '{') {
             return 0;
         }
-        p = lb_unfold_value(p, end);
+        p = skip_value(p, end);
     } while (p < end && *p == ',');
     return 1;
 }
@@ -122,7 +122,7 @@ lb_unfold_maybe(const uint8_t *line, size_t len)
     return 0;
 }
 
-#define LB_PUT(from, n)                                                        \
+#define PUT(from, n)                                                           \
     do {                                                                       \
         size_t put_ = (n);                                                     \
         if ((size_t)(out_end - o) < put_) {                                    \
@@ -151,7 +151,7 @@ lb_unfold(const uint8_t *line, size_t len, uint8_t *out, size_t cap,
     const uint8_t *p, *next, *object;
     const uint8_t *before = NULL; /* where the array's member begins */
     const uint8_t *behind = NULL;
-    lb_part_t m, array = {0};
+    part_t m, array = {0};
     uint8_t *o = out;
     uint8_t *const out_end = out + cap;
     uint32_t events = 0;
@@ -165,15 +165,15 @@ lb_unfold(const uint8_t *line, size_t len, uint8_t *out, size_t cap,
     end = line + len - 2; /* the closing brace */
 
     for (p = first; p < end; p = next) {
-        next = lb_unfold_member(p, end, &m);
+        next = member(p, end, &m);
 
-        if (before == NULL && lb_unfold_one_of(wrappers, m.key, m.key_len) &&
-            lb_unfold_objects(m.value, m.end)) {
+        if (before == NULL && one_of(wrappers, m.key, m.key_len) &&
+            are_objects(m.value, m.end)) {
             array = m;
             before = p;
             behind = next;
 
-        } else if (lb_unfold_one_of(own, m.key, m.key_len)) {
+        } else if (one_of(own, m.key, m.key_len)) {
             return LB_SCAN_EMPTY;
         }
     }
@@ -186,21 +186,21 @@ lb_unfold(const uint8_t *line, size_t len, uint8_t *out, size_t cap,
         uint8_t *begin = o;
 
         object = p;
-        p = lb_unfold_value(p, array.end);
+        p = skip_value(p, array.end);
 
-        LB_PUT(object, (size_t)(p - 1 - object));
+        PUT(object, (size_t)(p - 1 - object));
 
         /* what is before the array ends with a comma, what is behind it has
          * one only where the array was not the last */
         if (before > first) {
-            LB_PUT(",", (size_t)(p - object > 2));
-            LB_PUT(first, (size_t)(before - 1 - first));
+            PUT(",", (size_t)(p - object > 2));
+            PUT(first, (size_t)(before - 1 - first));
         }
         if (behind < end) {
-            LB_PUT(",", (size_t)(p - object > 2 || before > first));
-            LB_PUT(behind, (size_t)(end - behind));
+            PUT(",", (size_t)(p - object > 2 || before > first));
+            PUT(behind, (size_t)(end - behind));
         }
-        LB_PUT("}\n", 2);
+        PUT("}\n", 2);
 
         if ((size_t)(o - begin) - 1 > max_event) {
             return LB_SCAN_TOOBIG;

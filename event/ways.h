@@ -1,31 +1,92 @@
 /*
- * The scanner's ways of working, for json.c and for the tests that hold
- * one against the other.
+ * The ways of looking at text: plain C, SSE2 (any x86-64), AVX2 (chosen at run
+ * time), NEON (any 64-bit ARM).
+ *
+ * What is done in several ways is written once, in a template (*_tpl.h) that is
+ * included once per way:
+ *
+ *   #define LB_WAY plain
+ *   #include "event/json_tpl.h"
+ *
+ * In a template LB_NAME(name) is name_plain; LB_TARGET and LB_HERE are what its
+ * functions begin with.  A table made by LB_EACH_WAY holds the results, in the
+ * order of the enum.
  */
 
-#ifndef _LB_SCANNER_PRIVATE_H_INCLUDED_
-#define _LB_SCANNER_PRIVATE_H_INCLUDED_
+#ifndef _LB_WAYS_H_INCLUDED_
+#define _LB_WAYS_H_INCLUDED_
 
-#include "event/scan.h"
+#if defined(__x86_64__)
+#define LB_WAYS_X86 1
+#else
+#define LB_WAYS_X86 0
+#endif
 
-typedef lb_scan_status_t (*lb_scan_fn)(const uint8_t *in, size_t len,
-                                       uint8_t *out, size_t cap,
-                                       size_t max_event, lb_scan_result_t *res);
+/* A big-endian ARM takes the plain way. */
+#if defined(__aarch64__) && defined(__ARM_NEON) &&                             \
+    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define LB_WAYS_NEON 1
+#else
+#define LB_WAYS_NEON 0
+#endif
 
-typedef struct {
-    const char *name;
-    lb_scan_fn json;
-    lb_scan_fn text;
-} lb_scan_impl_t;
+enum {
+    LB_WAY_PLAIN,
+#if LB_WAYS_X86
+    LB_WAY_SSE2,
+    LB_WAY_AVX2,
+#elif LB_WAYS_NEON
+    LB_WAY_NEON,
+#endif
+    LB_WAYS
+};
 
-/* The implementations this processor can run, the best one last; n is set to
- * their number. */
-const lb_scan_impl_t *lb_scan_impls(size_t *n);
+#if LB_WAYS_X86
+#define LB_EACH_WAY(f)                                                         \
+    {                                                                          \
+        f##_plain, f##_sse2, f##_avx2                                          \
+    }
+#elif LB_WAYS_NEON
+#define LB_EACH_WAY(f)                                                         \
+    {                                                                          \
+        f##_plain, f##_neon                                                    \
+    }
+#else
+#define LB_EACH_WAY(f)                                                         \
+    {                                                                          \
+        f##_plain                                                              \
+    }
+#endif
 
-/* The way of json_flat.c, for processors with AVX2 alone: whole flat events
- * from the begin of in are copied to out.  Returns their bytes and adds their
- * number to *events. */
-size_t lb_scan_flat(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
-                    size_t max_event, uint32_t *events);
+extern const char *const lb_way_names[LB_WAYS];
 
-#endif /* _LB_SCANNER_PRIVATE_H_INCLUDED_ */
+/* How many of them this processor has, from the first one on. */
+unsigned lb_ways(void);
+
+/* The best of them, the last. */
+unsigned lb_way(void);
+
+#define lb_likely(x) __builtin_expect(!!(x), 1)
+#define lb_unlikely(x) __builtin_expect(!!(x), 0)
+#define LB_COLD __attribute__((noinline, cold))
+#define LB_INLINE static inline __attribute__((always_inline, unused))
+
+/* Of functions, and of those that are only parts of them, by way. */
+#define LB_FN_plain
+#define LB_FN_sse2
+#define LB_FN_avx2 __attribute__((target("avx2,bmi,bmi2")))
+#define LB_FN_neon
+#define LB_PART_plain LB_INLINE
+#define LB_PART_sse2 LB_INLINE
+#define LB_PART_avx2                                                           \
+    static inline                                                              \
+        __attribute__((always_inline, unused, target("avx2,bmi,bmi2")))
+#define LB_PART_neon LB_INLINE
+
+#define LB_JOIN_(a, b) a##_##b
+#define LB_JOIN(a, b) LB_JOIN_(a, b)
+#define LB_NAME(name) LB_JOIN(name, LB_WAY)
+#define LB_TARGET LB_NAME(LB_FN)
+#define LB_HERE LB_NAME(LB_PART)
+
+#endif /* _LB_WAYS_H_INCLUDED_ */

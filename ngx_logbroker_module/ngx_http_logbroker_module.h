@@ -35,7 +35,9 @@
 #include <ngx_thread_pool.h>
 
 #include "spool/lb_ring.h"
-#include "event/scan.h"
+#include "event/explain.h"
+#include "event/json.h"
+#include "event/text.h"
 #include "event/unfold.h"
 
 

@@ -9,9 +9,9 @@
  * stands beside it.
  */
 
-#include "event/timestamp.h"
-#include "event/scan.h"
-#include "event/ways.h"
+#include "event/lift.h"
+#include "event/json.h"
+#include "event/text.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -140,8 +140,8 @@ report(const char *what, const char *how, const body_t *body, size_t events,
 
 /* The whole body cut into requests of about `request` bytes at line ends. */
 static void
-bench_scan(const char *what, const lb_scan_impl_t *impl, int text,
-           const body_t *body, size_t request)
+bench_scan(const char *what, unsigned way, int text, const body_t *body,
+           size_t request)
 {
     size_t cap = text ? lb_scan_text_out_max(body->len)
                       : lb_scan_json_out_max(body->len);
@@ -158,7 +158,7 @@ bench_scan(const char *what, const lb_scan_impl_t *impl, int text,
         while (at < body->len) {
             size_t n = body->len - at;
             lb_scan_result_t res;
-            lb_scan_fn fn = text ? impl->text : impl->json;
+            lb_scan_fn fn = text ? lb_text_ways[way] : lb_json_ways[way];
 
             if (request != 0 && n > request) {
                 const uint8_t *nl =
@@ -179,12 +179,12 @@ bench_scan(const char *what, const lb_scan_impl_t *impl, int text,
         }
     }
 
-    report(what, impl->name, body, events, best);
+    report(what, lb_way_names[way], body, events, best);
     free(out);
 }
 
 static void
-bench_lift(const char *what, const lb_lift_impl_t *impl, const body_t *body)
+bench_lift(const char *what, unsigned way, const body_t *body)
 {
     uint8_t *scratch = need(malloc(lb_lift_scratch(1 << 20)));
     double best = 1e9;
@@ -199,7 +199,7 @@ bench_lift(const char *what, const lb_lift_impl_t *impl, const body_t *body)
             const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
             lb_fields_t fields;
 
-            impl->lift(p, (size_t)(nl - p), 1, scratch, &fields);
+            lb_lift_by(way, p, (size_t)(nl - p), 1, scratch, &fields);
             sum += (uint64_t)fields.timestamp_ns + fields.message.len +
                    fields.attributes.len;
             p = nl + 1;
@@ -210,7 +210,7 @@ bench_lift(const char *what, const lb_lift_impl_t *impl, const body_t *body)
         }
     }
 
-    report(what, sum ? impl->name : "?", body, body->events, best);
+    report(what, sum ? lb_way_names[way] : "?", body, body->events, best);
     free(scratch);
 }
 
@@ -271,9 +271,6 @@ int
 main(int argc, char **argv)
 {
     body_t text, wide, compact, spaced, array, wide_events, nested;
-    const lb_scan_impl_t *impls;
-    const lb_lift_impl_t *lifts;
-    size_t n;
 
     if (argc != 2) {
         fputs("usage: bench_scanner FILE\n", stderr);
@@ -288,22 +285,20 @@ main(int argc, char **argv)
     wide = make_wide(&text);
     wide_events = make_events(&wide, 0);
 
-    impls = lb_scan_impls(&n);
-    for (size_t i = 0; i < n; i++) {
-        bench_scan("NDJSON, whole", &impls[i], 0, &compact, 0);
-        bench_scan("NDJSON, 20 KB a request", &impls[i], 0, &compact, 20000);
-        bench_scan("NDJSON, one a request", &impls[i], 0, &compact, 1);
-        bench_scan("spaces after : and ,", &impls[i], 0, &spaced, 20000);
-        bench_scan("array", &impls[i], 0, &array, 0);
-        bench_scan("nested, numbers", &impls[i], 0, &nested, 20000);
-        bench_scan("Cyrillic", &impls[i], 0, &wide_events, 20000);
-        bench_scan("text lines", &impls[i], 1, &text, 20000);
+    for (unsigned i = 0; i < lb_ways(); i++) {
+        bench_scan("NDJSON, whole", i, 0, &compact, 0);
+        bench_scan("NDJSON, 20 KB a request", i, 0, &compact, 20000);
+        bench_scan("NDJSON, one a request", i, 0, &compact, 1);
+        bench_scan("spaces after : and ,", i, 0, &spaced, 20000);
+        bench_scan("array", i, 0, &array, 0);
+        bench_scan("nested, numbers", i, 0, &nested, 20000);
+        bench_scan("Cyrillic", i, 0, &wide_events, 20000);
+        bench_scan("text lines", i, 1, &text, 20000);
     }
-    lifts = lb_lift_impls(&n);
-    for (size_t i = 0; i < n; i++) {
-        bench_lift("lift", &lifts[i], &compact);
-        bench_lift("lift, Cyrillic", &lifts[i], &wide_events);
-        bench_lift("lift, nested", &lifts[i], &nested);
+    for (unsigned i = 0; i < lb_ways(); i++) {
+        bench_lift("lift", i, &compact);
+        bench_lift("lift, Cyrillic", i, &wide_events);
+        bench_lift("lift, nested", i, &nested);
     }
     bench_jansson(&compact);
 

@@ -2,17 +2,14 @@
 # any build their corpora are replayed as ordinary tests.
 option(LB_FUZZ "Build the fuzzers with libFuzzer (needs clang)" OFF)
 
+get_target_property(event_sources lb_event SOURCES)
+list(APPEND event_sources explain.c)
+list(TRANSFORM event_sources PREPEND ${CMAKE_SOURCE_DIR}/event/)
+
 foreach(part scanner lift)
     set(fuzz_sources
         ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${part}.c
         ${CMAKE_SOURCE_DIR}/tests/fuzz/${part}_oracle.c)
-    set(event_sources
-        ${CMAKE_SOURCE_DIR}/event/json.c
-        ${CMAKE_SOURCE_DIR}/event/explain.c
-        ${CMAKE_SOURCE_DIR}/event/lift.c
-        ${CMAKE_SOURCE_DIR}/event/timestamp.c
-        ${CMAKE_SOURCE_DIR}/event/unescape.c)
-
     add_executable(replay_${part} ${fuzz_sources}
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)
     target_link_libraries(replay_${part} PRIVATE lb_event lb_explain)

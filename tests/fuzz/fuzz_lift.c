@@ -3,7 +3,7 @@
  * the scanner has taken them.
  */
 
-#include "event/scan.h"
+#include "event/json.h"
 #include "tests/fuzz/lift_oracle.h"
 
 #include <stdio.h>

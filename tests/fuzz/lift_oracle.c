@@ -2,6 +2,7 @@
 
 #include "event/lift.h"
 #include "event/timestamp.h"
+#include "event/ways.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -358,8 +359,7 @@ same(lb_str_t a, lb_str_t b)
 static const char *
 run_all(const uint8_t *event, size_t len, uint8_t *scratch, lb_fields_t *fields)
 {
-    size_t n;
-    const lb_lift_impl_t *impls = lb_lift_impls(&n);
+    const size_t n = lb_ways();
     uint8_t *other = need(malloc(lb_lift_scratch(len)));
     const char *error = NULL;
 
@@ -367,7 +367,7 @@ run_all(const uint8_t *event, size_t len, uint8_t *scratch, lb_fields_t *fields)
     for (size_t i = 0; i < n && !error; i++) {
         lb_fields_t f;
 
-        impls[i].lift(event, len, RECEIVED, other, &f);
+        lb_lift_by((unsigned)i, event, len, RECEIVED, other, &f);
         if (f.timestamp_ns != fields->timestamp_ns ||
             !same(f.level, fields->level) ||
             !same(f.service, fields->service) || !same(f.host, fields->host) ||

@@ -1,7 +1,8 @@
 #include "tests/fuzz/scanner_oracle.h"
 
-#include "event/scan.h"
-#include "event/ways.h"
+#include "event/explain.h"
+#include "event/json.h"
+#include "event/text.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -213,8 +214,7 @@ static const char *
 run_all(int text, const uint8_t *in, size_t len, uint8_t **out,
         lb_scan_status_t *status, lb_scan_result_t *res)
 {
-    size_t n;
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    const size_t n = lb_ways();
     size_t cap = text ? lb_scan_text_out_max(len) : lb_scan_json_out_max(len);
 
     *out = malloc(cap + 1);
@@ -222,7 +222,7 @@ run_all(int text, const uint8_t *in, size_t len, uint8_t **out,
         abort();
     }
     for (size_t i = 0; i < n; i++) {
-        lb_scan_fn fn = text ? impls[i].text : impls[i].json;
+        lb_scan_fn fn = text ? lb_text_ways[i] : lb_json_ways[i];
         lb_scan_result_t again;
         lb_scan_status_t s;
         const char *error;

@@ -11,8 +11,10 @@
 #include <cmocka.h>
 
 #include "event/block.h"
-#include "event/scan.h"
-#include "event/ways.h"
+#include "event/explain.h"
+#include "event/json.h"
+#include "event/text.h"
+#include "event/utf8.h"
 #include "tests/fuzz/scanner_oracle.h"
 #include "tests/unit/rounds.h"
 
@@ -124,8 +126,7 @@ static const take_t takes[] = {
 static void
 test_takes(void **state)
 {
-    size_t n;
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    const size_t n = lb_ways();
     static uint8_t out[ROOM];
 
     (void)state;
@@ -136,9 +137,10 @@ test_takes(void **state)
             lb_scan_result_t res;
             uint32_t events = 0;
 
-            if (impls[k].json((const uint8_t *)t->in, strlen(t->in), out,
-                              sizeof(out), BIG, &res) != LB_SCAN_OK) {
-                fail_msg("%s refuses %s: %s", impls[k].name, t->in, res.error);
+            if (lb_json_ways[k]((const uint8_t *)t->in, strlen(t->in), out,
+                                sizeof(out), BIG, &res) != LB_SCAN_OK) {
+                fail_msg("%s refuses %s: %s", lb_way_names[k], t->in,
+                         res.error);
             }
             assert_int_equal(res.out_len, strlen(t->out));
             assert_memory_equal(out, t->out, res.out_len);
@@ -320,8 +322,7 @@ static const refuse_t refuses[] = {
 static void
 test_refuses(void **state)
 {
-    size_t n;
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    const size_t n = lb_ways();
     static uint8_t out[ROOM];
 
     (void)state;
@@ -332,13 +333,13 @@ test_refuses(void **state)
             lb_scan_result_t res;
             lb_scan_status_t s;
 
-            s = impls[k].json((const uint8_t *)t->in, strlen(t->in), out,
-                              sizeof(out), BIG, &res);
+            s = lb_json_ways[k]((const uint8_t *)t->in, strlen(t->in), out,
+                                sizeof(out), BIG, &res);
             if (s != LB_SCAN_BAD || res.offset != t->offset ||
                 res.row != t->row || res.column != t->column ||
                 strncmp(res.error, t->words, strlen(t->words)) != 0) {
                 fail_msg("%s, %s: %d at %zu, row %zu, column %zu: %s",
-                         impls[k].name, t->in, (int)s, res.offset, res.row,
+                         lb_way_names[k], t->in, (int)s, res.offset, res.row,
                          res.column, res.error ? res.error : "");
             }
         }
@@ -351,8 +352,7 @@ test_empty(void **state)
 {
     static const char *const bodies[] = {"",   " ",     "\n\r\t ",
                                          "[]", " [ ] ", "[][]\n[ ]"};
-    size_t n;
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    const size_t n = lb_ways();
     uint8_t out[64];
 
     (void)state;
@@ -360,9 +360,9 @@ test_empty(void **state)
         for (size_t k = 0; k < n; k++) {
             lb_scan_result_t res;
 
-            assert_int_equal(impls[k].json((const uint8_t *)bodies[i],
-                                           strlen(bodies[i]), out, sizeof(out),
-                                           BIG, &res),
+            assert_int_equal(lb_json_ways[k]((const uint8_t *)bodies[i],
+                                             strlen(bodies[i]), out,
+                                             sizeof(out), BIG, &res),
                              LB_SCAN_EMPTY);
             assert_int_equal(res.events, 0);
             assert_int_equal(res.out_len, 0);
@@ -522,8 +522,7 @@ static const take_t texts[] = {
 static void
 test_text(void **state)
 {
-    size_t n;
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    const size_t n = lb_ways();
     static uint8_t out[ROOM];
     lb_scan_result_t res;
 
@@ -532,9 +531,9 @@ test_text(void **state)
         const take_t *t = &texts[i];
 
         for (size_t k = 0; k < n; k++) {
-            assert_int_equal(impls[k].text((const uint8_t *)t->in,
-                                           strlen(t->in), out, sizeof(out), BIG,
-                                           &res),
+            assert_int_equal(lb_text_ways[k]((const uint8_t *)t->in,
+                                             strlen(t->in), out, sizeof(out),
+                                             BIG, &res),
                              LB_SCAN_OK);
             assert_int_equal(res.out_len, strlen(t->out));
             assert_memory_equal(out, t->out, res.out_len);
@@ -543,18 +542,18 @@ test_text(void **state)
     }
 
     for (size_t k = 0; k < n; k++) {
+        assert_int_equal(lb_text_ways[k]((const uint8_t *)"\n\r\n\n\r", 5, out,
+                                         64, BIG, &res),
+                         LB_SCAN_EMPTY);
         assert_int_equal(
-            impls[k].text((const uint8_t *)"\n\r\n\n\r", 5, out, 64, BIG, &res),
+            lb_text_ways[k]((const uint8_t *)"", 0, out, 64, BIG, &res),
             LB_SCAN_EMPTY);
         assert_int_equal(
-            impls[k].text((const uint8_t *)"", 0, out, 64, BIG, &res),
-            LB_SCAN_EMPTY);
-        assert_int_equal(
-            impls[k].text((const uint8_t *)"a\0b", 3, out, 64, BIG, &res),
+            lb_text_ways[k]((const uint8_t *)"a\0b", 3, out, 64, BIG, &res),
             LB_SCAN_OK);
         assert_memory_equal(out, "{\"message\":\"a\\u0000b\"}\n", 23);
-        assert_int_equal(impls[k].text((const uint8_t *)"ok\n\xd0\xbf\xff", 6,
-                                       out, 64, BIG, &res),
+        assert_int_equal(lb_text_ways[k]((const uint8_t *)"ok\n\xd0\xbf\xff", 6,
+                                         out, 64, BIG, &res),
                          LB_SCAN_BAD);
         assert_int_equal(res.offset, 5);
         assert_int_equal(res.row, 2);
@@ -572,8 +571,7 @@ test_alignment(void **state)
 {
     guard_t in = guard_new(8192);
     guard_t out = guard_new(16384);
-    size_t n;
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    const size_t n = lb_ways();
 
     (void)state;
     for (size_t fill = 0; fill < 200; fill++) {
@@ -615,7 +613,7 @@ test_alignment(void **state)
 
                 memcpy(at, body, len);
                 assert_int_equal(
-                    impls[k].json(at, len, to, want_len, BIG, &res),
+                    lb_json_ways[k](at, len, to, want_len, BIG, &res),
                     LB_SCAN_OK);
                 assert_int_equal(res.out_len, want_len);
                 assert_memory_equal(to, want, want_len);
@@ -626,11 +624,12 @@ test_alignment(void **state)
 
                         at = in.end - (len - shift);
                         memcpy(at, body, len - shift);
-                        s = impls[k].json(at, len - shift, to, want_len, BIG,
-                                          &res);
+                        s = lb_json_ways[k](at, len - shift, to, want_len, BIG,
+                                            &res);
                         assert_true(s == LB_SCAN_BAD || s == LB_SCAN_OK);
                         assert_int_equal(s == LB_SCAN_OK, res.error == NULL);
-                        impls[k].text(at, len - shift, to, want_len, BIG, &res);
+                        lb_text_ways[k](at, len - shift, to, want_len, BIG,
+                                        &res);
                     }
                 }
             }
@@ -645,8 +644,7 @@ test_alignment(void **state)
 static void
 test_places(void **state)
 {
-    size_t n;
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    const size_t n = lb_ways();
     static uint8_t out[ROOM];
 
     (void)state;
@@ -664,7 +662,7 @@ test_places(void **state)
             for (size_t k = 0; k < n; k++) {
                 lb_scan_result_t res;
                 lb_scan_status_t s =
-                    impls[k].json(in, len, out, sizeof(out), BIG, &res);
+                    lb_json_ways[k](in, len, out, sizeof(out), BIG, &res);
 
                 if (c < 0x20 || c >= 0x80 || c == '\\') {
                     assert_int_equal(s, LB_SCAN_BAD);
@@ -685,22 +683,21 @@ test_places(void **state)
 static void
 test_ways(void **state)
 {
-    size_t n;
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    const size_t n = lb_ways();
 
     (void)state;
     printf("scanner:");
     for (size_t k = 0; k < n; k++) {
-        printf(" %s", impls[k].name);
+        printf(" %s", lb_way_names[k]);
     }
     printf("\n");
 
-    assert_true(n > 1 || !(LB_BLOCK_X86 || LB_BLOCK_NEON));
+    assert_true(n > 1 || !(LB_WAYS_X86 || LB_WAYS_NEON));
 }
 
-#if LB_BLOCK_X86
+#if LB_WAYS_X86
 
-LB_AVX2 static void
+LB_FN_avx2 static void
 check_avx2(const uint8_t *p, lb_block_t b, lb_quotes_t q)
 {
     lb_block_t other = lb_block_avx2(p);
@@ -726,18 +723,18 @@ check_masks(const uint8_t *p)
         assert_int_equal(q.quote >> i & 1, p[i] == '"');
         assert_int_equal(q.backslash >> i & 1, p[i] == '\\');
     }
-#if LB_BLOCK_X86
+#if LB_WAYS_X86
     {
         lb_block_t other = lb_block_sse2(p);
         lb_quotes_t quotes = lb_quotes_sse2(p);
 
         assert_memory_equal(&b, &other, sizeof(b));
         assert_memory_equal(&q, &quotes, sizeof(q));
-        if (lb_have_avx2()) {
+        if (lb_ways() > LB_WAY_AVX2) {
             check_avx2(p, b, q);
         }
     }
-#elif LB_BLOCK_NEON
+#elif LB_WAYS_NEON
     {
         lb_block_t other = lb_block_neon(p);
         lb_quotes_t quotes = lb_quotes_neon(p);
@@ -844,8 +841,7 @@ put_character(uint8_t *p, uint32_t c)
 static void
 test_characters(void **state)
 {
-    size_t n;
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    const size_t n = lb_ways();
     static uint8_t in[300], out[1000];
 
     (void)state;
@@ -862,7 +858,7 @@ test_characters(void **state)
         for (size_t k = 0; k < n; k++) {
             lb_scan_result_t res;
             lb_scan_status_t s =
-                impls[k].json(in, len, out, sizeof(out), BIG, &res);
+                lb_json_ways[k](in, len, out, sizeof(out), BIG, &res);
 
             if ((c >= 0xd800 && c < 0xe000) || c >= 0x110000) {
                 assert_int_equal(s, LB_SCAN_BAD);
@@ -885,8 +881,7 @@ test_bytes(void **state)
     enum {
         EDGES = sizeof(edge)
     };
-    size_t n;
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    const size_t n = lb_ways();
     static uint8_t in[400], out[1000];
     unsigned taken = 0;
 
@@ -917,12 +912,12 @@ test_bytes(void **state)
         for (size_t k = 0; k < n; k++) {
             lb_scan_result_t res;
             lb_scan_status_t s =
-                impls[k].json(in, 302, out, sizeof(out), BIG, &res);
+                lb_json_ways[k](in, 302, out, sizeof(out), BIG, &res);
 
             if (right != (s == LB_SCAN_OK) ||
                 (!right && res.offset != at + i)) {
                 fail_msg("%s: %02x %02x %02x %02x at %zu: %d at %zu",
-                         impls[k].name, p[0], p[1], p[2], p[3], at, (int)s,
+                         lb_way_names[k], p[0], p[1], p[2], p[3], at, (int)s,
                          res.offset);
             }
         }
@@ -1196,8 +1191,7 @@ test_jansson(void **state)
 static void
 test_long(void **state)
 {
-    size_t n;
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    const size_t n = lb_ways();
     size_t len = 0, cap = 2 * BIG;
     uint8_t *in = malloc(cap), *out = malloc(cap);
     lb_scan_result_t res;
@@ -1212,11 +1206,11 @@ test_long(void **state)
     }
     for (size_t k = 0; k < n; k++) {
         memset(out, 0, cap);
-        assert_int_equal(impls[k].json(in, len, out, len, BIG, &res),
+        assert_int_equal(lb_json_ways[k](in, len, out, len, BIG, &res),
                          LB_SCAN_OK);
         assert_int_equal(res.out_len, len);
         assert_memory_equal(in, out, len);
-        assert_int_equal(impls[k].json(in, len, out, len - 1, BIG, &res),
+        assert_int_equal(lb_json_ways[k](in, len, out, len - 1, BIG, &res),
                          LB_SCAN_NOSPACE);
     }
 
@@ -1225,11 +1219,11 @@ test_long(void **state)
     memcpy(in, "{\"s\":\"", 6);
     memcpy(in + BIG - 2, "\"}", 2);
     for (size_t k = 0; k < n; k++) {
-        assert_int_equal(impls[k].json(in, BIG, out, cap, BIG, &res),
+        assert_int_equal(lb_json_ways[k](in, BIG, out, cap, BIG, &res),
                          LB_SCAN_OK);
         assert_int_equal(res.out_len, BIG + 1);
         assert_memory_equal(in, out, BIG);
-        assert_int_equal(impls[k].json(in, BIG, out, cap, BIG - 1, &res),
+        assert_int_equal(lb_json_ways[k](in, BIG, out, cap, BIG - 1, &res),
                          LB_SCAN_TOOBIG);
     }
     free(in);

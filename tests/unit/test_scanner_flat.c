@@ -15,8 +15,8 @@
 #include <cmocka.h>
 
 #include "event/block.h"
-#include "event/scan.h"
-#include "event/ways.h"
+#include "event/json.h"
+#include "event/json_flat.h"
 #include "tests/unit/rounds.h"
 
 #define ROOM 65536
@@ -79,16 +79,15 @@ flat_lines(char *to, size_t len)
 static void
 check(const char *body, size_t len, size_t max_event)
 {
-    size_t n, cap = lb_scan_json_out_max(len);
-    const lb_scan_impl_t *impls = lb_scan_impls(&n);
+    size_t cap = lb_scan_json_out_max(len);
     uint8_t *in = malloc(len), *want = malloc(cap), *out;
     lb_scan_result_t first, res;
     lb_scan_status_t status;
 
     assert_true(in && want);
     memcpy(in, body, len);
-    status = impls[0].json(in, len, want, cap, max_event, &first);
-    for (size_t k = 1; k < n; k++) {
+    status = lb_json_ways[0](in, len, want, cap, max_event, &first);
+    for (size_t k = 1; k < lb_ways(); k++) {
         for (int tight = 0; tight < 2; tight++) {
             size_t room = tight ? first.out_len : cap;
 
@@ -97,12 +96,13 @@ check(const char *body, size_t len, size_t max_event)
             }
             out = malloc(room ? room : 1);
             assert_non_null(out);
-            if (impls[k].json(in, len, out, room, max_event, &res) != status ||
+            if (lb_json_ways[k](in, len, out, room, max_event, &res) !=
+                    status ||
                 memcmp(&first, &res, sizeof(res)) != 0 ||
                 (status == LB_SCAN_OK &&
                  memcmp(out, want, first.out_len) != 0)) {
-                fail_msg("%s differs from %s: %.*s", impls[k].name,
-                         impls[0].name, (int)len, body);
+                fail_msg("%s differs from %s: %.*s", lb_way_names[k],
+                         lb_way_names[0], (int)len, body);
             }
             free(out);
         }
@@ -116,11 +116,11 @@ static void
 test_takes_flat_lines(void **state)
 {
     (void)state;
-#if LB_BLOCK_X86
+#if LB_WAYS_X86
     static char body[ROOM];
     static uint8_t out[ROOM];
 
-    if (!lb_have_avx2()) {
+    if (lb_ways() <= LB_WAY_AVX2) {
         skip();
     }
     for (int round = 0; round < rounds(2000); round++) {
@@ -134,7 +134,7 @@ test_takes_flat_lines(void **state)
                 lines++;
             }
         }
-        assert_int_equal(lb_scan_flat((uint8_t *)body, len, out, sizeof(out),
+        assert_int_equal(lb_json_flat((uint8_t *)body, len, out, sizeof(out),
                                       1 << 20, &events),
                          want);
         assert_int_equal(events, 7 + lines);
