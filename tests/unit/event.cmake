@@ -10,6 +10,7 @@ lb_unit_test(test_format SOURCES test_format.c LIBS lb_format)
 
 lb_unit_test(test_unfold SOURCES test_unfold.c LIBS lb_event)
 lb_unit_test(test_lines SOURCES test_lines.c)
+lb_unit_test(test_repair SOURCES test_repair.c LIBS lb_event PkgConfig::JANSSON)
 
 add_executable(bench_scanner ${CMAKE_SOURCE_DIR}/tests/bench/bench_scanner.c)
 target_link_libraries(bench_scanner PRIVATE lb_event PkgConfig::JANSSON)

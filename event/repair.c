@@ -1,0 +1,78 @@
+/*
+ * Bytes that should be UTF-8 and may not be.
+ */
+
+#include "repair.h"
+
+#include <string.h>
+
+int
+lb_repair_char(const uint8_t *s, size_t len)
+{
+    int i, more;
+    uint8_t c = s[0], low = 0x80, high = 0xbf;
+
+    if (c < 0x80) {
+        return 1;
+    }
+
+    /* no overlong forms, no surrogates, nothing above U+10FFFF: the second
+     * byte tells */
+
+    if (c >= 0xc2 && c <= 0xdf) {
+        more = 1;
+
+    } else if (c >= 0xe0 && c <= 0xef) {
+        more = 2;
+        low = c == 0xe0 ? 0xa0 : 0x80;
+        high = c == 0xed ? 0x9f : 0xbf;
+
+    } else if (c >= 0xf0 && c <= 0xf4) {
+        more = 3;
+        low = c == 0xf0 ? 0x90 : 0x80;
+        high = c == 0xf4 ? 0x8f : 0xbf;
+
+    } else {
+        return -1;
+    }
+
+    for (i = 1; i <= more; i++) {
+        if ((size_t)i == len || s[i] < low || s[i] > high) {
+            return -i;
+        }
+        low = 0x80;
+        high = 0xbf;
+    }
+
+    return i;
+}
+
+size_t
+lb_repair(uint8_t *to, const uint8_t *from, size_t len, uint64_t *replaced)
+{
+    int n;
+    uint8_t *out = to;
+    const uint8_t *end = from + len;
+
+    while (from < end) {
+
+        n = lb_repair_char(from, (size_t)(end - from));
+
+        if (n > 0) {
+            memcpy(out, from, (size_t)n);
+            out += n;
+            from += n;
+            continue;
+        }
+
+        memcpy(out, "\xef\xbf\xbd", 3);
+        out += 3;
+        from -= n;
+
+        if (replaced != NULL) {
+            (*replaced)++;
+        }
+    }
+
+    return (size_t)(out - to);
+}
