@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import pty
+import re
 import select
+import shutil
 import struct
 import subprocess
 import threading
@@ -15,7 +17,7 @@ import time
 import pytest
 
 from env.broker import FAST, figures
-from env.build import find
+from env.build import ROOT, find
 from env.http import post
 from env.nginx import Nginx
 from env.process import wait_for
@@ -51,6 +53,7 @@ def test_stat(nginx):
     assert mine["backlog_bytes"] == mine["committed"]
     text = tool(nginx, "stat").stdout
     assert mine["ring"] in text and "in use" in text
+    assert "0 events delivered, 0 set aside as dead letters, 0 bytes" in text
 
 
 def test_cat(nginx):
@@ -279,6 +282,42 @@ def test_wrong_options(nginx, args, words):
     r = tool(nginx, *args)
     assert r.returncode == 2
     assert words in r.stderr
+
+
+def test_told_everywhere():
+    """The manual page and the completion know what --help knows."""
+    said = subprocess.run([find("logbroker-spool"), "--help"], timeout=10,
+                          capture_output=True, text=True, check=True).stdout
+    commands = re.findall(r"^  (dead \w+|[a-z]+)  +\S", said, re.M)
+    options = re.findall(r"^  (?:-.,|   ) (--[a-z-]+)", said, re.M)
+    assert len(commands) == 12 and len(options) == 18, (commands, options)
+    man = (ROOT / "man/logbroker-spool.1.in").read_text().replace("\\", "")
+    completion = (ROOT / "conf/completion/logbroker-spool").read_text()
+    for name in commands:
+        assert f"\n.B {name}\n" in man, name
+        assert re.search(rf'"[^"]*\b{name.split()[-1]}\b', completion), name
+    for name in options:
+        assert name in man and name in completion, name
+
+
+def test_names_that_are_no_utf8(nginx):
+    """JSON is JSON whatever the bytes of a path are."""
+    nginx.post("/log", "{}")
+    nginx.stop()
+    path = os.fsencode(nginx.spool) + b" \xff\"\\\x01"
+    shutil.copytree(os.fsencode(nginx.spool), path)
+    shutil.rmtree(nginx.spool)
+
+    def run(command, *args):
+        return subprocess.run([find("logbroker-spool"), command, *args, path],
+                              capture_output=True, timeout=30, check=True,
+                              env=nginx.env).stdout
+
+    run("move")
+    for command in "stat", "verify":
+        tie = json.loads(run(command, "--json").decode())["tie"]
+        assert tie["path"] == path.decode(errors="replace"), tie
+    assert path in run("stat")
 
 
 def test_mistakes(nginx, tmp_path):

@@ -8,7 +8,7 @@
  * letter that is not replayed again unless told.
  */
 
-#include "tool.h"
+#include "command.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,47 +17,66 @@
 #include <string.h>
 #include <time.h>
 
+#include "output.h"
 #include "spool/lb_dead.h"
 #include "spool/lb_format.h"
 
 static const char *const states[] = {"open", "replaying", "done"};
 
 static void
-print_letter(const lb_dead_letter_t *l, int json)
+print_text(const lb_dead_letter_t *l, const char *ring, const char *kind)
 {
-    char ring[LB_UUID_TEXT], when[32];
-    time_t t = (time_t)(l->set_aside_us / 1000000);
+    char when[LB_TOOL_TIME];
+
+    printf("%8" PRIu64 "  %-9s  %s  %-6s  %s  seq %" PRIu64 ", %" PRIu64
+           " events: %s\n",
+           l->offset, states[l->state], lb_tool_time(l->set_aside_us, 1, when),
+           kind, ring, l->first_seq, l->events, l->reason);
+}
+
+static void
+print_json(const lb_dead_letter_t *l, const char *ring, const char *kind)
+{
+    char when[LB_TOOL_TIME];
+    json_t *letter;
     lb_record_t rec;
 
-    lb_uuid_format(l->ring, ring);
-    (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime(&t));
+    letter =
+        json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "letter",
+                  (json_int_t)l->offset, "state", states[l->state], "set_aside",
+                  lb_tool_time(l->set_aside_us, 1, when), "kind", kind, "ring",
+                  ring, "seq", (json_int_t)l->first_seq, "events",
+                  (json_int_t)l->events, "bytes", (json_int_t)l->bytes_len,
+                  "reason", lb_tool_json_textn(l->reason, l->reason_len));
 
-    if (!json) {
-        printf("%8" PRIu64 "  %-9s  %s  %-6s  %s  seq %" PRIu64 ", %" PRIu64
-               " events: %s\n",
-               l->offset, states[l->state], when,
-               l->kind == LB_DEAD_ROW ? "row" : "damage", ring, l->first_seq,
-               l->events, l->reason);
+    if (lb_dead_record(l, &rec) != 0) {
+        lb_tool_json_print(letter);
         return;
     }
 
-    printf("{\"letter\":%" PRIu64 ",\"state\":\"%s\",\"set_aside\":\"%s\","
-           "\"kind\":\"%s\",\"ring\":\"%s\",\"seq\":%" PRIu64
-           ",\"events\":%" PRIu64 ",\"bytes\":%zu",
-           l->offset, states[l->state], when,
-           l->kind == LB_DEAD_ROW ? "row" : "damage", ring, l->first_seq,
-           l->events, l->bytes_len);
-
-    if (lb_dead_record(l, &rec) == 0) {
-        printf(",\"stream\":\"%s\",\"received_us\":%" PRIu64 ",\"event\":",
-               rec.stream, rec.received_us);
-        fwrite(l->bytes + rec.header_len, 1, l->bytes_len - rec.header_len,
-               stdout);
-    }
-
-    fputs(",\"reason\":", stdout);
-    lb_tool_json_textn(stdout, l->reason, l->reason_len);
+    /* the event as it is stored: it may hold what jansson does not */
+    json_object_set_new(letter, "stream", lb_tool_json_text(rec.stream));
+    json_object_set_new(letter, "received_us",
+                        json_integer((json_int_t)rec.received_us));
+    lb_tool_json_open(letter);
+    fputs(",\"event\":", stdout);
+    fwrite(l->bytes + rec.header_len, 1, l->bytes_len - rec.header_len, stdout);
     puts("}");
+}
+
+static void
+print_letter(const lb_dead_letter_t *l, int json)
+{
+    char ring[LB_UUID_TEXT];
+    const char *kind = l->kind == LB_DEAD_ROW ? "row" : "damage";
+
+    lb_uuid_format(l->ring, ring);
+
+    if (json) {
+        print_json(l, ring, kind);
+    } else {
+        print_text(l, ring, kind);
+    }
 }
 
 /* The event, or the raw bytes of damage. */
@@ -152,14 +171,14 @@ into_a_ring(lb_spool_t *spool, const lb_record_t *rec, const uint8_t *event,
 }
 
 static int
-replay(lb_spool_t *spool, lb_dead_t *dead, const lb_dead_letter_t *l, int again,
-       lb_error_t *err)
+replay_one(const lb_tool_options_t *o, lb_spool_t *spool, lb_dead_t *dead,
+           const lb_dead_letter_t *l, lb_error_t *err)
 {
     int rc;
     lb_record_t rec;
 
     if (l->state == LB_DEAD_IS_DONE ||
-        (l->state == LB_DEAD_IS_REPLAYING && !again)) {
+        (l->state == LB_DEAD_IS_REPLAYING && !o->again)) {
         return lb_fail(err, -EEXIST,
                        l->state == LB_DEAD_IS_DONE
                            ? "it was replayed or dropped before"
@@ -190,37 +209,67 @@ replay(lb_spool_t *spool, lb_dead_t *dead, const lb_dead_letter_t *l, int again,
     return rc == 0 ? 0 : lb_fail(err, rc, "cannot mark it: %s", strerror(-rc));
 }
 
+/* Of one letter, which is freed by the caller; not 0: err says why. */
+typedef int (*letter_pt)(const lb_tool_options_t *o, lb_spool_t *spool,
+                         lb_dead_t *dead, const lb_dead_letter_t *l,
+                         lb_error_t *err);
+
 static int
-one(lb_spool_t *spool, lb_dead_t *dead, const char *action, int json, int again,
-    uint64_t offset)
+list_one(const lb_tool_options_t *o, lb_spool_t *spool, lb_dead_t *dead,
+         const lb_dead_letter_t *l, lb_error_t *err)
 {
-    int rc = 0;
+    (void)spool;
+    (void)dead;
+    (void)err;
+
+    print_letter(l, o->json);
+
+    return 0;
+}
+
+static int
+show_one(const lb_tool_options_t *o, lb_spool_t *spool, lb_dead_t *dead,
+         const lb_dead_letter_t *l, lb_error_t *err)
+{
+    (void)o;
+    (void)spool;
+    (void)dead;
+    (void)err;
+
+    show(l);
+
+    return 0;
+}
+
+static int
+drop_one(const lb_tool_options_t *o, lb_spool_t *spool, lb_dead_t *dead,
+         const lb_dead_letter_t *l, lb_error_t *err)
+{
+    int rc = lb_dead_mark(dead, l, LB_DEAD_IS_DONE);
+
+    (void)o;
+    (void)spool;
+
+    return rc == 0 ? 0 : lb_fail(err, rc, "cannot mark it: %s", strerror(-rc));
+}
+
+static int
+one(const lb_tool_options_t *o, lb_spool_t *spool, lb_dead_t *dead,
+    letter_pt fn, uint64_t offset)
+{
+    int rc;
     lb_error_t err;
     lb_dead_letter_t l;
 
     if (lb_dead_read(dead, offset, &l) != 0) {
-        fprintf(stderr,
-                "logbroker-spool: there is no dead letter %" PRIu64
-                ", see dead list\n",
-                offset);
+        lb_tool_say("there is no dead letter %" PRIu64 ", see dead list",
+                    offset);
         return 1;
     }
 
-    if (strcmp(action, "list") == 0) {
-        print_letter(&l, json);
-    } else if (strcmp(action, "show") == 0) {
-        show(&l);
-    } else if (strcmp(action, "drop") == 0) {
-        rc = lb_dead_mark(dead, &l, LB_DEAD_IS_DONE);
-        (void)snprintf(err.text, sizeof(err.text), "cannot mark it: %s",
-                       strerror(-rc));
-    } else {
-        rc = replay(spool, dead, &l, again, &err);
-    }
-
+    rc = fn(o, spool, dead, &l, &err);
     if (rc != 0) {
-        fprintf(stderr, "logbroker-spool: dead letter %" PRIu64 ": %s\n",
-                offset, err.text);
+        lb_tool_say("dead letter %" PRIu64 ": %s", offset, err.text);
     }
 
     lb_dead_free(&l);
@@ -228,11 +277,13 @@ one(lb_spool_t *spool, lb_dead_t *dead, const char *action, int json, int again,
     return rc != 0;
 }
 
-int
-lb_spool_dead(const char *action, int json, int again, const char *path,
-              int nargs, char **args)
+/* Of the letters named, or of every open one; all: of every one, and a spool
+ * without the file has none. */
+static int
+letters(const lb_tool_options_t *o, const char *path, unsigned flags, int all,
+        letter_pt fn)
 {
-    int i, list, failed = 0;
+    int i, failed = 0;
     char *end;
     uint64_t at = 0;
     lb_dead_t *dead;
@@ -240,49 +291,70 @@ lb_spool_dead(const char *action, int json, int again, const char *path,
     lb_spool_t *spool;
     lb_dead_letter_t l;
 
-    list = strcmp(action, "list") == 0;
-
-    if (lb_spool_open(path,
-                      list || strcmp(action, "show") == 0 ? 0 : LB_SPOOL_WRITE,
-                      &spool, &err) != 0) {
-        fprintf(stderr, "logbroker-spool: %s\n", err.text);
+    if (lb_spool_open(path, flags, &spool, &err) != 0) {
+        lb_tool_say("%s", err.text);
         return 1;
     }
 
     if (lb_dead_open(spool, 0, &dead, &err) != 0) {
         lb_spool_close(spool);
-        if (err.code == -ENOENT && list) {
+        if (err.code == -ENOENT && all) {
             return 0;
         }
-        fprintf(stderr, "logbroker-spool: %s\n", err.text);
+        lb_tool_say("%s", err.text);
         return 1;
     }
 
-    if (nargs == 0 || (nargs == 1 && strcmp(args[0], "all") == 0)) {
-        /* every letter for list, every open one for the rest */
+    if (o->nletters == 0 ||
+        (o->nletters == 1 && strcmp(o->letters[0], "all") == 0)) {
+
         while (lb_dead_next(dead, &at, &l)) {
-            if (list || l.state == LB_DEAD_IS_OPEN) {
-                failed |= one(spool, dead, action, json, again, l.offset);
+            if (all || l.state == LB_DEAD_IS_OPEN) {
+                failed |= one(o, spool, dead, fn, l.offset);
             }
         }
-        nargs = 0;
-    }
 
-    for (i = 0; i < nargs; i++) {
-        at = strtoull(args[i], &end, 10);
-        if (*end != '\0' || end == args[i]) {
-            fprintf(stderr,
-                    "logbroker-spool: \"%s\" is not the number of a dead "
-                    "letter, see dead list\n",
-                    args[i]);
-            failed = 1;
-            continue;
+    } else {
+
+        for (i = 0; i < o->nletters; i++) {
+            at = strtoull(o->letters[i], &end, 10);
+            if (*end != '\0' || end == o->letters[i]) {
+                lb_tool_say("\"%s\" is not the number of a dead letter, see "
+                            "dead list",
+                            o->letters[i]);
+                failed = 1;
+                continue;
+            }
+            failed |= one(o, spool, dead, fn, at);
         }
-        failed |= one(spool, dead, action, json, again, at);
     }
 
     lb_dead_close(dead);
     lb_spool_close(spool);
 
     return failed;
+}
+
+int
+lb_tool_dead_list(const lb_tool_options_t *o, const char *path)
+{
+    return letters(o, path, 0, 1, list_one);
+}
+
+int
+lb_tool_dead_show(const lb_tool_options_t *o, const char *path)
+{
+    return letters(o, path, 0, 0, show_one);
+}
+
+int
+lb_tool_dead_replay(const lb_tool_options_t *o, const char *path)
+{
+    return letters(o, path, LB_SPOOL_WRITE, 0, replay_one);
+}
+
+int
+lb_tool_dead_drop(const lb_tool_options_t *o, const char *path)
+{
+    return letters(o, path, LB_SPOOL_WRITE, 0, drop_one);
 }

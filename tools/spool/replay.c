@@ -1,5 +1,5 @@
 /*
- * logbroker-spool replay and resize: the commands for whoever repairs.
+ * logbroker-spool replay: delivered events put into another ring.
  *
  * A replay is for events that ClickHouse had and lost: a table restored from a
  * backup, a disk gone.  What was delivered stays in its ring until the space is
@@ -7,14 +7,17 @@
  * new seqs, with the stream, client and time of receipt it had.
  */
 
-#include "tool.h"
-#include "event/lines.h"
+#include "command.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "event/lines.h"
+#include "output.h"
+#include "walk.h"
 
 /* records are written together up to this many bytes */
 #define GROUP_BYTES (4u << 20)
@@ -31,8 +34,9 @@ typedef struct {
     lb_error_t err;
 } replay_t;
 
+/* What is staged, onto stable storage. */
 static int
-flush(replay_t *r)
+write_out(replay_t *r)
 {
     int rc;
 
@@ -80,10 +84,8 @@ claim(replay_t *r, const lb_ring_info_t *source, int tried[LB_SLOTS_MAX])
         return slot;
     }
 
-    fprintf(stderr,
-            "logbroker-spool: no other ring is free and has room: ring %d was "
-            "created\n",
-            slot);
+    lb_tool_say("no other ring is free and has room: ring %d was created",
+                slot);
 
     return lb_writer_claim_slot(r->spool, (uint32_t)slot, &r->writer, &r->err);
 }
@@ -208,7 +210,7 @@ replay_record(const lb_tool_options_t *o, lb_reader_t *reader,
         }
 
         /* on to the next ring */
-        rc = flush(r);
+        rc = write_out(r);
         if (rc != 0) {
             return rc;
         }
@@ -222,7 +224,22 @@ replay_record(const lb_tool_options_t *o, lb_reader_t *reader,
         r->staged_seq = r->limit.last_seq;
     }
 
-    return lb_writer_staged(r->writer) >= GROUP_BYTES ? flush(r) : 0;
+    return lb_writer_staged(r->writer) >= GROUP_BYTES ? write_out(r) : 0;
+}
+
+static void
+print_ring(const lb_tool_options_t *o, uint32_t slot, uint64_t events,
+           uint64_t last_seq)
+{
+    if (o->json) {
+        lb_tool_json_print(
+            json_pack("{s:I, s:I, s:I}", "slot", (json_int_t)slot, "events",
+                      (json_int_t)events, "last_seq", (json_int_t)last_seq));
+    } else {
+        printf("ring %u: %" PRIu64 " events, up to seq %" PRIu64
+               ", will be delivered again\n",
+               slot, events, last_seq);
+    }
 }
 
 static int
@@ -258,18 +275,14 @@ replay_ring(replay_t *r, const lb_tool_options_t *o, lb_reader_t *reader,
     rc =
         lb_tool_walk(&r->limit, reader, &info, lb_tool_oldest(&info),
                      info.committed, info.committed, replay_record, r, &totals);
-    ended = flush(r);
+    ended = write_out(r);
     rc = rc != 0 ? rc : ended;
 
     lb_writer_close(r->writer);
     r->writer = NULL;
 
     if (r->events > before) {
-        printf(o->json ? "{\"slot\": %u, \"events\": %" PRIu64
-                         ", \"last_seq\": %" PRIu64 "}\n"
-                       : "ring %u: %" PRIu64 " events, up to seq %" PRIu64
-                         ", will be delivered again\n",
-               info.slot, r->events - before, r->last_seq);
+        print_ring(o, info.slot, r->events - before, r->last_seq);
     }
 
     if (rc != 0 && r->err.text[0] == '\0') {
@@ -283,7 +296,7 @@ replay_ring(replay_t *r, const lb_tool_options_t *o, lb_reader_t *reader,
 }
 
 int
-lb_spool_replay(const lb_tool_options_t *o, const char *path)
+lb_tool_replay(const lb_tool_options_t *o, const char *path)
 {
     int i, n, failed = 0;
     uint32_t slots[LB_SLOTS_MAX];
@@ -291,13 +304,19 @@ lb_spool_replay(const lb_tool_options_t *o, const char *path)
     lb_reader_t *reader;
     lb_ckpt_state_t ckpt;
 
+    if (o->slot < 0 && o->since_us == 0 && o->until_us == UINT64_MAX) {
+        return lb_tool_mistake("replay", path,
+                               "which events? give --ring and --seq, --since "
+                               "or --until");
+    }
+
     memset(&r, 0, sizeof(r));
 
     /* the rings as they are now: a replay does not replay itself */
     if (lb_spool_open(path, LB_SPOOL_WRITE, &r.spool, &r.err) != 0 ||
         lb_ckpt_peek(r.spool, &ckpt, &r.err) != 0 ||
         (n = lb_spool_slots(r.spool, slots, &r.err)) < 0) {
-        fprintf(stderr, "logbroker-spool: %s\n", r.err.text);
+        lb_tool_say("%s", r.err.text);
         return 1;
     }
 
@@ -308,14 +327,13 @@ lb_spool_replay(const lb_tool_options_t *o, const char *path)
         }
 
         if (lb_reader_open(r.spool, slots[i], 0, &reader, &r.err) != 0) {
-            fprintf(stderr, "logbroker-spool: %s\n", r.err.text);
+            lb_tool_say("%s", r.err.text);
             failed = 1;
             continue;
         }
 
         if (replay_ring(&r, o, reader, &ckpt) != 0) {
-            fprintf(stderr, "logbroker-spool: ring %u: %s\n", slots[i],
-                    r.err.text);
+            lb_tool_say("ring %u: %s", slots[i], r.err.text);
             failed = 1;
         }
 
@@ -323,57 +341,12 @@ lb_spool_replay(const lb_tool_options_t *o, const char *path)
     }
 
     if (r.events == 0 && !failed) {
-        fputs("logbroker-spool: no delivered event that is still in its ring "
-              "matches\n",
-              stderr);
+        lb_tool_say("no delivered event that is still in its ring matches");
         failed = 1;
     }
 
     free(r.payload);
     lb_spool_close(r.spool);
-
-    return failed;
-}
-
-int
-lb_spool_resize(const lb_tool_options_t *o, uint64_t capacity, const char *path)
-{
-    int i, n, rc, failed = 0;
-    uint32_t slots[LB_SLOTS_MAX];
-    lb_error_t err;
-    lb_spool_t *spool;
-
-    if (lb_spool_open(path, LB_SPOOL_WRITE, &spool, &err) != 0 ||
-        (n = lb_spool_slots(spool, slots, &err)) < 0) {
-        fprintf(stderr, "logbroker-spool: %s\n", err.text);
-        return 1;
-    }
-
-    for (i = 0; i < n; i++) {
-
-        if (o->slot >= 0 && slots[i] != (uint32_t)o->slot) {
-            continue;
-        }
-
-        lb_tool_progress("rings", (uint64_t)i, (uint64_t)n);
-
-        rc = lb_ring_resize(spool, slots[i], capacity, &err);
-
-        if (rc < 0) {
-            lb_tool_progress("rings", 0, 0);
-            fprintf(stderr, "logbroker-spool: %s\n", err.text);
-            failed = 1;
-        } else {
-            printf(o->json ? "{\"slot\": %u, \"capacity\": %" PRIu64
-                             ", \"resized\": %s}\n"
-                           : "ring %u: %" PRIu64 " bytes%s\n",
-                   slots[i], capacity,
-                   o->json ? (rc ? "true" : "false") : (rc ? "" : " before"));
-        }
-    }
-
-    lb_tool_progress("rings", 0, 0);
-    lb_spool_close(spool);
 
     return failed;
 }

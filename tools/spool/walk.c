@@ -1,13 +1,87 @@
 /*
- * logbroker-spool: from position to position through a ring.
+ * logbroker-spool: ring by ring through a spool, and from position to position
+ * through a ring.
  */
 
-#include "tool.h"
+#include "walk.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "output.h"
+
+int
+lb_tool_look(lb_tool_look_t *look, const char *path)
+{
+    lb_error_t err;
+
+    look->path = path;
+    look->failed = 0;
+
+    if (lb_spool_open(path, 0, &look->spool, &err) != 0) {
+        lb_tool_say("%s", err.text);
+        return 1;
+    }
+
+    if (lb_ckpt_peek(look->spool, &look->ckpt, &err) != 0) {
+        lb_tool_say("%s", err.text);
+        memset(&look->ckpt, 0, sizeof(look->ckpt));
+        look->failed = 1;
+    }
+
+    return 0;
+}
+
+void
+lb_tool_look_close(lb_tool_look_t *look)
+{
+    lb_spool_close(look->spool);
+}
+
+void
+lb_tool_rings(lb_tool_look_t *look, const lb_tool_options_t *o,
+              lb_tool_ring_pt fn, void *data)
+{
+    int i, n, rc;
+    char buf[128];
+    uint32_t slots[LB_SLOTS_MAX];
+    lb_error_t err;
+    lb_reader_t *reader;
+    lb_ring_info_t info;
+
+    n = lb_spool_slots(look->spool, slots, &err);
+    if (n < 0) {
+        lb_tool_say("%s", err.text);
+        look->failed = 1;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (o->slot >= 0 && slots[i] != (uint32_t)o->slot) {
+            continue;
+        }
+
+        if (lb_reader_open(look->spool, slots[i], 0, &reader, &err) != 0) {
+            lb_tool_say("%s", err.text);
+            look->failed = 1;
+            continue;
+        }
+
+        rc = lb_reader_info(reader, &info);
+        if (rc == 0) {
+            rc = fn(o, look, reader, &info, data);
+        }
+
+        if (rc != 0) {
+            lb_tool_say("ring %u of \"%s\": %s", slots[i], look->path,
+                        lb_strerror(rc, buf, sizeof(buf)));
+            look->failed = 1;
+        }
+
+        lb_reader_close(reader);
+    }
+}
 
 void
 lb_tool_acked(const lb_ckpt_state_t *ckpt, const lb_ring_info_t *info,
@@ -31,76 +105,6 @@ lb_tool_oldest(const lb_ring_info_t *info)
 {
     return info->committed > info->capacity ? info->committed - info->capacity
                                             : 0;
-}
-
-void
-lb_tool_json_textn(FILE *f, const char *s, size_t len)
-{
-    size_t i;
-    unsigned char c;
-
-    putc('"', f);
-
-    for (i = 0; i < len; i++) {
-        c = (unsigned char)s[i];
-        if (c == '"' || c == '\\') {
-            fprintf(f, "\\%c", c);
-        } else if (c < 0x20 || c == 0x7f) {
-            fprintf(f, "\\u%04x", c);
-        } else {
-            putc(c, f);
-        }
-    }
-
-    putc('"', f);
-}
-
-void
-lb_tool_json_text(FILE *f, const char *s)
-{
-    lb_tool_json_textn(f, s, strlen(s));
-}
-
-void
-lb_tool_progress(const char *what, uint64_t done, uint64_t total)
-{
-    static int terminal = -1, shown;
-    static int64_t last;
-    int64_t now;
-    int filled;
-
-    if (terminal < 0) {
-        terminal = isatty(STDERR_FILENO);
-    }
-
-    if (!terminal) {
-        return;
-    }
-
-    if (total == 0) {
-        if (shown) {
-            fputs("\r\033[K", stderr);
-            shown = 0;
-        }
-        return;
-    }
-
-    now = lb_mono_ms();
-
-    /* ten times a second, and not for what is over at once */
-    if (last == 0) {
-        last = now;
-    }
-    if (now - last < 100) {
-        return;
-    }
-
-    last = now;
-    shown = 1;
-    filled = (int)(40 * done / total);
-    fprintf(stderr, "\r%s [%.*s%*s] %3d%%", what, filled,
-            "########################################", 40 - filled, "",
-            (int)(100 * done / total));
 }
 
 static int
@@ -139,10 +143,9 @@ lb_tool_walk(const lb_tool_options_t *o, lb_reader_t *reader,
             /* the oldest record is rarely whole */
             if (next > acked) {
                 lb_tool_progress(what, 0, 0);
-                fprintf(stderr,
-                        "logbroker-spool: ring %u: %" PRIu64
-                        " bytes at position %" PRIu64 " are damaged\n",
-                        info->slot, next - p, p);
+                lb_tool_say("ring %u: %" PRIu64 " bytes at position %" PRIu64
+                            " are damaged",
+                            info->slot, next - p, p);
                 totals->bad++;
                 totals->bad_bytes += next - p;
             }

@@ -13,7 +13,6 @@
 #include "recover.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,12 +20,14 @@
 
 #include <curl/curl.h>
 
+#include "tools/spool/command.h"
+#include "tools/spool/output.h"
+
 static int
 execute(lb_recover_t *r, lb_ckpt_t *ckpt)
 {
-    int i, rc, done = 0;
+    int rc, done = 0;
     char text[512] = "", table[LB_TABLE_MAX + 8];
-    uint64_t to_deliver = 0;
     lb_ckpt_state_t *st;
 
     (void)snprintf(table, sizeof(table), "%s.%s", r->options->database,
@@ -49,55 +50,11 @@ execute(lb_recover_t *r, lb_ckpt_t *ckpt)
         done = 1;
     }
 
-    if (r->o->json) {
-        fputs("{\"table\": ", stdout);
-        lb_tool_json_text(stdout, table);
-        fputs(", \"rings\": [", stdout);
-    } else {
-        printf("compared with table %s\n", table);
-        puts("slot  ring                                    acked by it     "
-             "then acked      next seq    to deliver");
-    }
-
-    for (i = 0; i < r->n; i++) {
-        if (r->ring[i].impossible == NULL) {
-            to_deliver += r->ring[i].info.next_seq - r->ring[i].seq;
-        }
-        if (r->o->json) {
-            lb_recover_json_ring(&r->ring[i], i == 0);
-        } else {
-            lb_recover_print_ring(&r->ring[i]);
-        }
-    }
-
-    if (r->o->json) {
-        printf("\n], \"unreadable\": %d, \"delivered\": %" PRIu64
-               ", \"dead\": %" PRIu64 ", \"to_deliver\": %" PRIu64
-               ", \"doubt\": ",
-               r->unreadable, st->delivered, st->dead, to_deliver);
-        if (rc != 0) {
-            lb_tool_json_text(stdout, text);
-        } else {
-            fputs("null", stdout);
-        }
-        printf(", \"done\": %s}\n", done ? "true" : "false");
-    } else {
-        printf("%" PRIu64 " events are delivered, %" PRIu64 " are dead "
-               "letters, %" PRIu64 " will be delivered\n",
-               st->delivered, st->dead, to_deliver);
-        puts(
-            done
-                ? "the checkpoint was written: start the flusher. For a minute "
-                  "it asks whether anything else comes in, then it goes on"
-            : rc == 0   ? "nothing was changed: repeat with --yes"
-            : r->o->yes ? "nothing was changed"
-                        : "nothing would be changed");
-    }
-
+    lb_recover_print(r, st, table, rc != 0 ? text : NULL, done);
     free(st);
 
     if (rc != 0 && !done) {
-        fprintf(stderr, "logbroker-spool: %s\n", text);
+        lb_tool_say("%s", text);
         return rc;
     }
 
@@ -105,7 +62,7 @@ execute(lb_recover_t *r, lb_ckpt_t *ckpt)
 }
 
 int
-lb_spool_tool_recover(const lb_tool_recover_t *o, const char *path)
+lb_tool_recover(const lb_tool_options_t *o, const char *path)
 {
     int rc = -1;
     lb_recover_t r;
@@ -114,12 +71,18 @@ lb_spool_tool_recover(const lb_tool_recover_t *o, const char *path)
 
     static volatile sig_atomic_t abort_request;
 
+    if (o->config == NULL && o->url == NULL) {
+        return lb_tool_mistake("recover", path,
+                               "give --config, the flusher's settings, or "
+                               "--clickhouse");
+    }
+
     memset(&r, 0, sizeof(r));
     r.o = o;
 
     r.options = lb_recover_settings(o, path, r.err.text, sizeof(r.err.text));
     if (r.options == NULL) {
-        fprintf(stderr, "logbroker-spool: %s\n", r.err.text);
+        lb_tool_say("%s", r.err.text);
         return 2;
     }
 
@@ -139,9 +102,13 @@ lb_spool_tool_recover(const lb_tool_recover_t *o, const char *path)
         rc = lb_ckpt_peek(r.spool, state, &r.err);
 
         if (rc == 0) {
-            puts(o->json ? "{\"done\": false, \"whole\": true}"
-                         : "the checkpoint can be read: there is nothing to "
-                           "recover");
+            if (o->json) {
+                lb_tool_json_print(
+                    json_pack("{s:b, s:b}", "done", 0, "whole", 1));
+            } else {
+                puts("the checkpoint can be read: there is nothing to "
+                     "recover");
+            }
 
         } else if (rc == LB_EFOREIGN ||
                    (rc != LB_ECORRUPT && rc != -ENOENT && rc != -ENODATA)) {
@@ -156,7 +123,7 @@ lb_spool_tool_recover(const lb_tool_recover_t *o, const char *path)
     }
 
     if (rc < 0) {
-        fprintf(stderr, "logbroker-spool: %s\n", r.err.text);
+        lb_tool_say("%s", r.err.text);
         rc = 1;
     }
 

@@ -8,7 +8,8 @@
 #include "flusher/clickhouse/http.h"
 #include "flusher/options.h"
 #include "flusher/pace.h"
-#include "tools/spool/tool.h"
+#include "spool/lb_ring.h"
+#include "tools/spool/options.h"
 
 /* holes of a ring that are named one by one */
 #define LB_RECOVER_HOLES 100
@@ -49,7 +50,7 @@ typedef struct {
 } lb_recover_letter_t;
 
 typedef struct {
-    const lb_tool_recover_t *o;
+    const lb_tool_options_t *o;
     lb_options_t *options;
     lb_spool_t *spool;
     lb_ch_t *ch;
@@ -102,13 +103,13 @@ void lb_recover_compose(const lb_recover_t *r, lb_ckpt_state_t *st);
 /* What stands in the way: 0 nothing, 3 a person has to decide, 1 no way. */
 int lb_recover_doubts(const lb_recover_t *r, char *text, size_t size);
 
-/* print.c */
-
-void lb_recover_json_ring(const lb_recover_ring_t *ring, int first);
-void lb_recover_print_ring(const lb_recover_ring_t *ring);
+/* print.c: the plan; doubt: what stands in its way, or NULL; done: it was
+ * carried out. */
+void lb_recover_print(const lb_recover_t *r, const lb_ckpt_state_t *st,
+                      const char *table, const char *doubt, int done);
 
 /* settings.c: NULL, the reason is in text. */
-lb_options_t *lb_recover_settings(const lb_tool_recover_t *o, const char *spool,
+lb_options_t *lb_recover_settings(const lb_tool_options_t *o, const char *spool,
                                   char *text, size_t size);
 
 #endif /* _LB_RECOVER_H_INCLUDED_ */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "spool/lb_dead.h"
+#include "tools/spool/output.h"
 
 int
 lb_recover_rings(lb_recover_t *r)
@@ -35,7 +36,7 @@ lb_recover_rings(lb_recover_t *r)
 
         if (lb_reader_open(r->spool, slots[i], 0, &ring->reader, &r->err) !=
             0) {
-            fprintf(stderr, "logbroker-spool: %s\n", r->err.text);
+            lb_tool_say("%s", r->err.text);
             r->unreadable++;
             continue;
         }
@@ -46,8 +47,8 @@ lb_recover_rings(lb_recover_t *r)
         }
 
         if (rc < 0) {
-            fprintf(stderr, "logbroker-spool: ring %u: %s\n", slots[i],
-                    lb_strerror(rc, buf, sizeof(buf)));
+            lb_tool_say("ring %u: %s", slots[i],
+                        lb_strerror(rc, buf, sizeof(buf)));
             lb_reader_close(ring->reader);
             ring->reader = NULL;
             r->unreadable++;

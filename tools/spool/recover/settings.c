@@ -15,7 +15,7 @@
 /* The settings of the flusher, with what the command line says instead, through
  * the same checks. */
 lb_options_t *
-lb_recover_settings(const lb_tool_recover_t *o, const char *spool, char *text,
+lb_recover_settings(const lb_tool_options_t *o, const char *spool, char *text,
                     size_t size)
 {
     int fd, rc;

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "flusher/clickhouse/question.h"
+#include "tools/spool/output.h"
 
 static lb_ch_result_t answer;
 
@@ -114,9 +115,8 @@ lb_recover_ask_rows(lb_recover_t *r, int from, int to, uint64_t *running)
     free(sql);
 
     if (rc != 0 && answer.code == LB_CH_ACCESS_DENIED && !r->no_processes) {
-        fputs("logbroker-spool: this user may not read system.processes: make "
-              "sure that no INSERT of this spool still runs\n",
-              stderr);
+        lb_tool_say("this user may not read system.processes: make sure that "
+                    "no INSERT of this spool still runs");
         r->no_processes = 1;
         return lb_recover_ask_rows(r, from, to, running);
     }

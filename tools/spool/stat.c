@@ -1,0 +1,129 @@
+/*
+ * logbroker-spool stat: rings, backlog, batch in flight.
+ */
+
+#include "command.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "output.h"
+#include "walk.h"
+
+/* data: the array of rings, or NULL. */
+static int
+stat_ring(const lb_tool_options_t *o, const lb_tool_look_t *look,
+          lb_reader_t *reader, const lb_ring_info_t *info, void *data)
+{
+    char uuid[LB_UUID_TEXT];
+    uint64_t position, seq, bytes, events;
+
+    (void)o;
+    (void)reader;
+
+    lb_tool_acked(&look->ckpt, info, &position, &seq);
+    lb_uuid_format(info->uuid, uuid);
+
+    /* after a power cut the commit cell may be older than the checkpoint */
+    bytes = info->committed > position ? info->committed - position : 0;
+    events = info->next_seq > seq ? info->next_seq - seq : 0;
+
+    if (data != NULL) {
+        json_array_append_new(
+            data,
+            json_pack("{s:I, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+                      "s:I}",
+                      "slot", (json_int_t)info->slot, "ring", uuid, "locked",
+                      info->locked, "poisoned",
+                      (info->flags & LB_CELL_POISONED) != 0, "capacity",
+                      (json_int_t)info->capacity, "committed",
+                      (json_int_t)info->committed, "durable",
+                      (json_int_t)info->durable, "acked", (json_int_t)position,
+                      "backlog_bytes", (json_int_t)bytes, "next_seq",
+                      (json_int_t)info->next_seq, "acked_seq", (json_int_t)seq,
+                      "backlog_events", (json_int_t)events));
+        return 0;
+    }
+
+    printf("%4u  %s  %-6s  %12" PRIu64 "  %12" PRIu64 "  %5.1f%%  %12" PRIu64
+           "%s\n",
+           info->slot, uuid, info->locked ? "in use" : "free", info->next_seq,
+           events, 100.0 * (double)bytes / (double)info->capacity, bytes,
+           info->flags & LB_CELL_POISONED ? "  poisoned" : "");
+
+    return 0;
+}
+
+static void
+stat_json(const lb_tool_options_t *o, lb_tool_look_t *look)
+{
+    char uuid[LB_UUID_TEXT];
+    json_t *root, *rings = json_array();
+    const lb_ckpt_state_t *ckpt = &look->ckpt;
+    int in_flight = (ckpt->flags & LB_CKPT_IN_FLIGHT) != 0;
+
+    lb_uuid_format(lb_spool_uuid(look->spool), uuid);
+
+    root =
+        json_pack("{s:s, s:o, s:I, s:I, s:I, s:b, s:b, s:o, s:I}", "spool",
+                  uuid, "tie", lb_tool_tie_json(look->spool), "delivered",
+                  (json_int_t)ckpt->delivered, "dead", (json_int_t)ckpt->dead,
+                  "lost_bytes", (json_int_t)ckpt->lost_bytes, "doubt",
+                  (ckpt->flags & LB_CKPT_DOUBT) != 0, "in_flight", in_flight,
+                  "token", lb_tool_json_text(ckpt->token), "rows",
+                  (json_int_t)(in_flight ? ckpt->rows : 0));
+
+    lb_tool_rings(look, o, stat_ring, rings);
+    json_object_set_new(root, "rings", rings);
+    lb_tool_json_print(root);
+}
+
+static void
+stat_text(const lb_tool_options_t *o, lb_tool_look_t *look)
+{
+    char uuid[LB_UUID_TEXT], when[LB_TOOL_TIME];
+    const lb_ckpt_state_t *ckpt = &look->ckpt;
+
+    lb_uuid_format(lb_spool_uuid(look->spool), uuid);
+
+    printf("spool %s: %" PRIu64 " events delivered, %" PRIu64
+           " set aside as dead letters, %" PRIu64 " bytes lost to damage\n",
+           uuid, ckpt->delivered, ckpt->dead, ckpt->lost_bytes);
+
+    lb_tool_tie_print(look->spool);
+
+    if (ckpt->flags & LB_CKPT_DOUBT) {
+        puts("the checkpoint may not be the newest: the flusher asks "
+             "ClickHouse what it has before it sends anything");
+    }
+
+    if (ckpt->flags & LB_CKPT_IN_FLIGHT) {
+        printf("batch in flight since %s: %" PRIu64 " rows, token %s\n",
+               lb_tool_time(ckpt->fixed_us, 0, when), ckpt->rows, ckpt->token);
+    }
+
+    puts("slot  ring                                  state        "
+         "events so far  backlog events   full   backlog bytes");
+
+    lb_tool_rings(look, o, stat_ring, NULL);
+}
+
+int
+lb_tool_stat(const lb_tool_options_t *o, const char *path)
+{
+    lb_tool_look_t look;
+
+    if (lb_tool_look(&look, path) != 0) {
+        return 1;
+    }
+
+    if (o->json) {
+        stat_json(o, &look);
+    } else {
+        stat_text(o, &look);
+    }
+
+    lb_tool_look_close(&look);
+
+    return look.failed;
+}
