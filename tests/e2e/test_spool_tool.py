@@ -236,6 +236,34 @@ def test_resize(clickhouse, make_broker):
     assert f["unaccounted_events"] == 0
 
 
+def test_resize_keys(clickhouse, make_broker):
+    """A ring is not emptied of keys that nginx may still have to know."""
+    broker = make_broker(clickhouse.url, flusher=FAST, size="64k")
+    broker.start()
+    for key in "first", "second":
+        assert post(broker.port, '{"n":1}',
+                    headers={"Idempotency-Key": key})[0] == 204
+    wait_for(broker.drained, 60, "delivery")
+    broker.nginx.stop()
+    slot = next(str(r["slot"]) for r in broker.stat()["rings"]
+                if r["next_seq"])
+
+    def resize(size, *args):
+        return subprocess.run(
+            [find("logbroker-spool"), "resize", "--json", "--size", size,
+             "--ring", slot, *args, str(broker.spool)],
+            capture_output=True, text=True, timeout=60, env=broker.env)
+
+    r = resize("1m")
+    assert r.returncode == 1 and r.stdout == "", r
+    assert "idempotency keys" in r.stderr and "--force" in r.stderr
+    assert int(re.search(r"(\d+) s old", r.stderr)[1]) < 60
+    assert resize("64k").returncode == 0
+    r = resize("1m", "--force")
+    assert json.loads(r.stdout) == {
+        "slot": int(slot), "capacity": 1 << 20, "resized": True}, r
+
+
 def test_verify(nginx):
     for i in range(10):
         nginx.post("/log", '{"n":%d}' % i)
