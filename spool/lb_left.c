@@ -24,11 +24,10 @@ left_in_ring(lb_spool_t *s, uint32_t slot, lb_ckpt_state_t *ckpt,
 {
     int fd, rc;
     uint8_t pages[2 * LB_PAGE];
-    uint64_t acked = 0, seq = 0;
     lb_ack_t ack;
     lb_cell_t cell;
     lb_ring_id_t id;
-    lb_ckpt_ring_t *e;
+    lb_ckpt_ring_t *e, acked;
     lb_recovered_t found;
 
     rc = lb_ring_open(s, slot, O_RDONLY, &fd, &id, NULL);
@@ -42,23 +41,28 @@ left_in_ring(lb_spool_t *s, uint32_t slot, lb_ckpt_state_t *ckpt,
     }
 
     if (rc == 0) {
+        memset(&acked, 0, sizeof(acked));
+
         if (lb_ack_decode(pages + LB_PAGE, &ack) == 0) {
-            acked = ack.acked;
-            seq = ack.acked_seq;
+            acked.acked = ack.acked;
+            acked.acked_seq = ack.acked_seq;
         }
 
         e = lb_ckpt_find(ckpt, id.uuid);
-        if (e != NULL && e->acked_seq > seq) {
-            acked = e->acked;
-            seq = e->acked_seq;
+        if (e != NULL && e->acked_seq > acked.acked_seq) {
+            acked.acked = e->acked;
+            acked.acked_seq = e->acked_seq;
         }
 
-        found.end = acked > cell.committed ? acked : cell.committed;
-        found.seq = seq > cell.next_seq ? seq : cell.next_seq;
-        found.epoch = cell.epoch;
-        found.events = 0;
-        rc = lb_recover(fd, &id, acked + id.capacity, &found);
-        *events = found.seq - seq;
+        acked.end = acked.acked;
+        acked.end_seq = acked.acked_seq;
+
+        /* rather too many than too few: also behind the cell of a poisoned
+         * ring */
+        cell.flags = 0;
+
+        rc = lb_recover(fd, &id, &cell, &acked, acked.acked, 0, &found);
+        *events = found.seq - acked.acked_seq;
     }
 
     close(fd);

@@ -142,27 +142,24 @@ lb_reader_scan(lb_reader_t *r, lb_ring_info_t *info)
 {
     int rc, hint;
     uint64_t oldest;
+    lb_cell_t cell;
     lb_record_t record;
     lb_recovered_t found;
+    lb_ckpt_ring_t acked;
 
     hint = info->acked != 0 || info->acked_seq != 0;
 
     if (!(info->flags & LB_CELL_POISONED) && !info->locked) {
-        found.end = info->committed;
-        found.seq = info->next_seq;
-        found.epoch = info->epoch;
-        found.events = 0;
+        memset(&cell, 0, sizeof(cell));
+        cell.committed = info->committed;
+        cell.next_seq = info->next_seq;
+        cell.epoch = info->epoch;
 
-        /* as whoever claims it: the cell may be a lap old */
-        rc = lb_recover(r->fd, &r->id, info->acked + r->id.capacity, &found);
+        memset(&acked, 0, sizeof(acked));
+        acked.acked = acked.end = info->acked;
+        acked.acked_seq = acked.end_seq = info->acked_seq;
 
-        if (rc == 0 && info->acked > found.end) {
-            found.end = info->acked;
-            found.seq = info->acked_seq;
-            rc =
-                lb_recover(r->fd, &r->id, info->acked + r->id.capacity, &found);
-        }
-
+        rc = lb_recover(r->fd, &r->id, &cell, &acked, info->acked, 0, &found);
         if (rc != 0) {
             return rc;
         }

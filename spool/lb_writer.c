@@ -180,16 +180,6 @@ drop_cache(lb_writer_t *w, uint64_t from, uint64_t to)
     }
 }
 
-/* Nothing behind the commit cell of a poisoned ring is believed. */
-static int
-scan(lb_writer_t *w, uint64_t *budget, lb_recovered_t *found)
-{
-    return w->cell.flags & LB_CELL_POISONED
-               ? 0
-               : lb_recover_within(w->fd, &w->id, w->acked + w->id.capacity,
-                                   budget, found);
-}
-
 static int
 sync_failed(lb_spool_t *spool, lb_writer_t *w, int rc, lb_error_t *err)
 {
@@ -201,16 +191,16 @@ sync_failed(lb_spool_t *spool, lb_writer_t *w, int rc, lb_error_t *err)
                    w->id.slot, spool->path, strerror(-rc));
 }
 
-/* Where to go on: behind everything that is valid, acked or in a batch. */
+/* The ring's entry in the checkpoint; *known: there is one. */
 static int
-resume(lb_spool_t *spool, lb_writer_t *w, uint64_t budget, lb_error_t *err)
+load_entry(lb_spool_t *spool, const lb_writer_t *w, lb_ckpt_ring_t *entry,
+           int *known, lb_error_t *err)
 {
     int rc;
-    uint64_t seq;
-    lb_cell_t cell;
-    lb_recovered_t found;
-    lb_ckpt_ring_t *r;
+    lb_ckpt_ring_t *e;
     lb_ckpt_state_t *st;
+
+    *known = 0;
 
     st = malloc(sizeof(*st));
     if (st == NULL) {
@@ -218,16 +208,36 @@ resume(lb_spool_t *spool, lb_writer_t *w, uint64_t budget, lb_error_t *err)
     }
 
     rc = lb_ckpt_peek(spool, st, err);
+    if (rc == 0) {
+        e = lb_ckpt_find(st, w->id.uuid);
+        *known = e != NULL;
+        if (e != NULL) {
+            *entry = *e;
+        }
+    }
+
+    free(st);
+
+    return rc;
+}
+
+/* Goes on where lb_recover says. */
+static int
+resume(lb_spool_t *spool, lb_writer_t *w, uint64_t budget, lb_error_t *err)
+{
+    int rc, known;
+    lb_cell_t cell;
+    lb_recovered_t found;
+    lb_ckpt_ring_t entry;
+
+    rc = load_entry(spool, w, &entry, &known, err);
     if (rc != 0) {
-        free(st);
         return rc;
     }
 
-    r = lb_ckpt_find(st, w->id.uuid);
-
     (void)load_acked(w);
-    if (r != NULL && r->acked > w->acked) {
-        w->acked = r->acked;
+    if (known && entry.acked > w->acked) {
+        w->acked = entry.acked;
     }
 
     /* What an earlier owner wrote becomes durable, or, if it failed to and
@@ -236,45 +246,15 @@ resume(lb_spool_t *spool, lb_writer_t *w, uint64_t budget, lb_error_t *err)
 
     rc = lb_io_sync(w->fd);
     if (rc != 0) {
-        free(st);
         return sync_failed(spool, w, rc, err);
     }
 
     drop_cache(w, w->cell.durable, w->acked + w->id.capacity);
 
-    found.end = w->cell.committed;
-    found.seq = w->cell.next_seq;
-    found.epoch = w->cell.epoch;
-    found.events = 0;
-
-    if (budget == 0) {
-        budget = UINT64_MAX;
-    }
-
-    /*
-     * Three places to start from, each further on than the last valid record
-     * before it. The commit cell may be so old, after a power cut, that what
-     * it points at has been overwritten a lap later: the acked position is
-     * then the first that is known. And where the batch in flight can no longer
-     * be read, its positions and seqs are taken all the same.
-     */
-
-    rc = scan(w, &budget, &found);
-
-    if (rc == 0 && r != NULL && r->acked > found.end) {
-        found.end = r->acked;
-        found.seq = r->acked_seq;
-        rc = scan(w, &budget, &found);
-    }
-
-    if (rc == 0 && r != NULL && r->end > found.end) {
-        found.end = r->end;
-        found.seq = r->end_seq;
-        rc = scan(w, &budget, &found);
-    }
+    rc = lb_recover(w->fd, &w->id, &w->cell, known ? &entry : NULL, w->acked,
+                    budget, &found);
 
     if (rc == LB_ELONG) {
-        free(st);
         return lb_fail(err, rc,
                        "ring %u of spool \"%s\" has much behind its commit "
                        "cell: it is left to be recovered",
@@ -282,18 +262,9 @@ resume(lb_spool_t *spool, lb_writer_t *w, uint64_t budget, lb_error_t *err)
     }
 
     if (rc != 0) {
-        free(st);
         return lb_fail(err, rc, "cannot read ring %u of spool \"%s\": %s",
                        w->id.slot, spool->path, strerror(-rc));
     }
-
-    /* a batch may end inside a record */
-    seq = found.seq;
-    if (r != NULL && r->end_seq > seq) {
-        seq = r->end_seq;
-    }
-
-    free(st);
 
     w->counters[LB_COUNTER_RECOVERED] += found.events;
     w->counters[LB_COUNTER_EVENTS] += found.events;
@@ -302,7 +273,7 @@ resume(lb_spool_t *spool, lb_writer_t *w, uint64_t budget, lb_error_t *err)
 
     cell = w->cell;
     cell.committed = found.end;
-    cell.next_seq = seq;
+    cell.next_seq = found.seq;
     cell.durable = found.end;
     cell.epoch = found.epoch + 1;
     cell.flags = 0;
