@@ -82,6 +82,7 @@ static ngx_str_t  ngx_http_logbroker_foreign_suffixes[] = {
 
 
 static ngx_uint_t ngx_http_logbroker_charset(u_char *p, u_char *last);
+static void ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx);
 
 
 /*
@@ -233,7 +234,7 @@ ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx)
 {
     u_char           *p, *last, *start;
     size_t            len;
-    ngx_uint_t        encoding;
+    ngx_int_t         encoding;
     ngx_table_elt_t  *h;
 
     static ngx_str_t  name = ngx_string("content-encoding");
@@ -259,32 +260,20 @@ ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx)
 
             len = p - start;
 
-            if (len == 0
-                || (len == 8
-                    && ngx_strncasecmp(start, (u_char *) "identity", 8) == 0))
-            {
+            if (len == 0) {
                 continue;
             }
 
-            if ((len == 4
-                 && ngx_strncasecmp(start, (u_char *) "gzip", 4) == 0)
-                || (len == 6
-                    && ngx_strncasecmp(start, (u_char *) "x-gzip", 6) == 0))
-            {
-                encoding = NGX_HTTP_LOGBROKER_GZIP;
+            encoding = ngx_http_logbroker_coding(start, len);
 
-            } else if (len == 4
-                       && ngx_strncasecmp(start, (u_char *) "zstd", 4) == 0)
-            {
-                encoding = NGX_HTTP_LOGBROKER_ZSTD;
-
-            } else {
-                return NGX_HTTP_LOGBROKER_ENCODING;
+            if (encoding == NGX_HTTP_LOGBROKER_IDENTITY) {
+                continue;
             }
 
             /* one layer only */
 
-            if (ctx->encoding) {
+            if (encoding == NGX_ERROR || ctx->encoding) {
+                ngx_http_logbroker_unknown_coding(ctx);
                 return NGX_HTTP_LOGBROKER_ENCODING;
             }
 
@@ -293,6 +282,24 @@ ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx)
     }
 
     return 0;
+}
+
+
+static void
+ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx)
+{
+    u_char  *p, *last;
+
+    p = ngx_pnalloc(ctx->request->pool, 256);
+    if (p == NULL) {
+        return;
+    }
+
+    last = ngx_slprintf(p, p + 256, "unsupported Content-Encoding: send ");
+    last = ngx_http_logbroker_codings_words(last, p + 256);
+
+    ctx->error.data = p;
+    ctx->error.len = last - p;
 }
 
 

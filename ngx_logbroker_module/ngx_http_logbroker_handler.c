@@ -29,7 +29,7 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
       "NDJSON) or text/plain, in UTF-8" },
 
     { NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, 0, ngx_string("content_encoding"),
-      "unsupported Content-Encoding: send gzip, zstd or none" },
+      "unsupported Content-Encoding" },
 
     { NGX_HTTP_BAD_REQUEST, 0, ngx_string("stream"),
       "invalid stream name: it is one path segment of 1 to 64 letters, "

@@ -6,7 +6,8 @@
  *   accept.c    media type, encoding and stream: what is taken
  *   body.c      the body as one piece of memory
  *   large.c     bodies that a thread makes records of
- *   decode.c    gzip and zstd
+ *   decode.c    content codings: the table; gzip.c, zstd.c
+ *   mem.c       memory that grows
  *   stage.c     from the body to a record, parking
  *   append.c    group commit and the requests that wait for it
  *   room.c      from a full ring into another one
@@ -39,6 +40,9 @@
 #include "event/json.h"
 #include "event/text.h"
 #include "event/unfold.h"
+
+#include "ngx_http_logbroker_mem.h"
+#include "ngx_http_logbroker_decode.h"
 
 
 #define NGX_HTTP_LOGBROKER_SYNC_OFF      0
@@ -217,43 +221,6 @@ typedef struct ngx_http_logbroker_worker_s  ngx_http_logbroker_worker_t;
 typedef struct ngx_http_logbroker_keys_s    ngx_http_logbroker_keys_t;
 
 
-/* decode.c: knows nothing of requests and logs, may run in any thread */
-
-typedef enum {
-    NGX_HTTP_LOGBROKER_IDENTITY = 0,
-    NGX_HTTP_LOGBROKER_GZIP,
-    NGX_HTTP_LOGBROKER_ZSTD
-} ngx_http_logbroker_encoding_e;
-
-
-typedef struct {
-    u_char                          *data;          /* malloc()ed */
-    size_t                           len;
-    size_t                           size;
-} ngx_http_logbroker_mem_t;
-
-
-typedef struct {
-    void                            *gzip;
-    void                            *zstd;
-} ngx_http_logbroker_codec_t;
-
-
-/*
- * Decodes in into out, whose memory grows as needed.  0 or one of
- * NGX_HTTP_LOGBROKER_CORRUPT, _BODY_TOO_BIG (more than limit bytes) and
- * _NO_MEMORY, with the words in *error.
- */
-ngx_uint_t ngx_http_logbroker_decode(ngx_http_logbroker_codec_t *codec,
-    ngx_uint_t encoding, u_char *in, size_t len, size_t limit,
-    ngx_http_logbroker_mem_t *out, char **error);
-void ngx_http_logbroker_codec_free(ngx_http_logbroker_codec_t *codec);
-ngx_int_t ngx_http_logbroker_mem_grow(ngx_http_logbroker_mem_t *mem,
-    size_t size);
-void ngx_http_logbroker_mem_trim(ngx_http_logbroker_mem_t *mem, size_t size);
-void ngx_http_logbroker_mem_free(ngx_http_logbroker_mem_t *mem);
-
-
 /* What a thread makes a record of; owns all its memory. */
 
 typedef struct {
@@ -328,7 +295,7 @@ struct ngx_http_logbroker_ctx_s {
     size_t                           column;
 
     unsigned                         state:3;
-    unsigned                         encoding:2;
+    unsigned                         encoding:4;    /* row of a coding */
     unsigned                         text:1;
     unsigned                         requesting:1;  /* inside the handler */
     unsigned                         has_slot:1;
