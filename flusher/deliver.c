@@ -224,7 +224,7 @@ lb_deliver_ack(lb_deliver_t *d)
     d->failures = 0;
     d->no_sift = 0;
     d->counters.batches++;
-    lb_surgery_success(&d->surgery, d->options->max_rows);
+    lb_poison_success(&d->poison, d->options->max_rows);
     grow_size(d);
     d->last_success_us = lb_now_us();
 

@@ -137,7 +137,7 @@ typedef struct {
     uint32_t nexcluded; /* letters of its ranges; no letter is ever sent */
     int no_sift;        /* it did not help: halve this batch */
 
-    lb_surgery_t surgery;
+    lb_poison_t poison;
     lb_deliver_counters_t counters;
     lb_ch_result_t result;
     char last_error[512];

@@ -48,31 +48,7 @@ lb_look_due(const lb_look_t *l, int64_t now, int wanted)
 static int
 smells(int code)
 {
-    size_t i;
-
-    static const int busy[] = {
-        159, /* TIMEOUT_EXCEEDED */
-        160, /* TOO_SLOW */
-        201, /* QUOTA_EXCEEDED */
-        202, /* TOO_MANY_SIMULTANEOUS_QUERIES */
-        209, /* SOCKET_TIMEOUT */
-        210, /* NETWORK_ERROR */
-        216, /* QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING */
-        236, /* ABORTED */
-        241, /* MEMORY_LIMIT_EXCEEDED */
-        243, /* NOT_ENOUGH_SPACE */
-        319, /* UNKNOWN_STATUS_OF_INSERT */
-        394, /* QUERY_WAS_CANCELLED */
-        999, /* KEEPER_EXCEPTION */
-    };
-
-    for (i = 0; i < sizeof(busy) / sizeof(busy[0]); i++) {
-        if (busy[i] == code) {
-            return 0;
-        }
-    }
-
-    return code != 0;
+    return code != 0 && !(lb_ch_error(code) & LB_CH_BUSY);
 }
 
 void
@@ -83,7 +59,7 @@ lb_look_request(lb_look_t *l, int64_t now, uint32_t node_count,
 
     l->since++;
 
-    if (result->relearn && result->code == 452) {
+    if (result->relearn && result->code == LB_CH_SETTING_CONSTRAINT) {
         l->at = now;
         l->idle = now;
         l->need = 0;

@@ -6,48 +6,6 @@
 
 #include "event/lines.h"
 
-int
-lb_surgery_blames_data(int code)
-{
-    size_t i;
-
-    /* src/Common/ErrorCodes.cpp has the numbers. */
-    static const int codes[] = {
-        6,   /* CANNOT_PARSE_TEXT */
-        26,  /* CANNOT_PARSE_QUOTED_STRING */
-        27,  /* CANNOT_PARSE_INPUT_ASSERTION_FAILED */
-        32,  /* ATTEMPT_TO_READ_AFTER_EOF: a value that ends too soon */
-        38,  /* CANNOT_PARSE_DATE */
-        41,  /* CANNOT_PARSE_DATETIME */
-        69,  /* ARGUMENT_OUT_OF_BOUND */
-        70,  /* CANNOT_CONVERT_TYPE */
-        72,  /* CANNOT_PARSE_NUMBER */
-        117, /* INCORRECT_DATA */
-        131, /* TOO_LARGE_STRING_SIZE */
-        153, /* ILLEGAL_DIVISION */
-        321, /* VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE */
-        349, /* CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN */
-        376, /* CANNOT_PARSE_UUID */
-        395, /* FUNCTION_THROW_IF_VALUE_IS_NON_ZERO */
-        407, /* DECIMAL_OVERFLOW */
-        436, /* INCORRECT_ELEMENT_OF_SET */
-        441, /* CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING */
-        467, /* CANNOT_PARSE_BOOL */
-        469, /* VIOLATED_CONSTRAINT */
-        675, /* CANNOT_PARSE_IPV4 */
-        676, /* CANNOT_PARSE_IPV6 */
-        691, /* UNKNOWN_ELEMENT_OF_ENUM */
-    };
-
-    for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-        if (codes[i] == code) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
 static int
 failed(lb_error_t *err, int rc, const lb_ckpt_ring_t *e)
 {
@@ -63,9 +21,7 @@ find_record(lb_flusher_ring_t *r, const lb_ckpt_ring_t *e, uint64_t seq,
             lb_record_t *rec)
 {
     int rc;
-    uint64_t p = e->acked, end;
-
-    end = r->info.committed > e->end ? r->info.committed : e->end;
+    uint64_t p = e->acked, end = lb_batch_readable(r, e);
 
     for (;;) {
         rc = lb_reader_record(r->reader, p, end, 0, rec);
@@ -122,8 +78,8 @@ cut(lb_rings_t *rings, lb_ckpt_state_t *state, uint64_t rows, lb_error_t *err)
 }
 
 int
-lb_surgery_halve(lb_surgery_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
-                 lb_error_t *err)
+lb_poison_halve(lb_poison_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
+                lb_error_t *err)
 {
     memcpy(s->suspects, state->rings, state->nrings * sizeof(s->suspects[0]));
     s->nsuspects = state->nrings;
@@ -132,19 +88,14 @@ lb_surgery_halve(lb_surgery_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
 }
 
 int
-lb_surgery_pick(lb_surgery_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
-                lb_error_t *err)
+lb_poison_pick(lb_poison_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
+               lb_error_t *err)
 {
     int rc;
     uint32_t i;
     lb_ckpt_ring_t *e, *was;
 
-    state->rows = 0;
-
-    for (i = 0; i < state->nrings; i++) {
-        state->rings[i].end = state->rings[i].acked;
-        state->rings[i].end_seq = state->rings[i].acked_seq;
-    }
+    lb_batch_clear(state);
 
     for (i = 0; i < s->nsuspects; i++) {
         was = &s->suspects[i];
@@ -228,8 +179,8 @@ read_event(lb_reader_t *reader, const lb_record_t *rec, uint64_t seq,
 }
 
 int
-lb_surgery_set_aside(lb_surgery_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
-                     lb_dead_t *dead, lb_error_t *err)
+lb_poison_set_aside(lb_poison_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
+                    lb_dead_t *dead, lb_error_t *err)
 {
     int rc;
     size_t len;
@@ -276,9 +227,9 @@ lb_surgery_set_aside(lb_surgery_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
 }
 
 int
-lb_surgery_exclude(lb_surgery_t *s, lb_rings_t *rings,
-                   const lb_ckpt_state_t *state, const lb_excluded_t *excluded,
-                   uint32_t n, lb_dead_t *dead, lb_error_t *err)
+lb_poison_exclude(lb_poison_t *s, lb_rings_t *rings,
+                  const lb_ckpt_state_t *state, const lb_excluded_t *excluded,
+                  uint32_t n, lb_dead_t *dead, lb_error_t *err)
 {
     int rc = 0;
     size_t len;
@@ -300,7 +251,7 @@ lb_surgery_exclude(lb_surgery_t *s, lb_rings_t *rings,
                 return failed(err, -ENOENT, e);
             }
             p = e->acked;
-            end = r->info.committed > e->end ? r->info.committed : e->end;
+            end = lb_batch_readable(r, e);
             rec.events = 0;
         }
 
@@ -330,7 +281,7 @@ lb_surgery_exclude(lb_surgery_t *s, lb_rings_t *rings,
 }
 
 void
-lb_surgery_success(lb_surgery_t *s, uint64_t max_rows)
+lb_poison_success(lb_poison_t *s, uint64_t max_rows)
 {
     if (s->nsuspects == 0 && s->limit > 0) {
         s->limit = s->limit * 4 < max_rows ? s->limit * 4 : 0;

@@ -278,7 +278,7 @@ preflight(lb_service_t *f)
 
     /* once more without the setting it stumbled on */
     again = f->look_again = r->relearn;
-    p->hold |= r->relearn && r->code == 452;
+    p->hold |= r->relearn && r->code == LB_CH_SETTING_CONSTRAINT;
 
     /* nor does it say anything that it was not this node's turn any more */
     again |= r->late;
@@ -496,7 +496,8 @@ turn(lb_service_t *f)
                 lb_look_request(&f->look, lb_mono_ms(), f->options->node_count,
                                 &f->deliver.result);
                 f->metrics.preflight.hold |=
-                    f->deliver.result.relearn && f->deliver.result.code == 452;
+                    f->deliver.result.relearn &&
+                    f->deliver.result.code == LB_CH_SETTING_CONSTRAINT;
             }
         }
 

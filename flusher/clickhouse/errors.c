@@ -1,42 +1,88 @@
-#include "flusher/clickhouse/http.h"
+#include "flusher/clickhouse/errors.h"
 
+#include <stddef.h>
 #include <string.h>
 
-int
-lb_ch_definite(int code)
+/* Codes that a materialized view can cause after the table itself has the rows
+ * are never DEFINITE: those are asked about. */
+static const struct {
+    int code;
+    unsigned says;
+} errors[] = {
+    {6, LB_CH_DATA},  /* CANNOT_PARSE_TEXT */
+    {26, LB_CH_DATA}, /* CANNOT_PARSE_QUOTED_STRING */
+    {27, LB_CH_DATA}, /* CANNOT_PARSE_INPUT_ASSERTION_FAILED */
+    {32, LB_CH_DATA}, /* ATTEMPT_TO_READ_AFTER_EOF: a value ends too soon */
+    {38, LB_CH_DATA}, /* CANNOT_PARSE_DATE */
+    {41, LB_CH_DATA}, /* CANNOT_PARSE_DATETIME */
+    {LB_CH_UNKNOWN_TABLE, LB_CH_DEFINITE},
+    {62, LB_CH_DEFINITE}, /* SYNTAX_ERROR */
+    {69, LB_CH_DATA},     /* ARGUMENT_OUT_OF_BOUND */
+    {70, LB_CH_DATA},     /* CANNOT_CONVERT_TYPE */
+    {72, LB_CH_DATA},     /* CANNOT_PARSE_NUMBER */
+    {73, LB_CH_DEFINITE}, /* UNKNOWN_FORMAT */
+    {LB_CH_UNKNOWN_DATABASE, LB_CH_DEFINITE},
+    {LB_CH_UNKNOWN_SETTING, LB_CH_DEFINITE},
+    {117, LB_CH_DATA},              /* INCORRECT_DATA */
+    {131, LB_CH_DATA},              /* TOO_LARGE_STRING_SIZE */
+    {153, LB_CH_DATA},              /* ILLEGAL_DIVISION */
+    {158, LB_CH_SIZE},              /* TOO_MANY_ROWS */
+    {159, LB_CH_SIZE | LB_CH_BUSY}, /* TIMEOUT_EXCEEDED */
+    {160, LB_CH_SIZE | LB_CH_BUSY}, /* TOO_SLOW */
+    {LB_CH_READONLY, LB_CH_DEFINITE},
+    {192, LB_CH_DEFINITE | LB_CH_LOGIN}, /* UNKNOWN_USER */
+    {193, LB_CH_DEFINITE | LB_CH_LOGIN}, /* WRONG_PASSWORD */
+    {194, LB_CH_DEFINITE | LB_CH_LOGIN}, /* REQUIRED_PASSWORD */
+    {195, LB_CH_DEFINITE},               /* IP_ADDRESS_NOT_ALLOWED */
+    {201, LB_CH_DEFINITE | LB_CH_BUSY},  /* QUOTA_EXCEEDED */
+    {202, LB_CH_DEFINITE | LB_CH_BUSY},  /* TOO_MANY_SIMULTANEOUS_QUERIES */
+    {209, LB_CH_BUSY},                   /* SOCKET_TIMEOUT */
+    {210, LB_CH_BUSY},                   /* NETWORK_ERROR */
+    {216, LB_CH_BUSY},              /* QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING */
+    {236, LB_CH_BUSY},              /* ABORTED */
+    {241, LB_CH_SIZE | LB_CH_BUSY}, /* MEMORY_LIMIT_EXCEEDED */
+    {243, LB_CH_BUSY},              /* NOT_ENOUGH_SPACE */
+    {291, LB_CH_DEFINITE},          /* DATABASE_ACCESS_DENIED */
+    {307, LB_CH_SIZE},              /* TOO_MANY_BYTES */
+    {319, LB_CH_BUSY},              /* UNKNOWN_STATUS_OF_INSERT */
+    {321, LB_CH_DATA},              /* VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE */
+    {349, LB_CH_DATA},              /* CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN */
+    {376, LB_CH_DATA},              /* CANNOT_PARSE_UUID */
+    {394, LB_CH_BUSY},              /* QUERY_WAS_CANCELLED */
+    {395, LB_CH_DATA},              /* FUNCTION_THROW_IF_VALUE_IS_NON_ZERO */
+    {396, LB_CH_SIZE},              /* TOO_MANY_ROWS_OR_BYTES */
+    {407, LB_CH_DATA},              /* DECIMAL_OVERFLOW */
+    {436, LB_CH_DATA},              /* INCORRECT_ELEMENT_OF_SET */
+    {441, LB_CH_DATA},              /* CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING */
+    {LB_CH_SETTING_CONSTRAINT, LB_CH_DEFINITE},
+    {467, LB_CH_DATA}, /* CANNOT_PARSE_BOOL */
+    {469, LB_CH_DATA}, /* VIOLATED_CONSTRAINT */
+    {LB_CH_ACCESS_DENIED, LB_CH_DEFINITE},
+    {516, LB_CH_DEFINITE | LB_CH_LOGIN}, /* AUTHENTICATION_FAILED */
+    {675, LB_CH_DATA},                   /* CANNOT_PARSE_IPV4 */
+    {676, LB_CH_DATA},                   /* CANNOT_PARSE_IPV6 */
+    {691, LB_CH_DATA},                   /* UNKNOWN_ELEMENT_OF_ENUM */
+    {999, LB_CH_BUSY},                   /* KEEPER_EXCEPTION */
+};
+
+unsigned
+lb_ch_error(int code)
 {
     size_t i;
 
-    /* Thrown while the query is parsed, checked or admitted, before a block is
-     * read.  Codes that a materialized view can cause after the table itself
-     * has the rows are left out: those are asked about.
-     * src/Common/ErrorCodes.cpp has the numbers. */
-    static const int codes[] = {
-        60,  /* UNKNOWN_TABLE */
-        62,  /* SYNTAX_ERROR */
-        73,  /* UNKNOWN_FORMAT */
-        81,  /* UNKNOWN_DATABASE */
-        115, /* UNKNOWN_SETTING */
-        164, /* READONLY */
-        192, /* UNKNOWN_USER */
-        193, /* WRONG_PASSWORD */
-        194, /* REQUIRED_PASSWORD */
-        195, /* IP_ADDRESS_NOT_ALLOWED */
-        201, /* QUOTA_EXCEEDED */
-        202, /* TOO_MANY_SIMULTANEOUS_QUERIES */
-        291, /* DATABASE_ACCESS_DENIED */
-        452, /* SETTING_CONSTRAINT_VIOLATION */
-        497, /* ACCESS_DENIED */
-        516, /* AUTHENTICATION_FAILED */
-    };
-
-    for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-        if (codes[i] == code) {
-            return 1;
+    for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        if (errors[i].code == code) {
+            return errors[i].says;
         }
     }
 
     return 0;
+}
+
+int
+lb_ch_no_table(int code)
+{
+    return code == LB_CH_UNKNOWN_TABLE || code == LB_CH_UNKNOWN_DATABASE;
 }
 
 int
@@ -48,26 +94,5 @@ lb_ch_blames_view(const char *body)
 int
 lb_ch_blames_size(long http, int code)
 {
-    size_t i;
-
-    static const int codes[] = {
-        158, /* TOO_MANY_ROWS */
-        159, /* TIMEOUT_EXCEEDED */
-        160, /* TOO_SLOW */
-        241, /* MEMORY_LIMIT_EXCEEDED */
-        307, /* TOO_MANY_BYTES */
-        396, /* TOO_MANY_ROWS_OR_BYTES */
-    };
-
-    if (code == 0) {
-        return http == 413;
-    }
-
-    for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-        if (codes[i] == code) {
-            return 1;
-        }
-    }
-
-    return 0;
+    return code != 0 ? (lb_ch_error(code) & LB_CH_SIZE) != 0 : http == 413;
 }

@@ -480,15 +480,7 @@ read_password_again(lb_ch_t *ch)
     size_t len;
     lb_ch_result_t *r = ch->result;
 
-    static const int codes[] = {192, 193, 194, 516};
-
-    for (len = 0; len < sizeof(codes) / sizeof(codes[0]); len++) {
-        if (r->code == codes[len]) {
-            break;
-        }
-    }
-
-    if ((len == sizeof(codes) / sizeof(codes[0]) && r->http != 401) ||
+    if ((!(lb_ch_error(r->code) & LB_CH_LOGIN) && r->http != 401) ||
         ch->options->password_file == NULL) {
         return;
     }

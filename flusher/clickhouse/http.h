@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "flusher/clickhouse/errors.h"
 #include "flusher/options.h"
 
 typedef enum {
@@ -86,21 +87,5 @@ void lb_ch_forget_settings(lb_ch_t *ch);
 lb_ch_outcome_t lb_ch_judge(long http, int code, const char *summary,
                             const char *body, uint64_t rows, uint64_t reads,
                             uint64_t *read_rows);
-
-/* 1 if an exception with this code is thrown before anything is inserted. */
-int lb_ch_definite(int code);
-
-/* 1 if an answer's text is about a materialized view behind the table, which
- * then has the rows or not, whatever the code. */
-int lb_ch_blames_view(const char *body);
-
-/* 1 if an answer says that the request was too large: for a proxy, or for what
- * the server may use for one query. */
-int lb_ch_blames_size(long http, int code);
-
-/* src/Common/ErrorCodes.cpp has the numbers. */
-#define LB_CH_UNKNOWN_TABLE 60
-#define LB_CH_UNKNOWN_DATABASE 81
-#define LB_CH_ACCESS_DENIED 497
 
 #endif /* _LB_CLICKHOUSE_H_INCLUDED_ */

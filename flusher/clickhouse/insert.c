@@ -13,8 +13,9 @@ lb_ch_judge(long http, int code, const char *summary, const char *body,
     *read_rows = 0;
 
     if (code != 0) {
-        return lb_ch_definite(code) && !lb_ch_blames_view(body) ? LB_CH_REFUSED
-                                                                : LB_CH_UNKNOWN;
+        return (lb_ch_error(code) & LB_CH_DEFINITE) && !lb_ch_blames_view(body)
+                   ? LB_CH_REFUSED
+                   : LB_CH_UNKNOWN;
     }
 
     /* An exception may follow the headers of a 200. */

@@ -313,7 +313,8 @@ lb_preflight_judge(const lb_options_t *o, const lb_ch_result_t *result,
         unknown(p, result->text);
 
         /* nothing can be sent either: this is known */
-        if (result->code == 164 || result->code == 452) {
+        if (result->code == LB_CH_READONLY ||
+            result->code == LB_CH_SETTING_CONSTRAINT) {
             p->verdict = "no";
         }
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flusher/clickhouse/errors.h"
+
 /* What follows if the server goes by another value. */
 enum {
     HOLD,  /* nothing can be sent or asked safely */
@@ -202,9 +204,9 @@ lb_settings_learn(lb_settings_t *s, int code, const char *text)
     uint64_t *bits, bit = 0;
     const char *at, *first = NULL;
 
-    if (code == 115) { /* UNKNOWN_SETTING */
+    if (code == LB_CH_UNKNOWN_SETTING) {
         bits = &s->unknown;
-    } else if (code == 452) { /* SETTING_CONSTRAINT_VIOLATION */
+    } else if (code == LB_CH_SETTING_CONSTRAINT) {
         bits = &s->fixed;
     } else {
         return 0;

@@ -142,9 +142,7 @@ lb_state_doubt(lb_deliver_t *d)
             return rc;
         }
 
-        if ((r->code == LB_CH_UNKNOWN_TABLE ||
-             r->code == LB_CH_UNKNOWN_DATABASE) &&
-            lb_settle_other_table(d)) {
+        if (lb_ch_no_table(r->code) && lb_settle_other_table(d)) {
             n = 0;
             memset(&answer, 0, sizeof(answer));
         } else {

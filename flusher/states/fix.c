@@ -115,7 +115,7 @@ static int
 fix_chosen(lb_deliver_t *d)
 {
     if (exclude_letters(d) != 0) {
-        d->surgery.limit = LB_EXCLUDED_MAX;
+        d->poison.limit = LB_EXCLUDED_MAX;
         lb_deliver_clear(d);
         return lb_deliver_store(d);
     }
@@ -196,8 +196,8 @@ lb_state_empty(lb_deliver_t *d)
         }
     }
 
-    if (d->surgery.nsuspects > 0) {
-        rc = lb_surgery_pick(&d->surgery, d->rings, st, &err);
+    if (d->poison.nsuspects > 0) {
+        rc = lb_poison_pick(&d->poison, d->rings, st, &err);
         if (rc < 0) {
             lb_deliver_trouble(d, LB_LOG_ERROR, "%s", err.text);
         } else if (rc > 0 && lb_fix_ranges(d) == 0) {
@@ -208,13 +208,13 @@ lb_state_empty(lb_deliver_t *d)
         }
         /* a ring of theirs cannot be read: the others go on */
         if (rc != 0) {
-            d->surgery.nsuspects = 0;
+            d->poison.nsuspects = 0;
         }
     }
 
     limits.max_rows = d->options->max_rows;
-    if (d->surgery.limit > 0 && d->surgery.limit < limits.max_rows) {
-        limits.max_rows = d->surgery.limit;
+    if (d->poison.limit > 0 && d->poison.limit < limits.max_rows) {
+        limits.max_rows = d->poison.limit;
     }
     if (d->size_limit > 0 && d->size_limit < limits.max_rows) {
         limits.max_rows = d->size_limit;

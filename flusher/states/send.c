@@ -28,7 +28,7 @@ lb_send_for_views(lb_deliver_t *d)
         "a batch of %llu rows is in %s, but a materialized view did not "
         "take it %d times; going on without it (token %s): %s",
         (unsigned long long)d->state->rows, d->state->table, LB_VIEW_TURNS,
-        d->state->token, d->surgery.reason);
+        d->state->token, d->poison.reason);
 
     return lb_deliver_ack(d) == 0;
 }
@@ -40,7 +40,7 @@ blame(const lb_ch_result_t *r, const lb_source_t *source, uint32_t answered)
         return LB_BLAME_BYTES;
     }
 
-    if (lb_surgery_blames_data(r->code)) {
+    if (lb_ch_error(r->code) & LB_CH_DATA) {
         return LB_BLAME_DATA;
     }
 
@@ -103,9 +103,7 @@ lb_state_fixed(lb_deliver_t *d)
             "ClickHouse refused a batch of %llu rows, nothing is lost, it "
             "is sent again: %s",
             (unsigned long long)insert.rows, r->text);
-        if ((r->code == LB_CH_UNKNOWN_TABLE ||
-             r->code == LB_CH_UNKNOWN_DATABASE) &&
-            lb_settle_other_table(d)) {
+        if (lb_ch_no_table(r->code) && lb_settle_other_table(d)) {
             /* it may have to go to the one that is configured now */
             d->at = LB_DELIVER_UNKNOWN;
         }
@@ -128,7 +126,7 @@ lb_state_fixed(lb_deliver_t *d)
         d->view_failed = lb_ch_blames_view(r->answer);
         d->views_done =
             r->http == 200 && r->code == 0 && r->read_rows >= d->state->rows;
-        (void)snprintf(d->surgery.reason, sizeof(d->surgery.reason), "%s",
+        (void)snprintf(d->poison.reason, sizeof(d->poison.reason), "%s",
                        r->text);
         if (d->blame == LB_BLAME_DATA && !d->view_failed) {
             lb_sift_note(d, r->answer);

@@ -391,7 +391,7 @@ lb_state_unknown(lb_deliver_t *d)
         return 0;
     }
 
-    if (r->code == LB_CH_UNKNOWN_TABLE || r->code == LB_CH_UNKNOWN_DATABASE) {
+    if (lb_ch_no_table(r->code)) {
 
         if (d->elsewhere) {
             /* it has moved on: where to? */

@@ -70,14 +70,14 @@ lb_state_poisoned(lb_deliver_t *d)
 
     if (lb_batch_events(st) > 1) {
         st->rows = lb_batch_events(st);
-        if (lb_surgery_halve(&d->surgery, d->rings, st, &err) != 0) {
+        if (lb_poison_halve(&d->poison, d->rings, st, &err) != 0) {
             lb_deliver_trouble(d, LB_LOG_ERROR, "%s", err.text);
             return 0;
         }
         return lb_fix_ranges(d) == 0;
     }
 
-    if (lb_surgery_set_aside(&d->surgery, d->rings, st, d->dead, &err) != 0) {
+    if (lb_poison_set_aside(&d->poison, d->rings, st, d->dead, &err) != 0) {
         lb_deliver_trouble(d, LB_LOG_ERROR, "%s", err.text);
         return 0;
     }
@@ -87,7 +87,7 @@ lb_state_poisoned(lb_deliver_t *d)
         d, LB_LOG_ERROR,
         "an event that ClickHouse cannot take was set aside as a dead "
         "letter: %s",
-        d->surgery.reason);
+        d->poison.reason);
 
     lb_deliver_clear(d);
 
@@ -149,7 +149,7 @@ lb_state_sift(lb_deliver_t *d)
                "too many of %llu rows break a constraint for one list: going "
                "on with %d rows at most for now",
                (unsigned long long)st->rows, LB_EXCLUDED_MAX);
-        d->surgery.limit = LB_EXCLUDED_MAX;
+        d->poison.limit = LB_EXCLUDED_MAX;
         lb_deliver_clear(d);
         return lb_deliver_store(d) == 0;
     }
@@ -166,8 +166,8 @@ lb_state_sift(lb_deliver_t *d)
         return lb_state_poisoned(d);
     }
 
-    if (lb_surgery_exclude(&d->surgery, d->rings, st, d->excluded, d->nexcluded,
-                           d->dead, &err) != 0) {
+    if (lb_poison_exclude(&d->poison, d->rings, st, d->excluded, d->nexcluded,
+                          d->dead, &err) != 0) {
         d->nexcluded = before;
         lb_deliver_trouble(d, LB_LOG_ERROR, "%s", err.text);
         return 0;
@@ -178,7 +178,7 @@ lb_state_sift(lb_deliver_t *d)
         d, LB_LOG_ERROR,
         "%d of %llu events, which break a constraint, were set aside as "
         "dead letters: %s",
-        added, (unsigned long long)st->rows, d->surgery.reason);
+        added, (unsigned long long)st->rows, d->poison.reason);
 
     /* The list is at hand: a letter that was dropped meanwhile may have made
      * room for another. */

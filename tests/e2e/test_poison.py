@@ -128,7 +128,7 @@ def test_schema_errors_hold(clickhouse, make_broker):
 
 @pytest.mark.slow
 @pytest.mark.release_only
-def test_killed_in_surgery(clickhouse, make_broker):
+def test_killed_while_halving(clickhouse, make_broker):
     """The flusher dies again and again while it looks for bad rows, and some
     answers get lost."""
     clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "

@@ -91,6 +91,33 @@ codes_not_statuses_decide(void **state)
     }
 }
 
+/* A code that nothing is in by cannot blame a value: then a batch would be
+ * searched for a row that is not there. */
+static void
+no_code_says_two_things(void **state)
+{
+    int code;
+    unsigned says;
+
+    (void)state;
+
+    for (code = -1; code < 2000; code++) {
+        says = lb_ch_error(code);
+        assert_true(!(says & LB_CH_DATA) || says == LB_CH_DATA);
+        assert_false((says & LB_CH_DEFINITE) && (says & LB_CH_SIZE));
+        assert_false((says & LB_CH_LOGIN) && !(says & LB_CH_DEFINITE));
+    }
+
+    assert_int_equal(lb_ch_error(0), 0);
+    assert_int_equal(lb_ch_error(469), LB_CH_DATA);
+    assert_int_equal(lb_ch_error(241), LB_CH_SIZE | LB_CH_BUSY);
+    assert_int_equal(lb_ch_error(193), LB_CH_DEFINITE | LB_CH_LOGIN);
+    assert_true(lb_ch_no_table(60) && lb_ch_no_table(81));
+    assert_false(lb_ch_no_table(497));
+    assert_true(lb_ch_blames_size(413, 0) && lb_ch_blames_size(500, 241));
+    assert_false(lb_ch_blames_size(413, 60));
+}
+
 int
 main(void)
 {
@@ -98,6 +125,7 @@ main(void)
         cmocka_unit_test(only_counted_rows_are_done),
         cmocka_unit_test(views_are_counted),
         cmocka_unit_test(codes_not_statuses_decide),
+        cmocka_unit_test(no_code_says_two_things),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
