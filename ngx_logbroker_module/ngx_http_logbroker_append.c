@@ -148,10 +148,12 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
         return;
     }
 
-    /* without sync, what is large is still nothing for the event loop */
+    /* without sync, what is large, or has to wait, is still nothing for the
+     * event loop */
 
     thread = w->pending.sync
-             || lb_writer_staged(w->writer) > NGX_HTTP_LOGBROKER_WRITE_MAX;
+             || lb_writer_staged(w->writer) > NGX_HTTP_LOGBROKER_WRITE_MAX
+             || lb_writer_fill_busy(w->writer);
 
     if (w->io == NGX_HTTP_LOGBROKER_IO_SYNC && thread) {
         return;

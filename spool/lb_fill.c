@@ -8,7 +8,8 @@
  *
  * What must never happen is that a slice of zeros lands on a record.  A slice
  * begins well ahead of everything staged; a writer that catches up with it
- * while it runs waits for its end, and cancels it if it has not begun to run.
+ * while zeros are written waits until they are, but not for their sync, and
+ * cancels the slice if it has not begun to run.
  *
  * How far it has come is not stored, only where it ends: the position one
  * capacity behind that where the file began.  After a crash the next owner
@@ -121,22 +122,24 @@ lb_fill_begin(lb_fill_t *fill, uint64_t next)
 void
 lb_fill_run(lb_fill_t *fill)
 {
-    uint64_t from = atomic_load(&fill->from);
+    uint64_t to, from = atomic_load(&fill->from);
 
     (void)pthread_mutex_lock(&fill->lock);
 
     fill->result = 0;
+    to = fill->to;
 
-    if (from < fill->to) {
-        fill->result = lb_fill_zero(fill->fd, fill->capacity, from, fill->to);
-
-        /* by and by, and not as gigabytes that others wait for */
-        if (fill->result == 0) {
-            fill->result = lb_io_sync(fill->fd);
-        }
+    if (from < to) {
+        fill->result = lb_fill_zero(fill->fd, fill->capacity, from, to);
     }
 
     (void)pthread_mutex_unlock(&fill->lock);
+
+    /* By and by, and not as gigabytes that others wait for.  No more zeros are
+     * written: nobody needs to wait while the disk is at it. */
+    if (from < to && fill->result == 0) {
+        fill->result = lb_io_sync(fill->fd);
+    }
 }
 
 int
@@ -152,15 +155,30 @@ lb_fill_end(lb_fill_t *fill)
     return fill->result;
 }
 
+int
+lb_fill_busy(lb_fill_t *fill, uint64_t end)
+{
+    if (end <= atomic_load(&fill->from)) {
+        return 0;
+    }
+
+    if (pthread_mutex_trylock(&fill->lock) != 0) {
+        return 1;
+    }
+
+    /* what is done with will not run any more, nor what has not begun */
+    fill->to = 0;
+    (void)pthread_mutex_unlock(&fill->lock);
+
+    return 0;
+}
+
 void
 lb_fill_yield(lb_fill_t *fill, uint64_t end)
 {
-    if (end <= atomic_load(&fill->from)) {
-        return;
+    if (lb_fill_busy(fill, end)) {
+        (void)pthread_mutex_lock(&fill->lock);
+        fill->to = 0;
+        (void)pthread_mutex_unlock(&fill->lock);
     }
-
-    /* waits while it runs; then it is done with, and will not run any more */
-    (void)pthread_mutex_lock(&fill->lock);
-    fill->to = 0;
-    (void)pthread_mutex_unlock(&fill->lock);
 }

@@ -39,7 +39,9 @@ int lb_fill_begin(lb_fill_t *fill, uint64_t next);
 void lb_fill_run(lb_fill_t *fill);
 int lb_fill_end(lb_fill_t *fill);
 
-/* Records up to end are about to be written: no slice may come after them. */
+/* Records up to end are about to be written: no slice may come after them.
+ * lb_fill_busy does not wait, and returns 1 where lb_fill_yield would. */
+int lb_fill_busy(lb_fill_t *fill, uint64_t end);
 void lb_fill_yield(lb_fill_t *fill, uint64_t end);
 
 #endif /* _LB_FILL_H_INCLUDED_ */

@@ -874,6 +874,12 @@ lb_writer_fill_end(lb_writer_t *w)
 }
 
 int
+lb_writer_fill_busy(lb_writer_t *w)
+{
+    return lb_fill_busy(&w->fill, next_position(w));
+}
+
+int
 lb_writer_sync_begin(lb_writer_t *w)
 {
     if (w->syncing || atomic_load(&w->poisoned) || !atomic_load(&w->dirty)) {

@@ -83,6 +83,10 @@ int lb_writer_fill_begin(lb_writer_t *writer);
 void lb_writer_fill_run(lb_writer_t *writer);
 int lb_writer_fill_end(lb_writer_t *writer);
 
+/* 1: what is staged comes so close that to write it now is to wait until the
+ * zeros of the slice under way are written. */
+int lb_writer_fill_busy(lb_writer_t *writer);
+
 /* Syncs what has been committed without sync; a failure poisons the ring. */
 int lb_writer_sync(lb_writer_t *writer);
 

@@ -114,6 +114,38 @@ def test_hanging_group_fails_at_last(tmp_path, faults):
         assert spool.events(nginx.spool) == [b'{"after":1}']
 
 
+@pytest.mark.parametrize("slow", ["sync_delay", "large_delay"])
+def test_hang_of_a_fill(tmp_path, faults, slow):
+    """Without sync the event loop writes: it does not wait for a slice of
+    zeros that it catches up with, neither for their sync nor their write."""
+    faults.set("delay", 100)  # until the first slice is under way
+    with Nginx(tmp_path, preload=faults.so, env=faults.env, spool="size=64m",
+               http="client_body_buffer_size 256k; logbroker_sync off; "
+               "logbroker_write_timeout 20s;",
+               server="location = /ok { return 200; }") as nginx:
+        wait_for(lambda: "claimed ring" in nginx.log(), what="a ring")
+        faults.set(slow, 6000)
+        faults.clear("delay")
+        wait_for((faults.dir / "syncing").exists, what="a slow slice")
+        event = '{"p":"%s"}' % ("x" * 100000)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            posts = pool.submit(lambda: [nginx.post("/log", event).status
+                                         for _ in range(300)])
+            longest, gets, start = 0, 0, time.monotonic()
+            while time.monotonic() - start < 5 and not posts.done():
+                begun = time.monotonic()
+                assert nginx.request("GET", "/ok").status == 200
+                longest = max(longest, time.monotonic() - begun)
+                gets += 1
+            assert gets > 10 and longest < 1
+            if slow == "sync_delay":
+                assert posts.done(), "a request waited for the sync of zeros"
+            else:
+                assert not posts.done(), "nothing had to wait"
+            faults.clear(slow)
+            assert set(posts.result()) == {204}
+
+
 def test_words(tmp_path):
     for value, good in (("100ms", 1), ("1h", 1), ("0", 0), ("2h", 0)):
         code, text = Nginx(tmp_path, http=f"logbroker_write_timeout {value};"

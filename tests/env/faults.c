@@ -1,9 +1,10 @@
 /*
  * Preloaded into nginx by tests: makes writes and syncs of ring files slow or
  * fail, and reads of request bodies slow.  In $LB_FAULT_DIR the files delay
- * (both), sync_delay (fdatasync alone) and read_delay hold milliseconds, fail
- * holds an errno; without these files nothing is changed.  A sync that is made
- * slow by sync_delay writes the file syncing first.  Commit cells are spared,
+ * (both), sync_delay (fdatasync alone), large_delay (unsynced writes of 1 MB,
+ * as zeros are) and read_delay hold milliseconds, fail holds an errno; without
+ * these files nothing is changed.  What is made slow by sync_delay or
+ * large_delay writes the file syncing first.  Commit cells are spared,
  * so that a ring can say that it was poisoned, but for fail_cells, an errno too.
  * While the file hang holds 1 writes and syncs do not come back; the file
  * hanging then says so.  The file clock holds seconds by which the wall clock
@@ -29,6 +30,7 @@
 #include <unistd.h>
 
 #define RING_DATA 16384
+#define LARGE (1 << 20)
 
 static int
 setting(const char *name)
@@ -213,7 +215,9 @@ pwrite(int fd, const void *buf, size_t len, off_t offset)
     ssize_t rc;
 
     file_point(fd, "write", "before");
-    rc = fault(fd, offset, NULL) ? -1 : next(fd, buf, len, offset);
+    rc = fault(fd, offset, len == LARGE ? "large_delay" : NULL)
+             ? -1
+             : next(fd, buf, len, offset);
     file_point(fd, "write", "after");
 
     return rc;
