@@ -31,7 +31,8 @@ static void ngx_http_logbroker_commit_handler(ngx_event_t *ev);
 static void ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w);
 static void ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
     ngx_queue_t *waiters);
-static void ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc);
+static void ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
+    ngx_uint_t written);
 static ngx_int_t ngx_http_logbroker_io_post(ngx_http_logbroker_worker_t *w,
     ngx_uint_t io);
 static void ngx_http_logbroker_io_thread(void *data, ngx_log_t *log);
@@ -168,7 +169,7 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
     }
 
     if (rc < 0) {
-        ngx_http_logbroker_lost(w, rc);
+        ngx_http_logbroker_lost(w, rc, 0);
         return;
     }
 
@@ -200,7 +201,7 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
             return;
         }
 
-        ngx_http_logbroker_lost(w, rc);
+        ngx_http_logbroker_lost(w, rc, 0);
         return;
     }
 
@@ -260,7 +261,8 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_group_init(&done);
     ngx_http_logbroker_group_move(&w->flight, &done);
 
-    ngx_http_logbroker_keys_end_group(w, &done.keys, 1);
+    ngx_http_logbroker_keys_end_group(w, &done.keys,
+                                      NGX_HTTP_LOGBROKER_KEY_IS_STORED);
 
     counters = w->counters;
 
@@ -317,26 +319,47 @@ ngx_http_logbroker_answer(ngx_queue_t *waiters, ngx_uint_t reason)
 
 
 /*
- * A write or sync failed.  The ring is given up: its pages may be marked
- * clean although they never reached the disk, so neither is it tried again
- * nor is anything in it answered with success.  Nothing runs in the thread.
+ * A write or sync failed, or the file has gone.  The ring is given up: its
+ * pages may be marked clean although they never reached the disk, so it is not
+ * tried again.  Nothing runs in the thread.
+ *
+ * Of the group in flight nobody knows what is on the disk, and whether it turns
+ * up when the ring is recovered: its requests must not be sent elsewhere as if
+ * nothing had been stored.  Written: it was committed before the file was found
+ * to be no longer where it was, as others that were answered before it.  What
+ * is only staged is surely not stored.
  */
 
 static void
-ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
+ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
+    ngx_uint_t written)
 {
     char                        buf[128];
-    u_char                      text[256];
+    u_char                      text[400];
     ngx_uint_t                  slot, again;
-    ngx_http_logbroker_group_t  failed;
+    ngx_queue_t                 stored;
+    ngx_http_logbroker_group_t  unknown, refused;
 
-    ngx_http_logbroker_group_init(&failed);
-    ngx_http_logbroker_group_move(&w->flight, &failed);
-    ngx_http_logbroker_group_move(&w->pending, &failed);
+    ngx_queue_init(&stored);
 
-    ngx_http_logbroker_keys_end_group(w, &failed.keys, 0);
+    if (written) {
+        ngx_http_logbroker_group_written(w, &stored);
+    }
 
-    (void) ngx_atomic_fetch_add(&w->counters->access_lost, failed.access);
+    ngx_http_logbroker_group_init(&unknown);
+    ngx_http_logbroker_group_move(&w->flight, &unknown);
+
+    ngx_http_logbroker_keys_end_group(w, &unknown.keys,
+                                      NGX_HTTP_LOGBROKER_KEY_UNKNOWN);
+
+    ngx_http_logbroker_group_init(&refused);
+    ngx_http_logbroker_group_move(&w->pending, &refused);
+
+    ngx_http_logbroker_keys_end_group(w, &refused.keys,
+                                      NGX_HTTP_LOGBROKER_KEY_NOT_STORED);
+
+    (void) ngx_atomic_fetch_add(&w->counters->access_lost,
+                                unknown.access + refused.access);
 
     slot = lb_writer_slot(w->writer);
 
@@ -347,10 +370,11 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
     w->leaving = 0;
 
     *ngx_snprintf(text, sizeof(text) - 1,
-                  "writing ring %ui failed: %s; the ring is given up, "
-                  "%ui requests are answered with 503, %ui are missing in "
-                  "the access log", slot, lb_strerror(rc, buf, sizeof(buf)),
-                  failed.requests, failed.access)
+                  "writing ring %ui failed: %s; ring abandoned: %ui requests "
+                  "got 502 (stored or not), %ui got 503, %ui access-log "
+                  "events lost ring=%ui", slot,
+                  lb_strerror(rc, buf, sizeof(buf)), unknown.requests,
+                  refused.requests, unknown.access + refused.access, slot)
         = '\0';
 
     ngx_http_logbroker_problem(w, NGX_LOG_CRIT, rc, (char *) text);
@@ -373,21 +397,24 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc)
         }
     }
 
-    ngx_http_logbroker_answer(&failed.waiters,
+    ngx_http_logbroker_answer(&stored, 0);
+    ngx_http_logbroker_answer(&unknown.waiters,
+                              NGX_HTTP_LOGBROKER_WRITE_UNKNOWN);
+    ngx_http_logbroker_answer(&refused.waiters,
                               NGX_HTTP_LOGBROKER_WRITE_FAILED);
     ngx_http_logbroker_unpark(w);
     ngx_http_logbroker_hold(w);
 }
 
 
-/* The file of the ring is no longer the ring: nothing more is said to be
- * stored, as soon as the thread is done with it. */
+/* The file of the ring is no longer the ring: nothing more is written to it, as
+ * soon as the thread is done with it. */
 
 void
 ngx_http_logbroker_gone(ngx_http_logbroker_worker_t *w)
 {
     if (w->io == NGX_HTTP_LOGBROKER_IO_IDLE) {
-        ngx_http_logbroker_lost(w, LB_EGONE);
+        ngx_http_logbroker_lost(w, LB_EGONE, 0);
 
     } else {
         w->failed = LB_EGONE;
@@ -426,7 +453,7 @@ ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w)
     rc = lb_writer_sync_end(w->writer);
 
     if (rc != 0) {
-        ngx_http_logbroker_lost(w, rc);
+        ngx_http_logbroker_lost(w, rc, 0);
     }
 }
 
@@ -474,6 +501,7 @@ static void
 ngx_http_logbroker_io_done(ngx_event_t *ev)
 {
     int                           rc;
+    ngx_uint_t                    written;
     ngx_queue_t                   waiters;
     ngx_http_logbroker_worker_t  *w;
 
@@ -485,9 +513,16 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
                                               : lb_writer_sync_end(w->writer);
 
     if (rc != 0 || w->failed) {
+
+        /* the promise of its answer holds for the file, wherever it is; with
+         * sync lb_writer_write() has looked */
+
+        written = rc == 0 && w->io == NGX_HTTP_LOGBROKER_IO_GROUP
+                  && (w->flight.sync || lb_writer_intact(w->writer));
+
         w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
         ngx_http_logbroker_hang_over(w);
-        ngx_http_logbroker_lost(w, w->failed ? w->failed : rc);
+        ngx_http_logbroker_lost(w, w->failed ? w->failed : rc, written);
         return;
     }
 

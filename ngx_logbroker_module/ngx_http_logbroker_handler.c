@@ -57,7 +57,12 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
       "no ring to write to: nothing was stored, try again" },
 
     { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("write_failed"),
-      "writing to disk failed: try again" },
+      "writing to disk failed: nothing was stored, try again" },
+
+    { NGX_HTTP_BAD_GATEWAY, 1, ngx_string("write_unknown"),
+      "writing to disk failed: the events may be stored or not; send the "
+      "request again, with an Idempotency-Key if they must not be stored "
+      "twice" },
 
     { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("body_failed"),
       "the body could not be read back from its temporary file: nothing was "

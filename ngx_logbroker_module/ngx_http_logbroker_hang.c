@@ -162,7 +162,8 @@ ngx_http_logbroker_hang_drop(ngx_http_logbroker_worker_t *w)
 
     lb_writer_discard(w->writer);
 
-    ngx_http_logbroker_keys_end_group(w, &dropped.keys, 0);
+    ngx_http_logbroker_keys_end_group(w, &dropped.keys,
+                                      NGX_HTTP_LOGBROKER_KEY_NOT_STORED);
 
     (void) ngx_atomic_fetch_add(&w->counters->access_lost, dropped.access);
 

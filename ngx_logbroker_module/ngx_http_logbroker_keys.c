@@ -9,8 +9,20 @@
  * is looked up there as well.
  *
  *     (none) --- begin --> PENDING --- group written --> STORED
- *        ^                    |
- *        +--- group failed ---+
+ *        ^                    |                            ^  |
+ *        +-- not written -----+                            |  |
+ *        |                    | outcome unknown, or        |  |
+ *        |                    | the worker died            |  |
+ *        |                    v                            |  |
+ *        +-- not found --- SOUGHT --- found ---------------+  |
+ *        |                                                    |
+ *        +-- when the window has passed ----------------------+
+ *
+ * A key is SOUGHT in the ring it was to be stored in.  As long as that cannot
+ * be read to its end, because somebody else is just recovering it or for an
+ * error, nobody knows, and requests with that key are put off; likewise all
+ * requests with a key as long as one ring has not been read back.  No longer
+ * than the window, though: by then what that ring holds is too old.
  *
  * Entries are found by hash.  A new one is put into the next place of the
  * table that is free or whose key has expired; nothing else is ever done with
@@ -42,14 +54,19 @@
 /* milliseconds after which reading back lets others have the thread */
 #define NGX_HTTP_LOGBROKER_KEYS_SLICE    20
 
-/* attempts at a ring that somebody holds, who may just be recovering it */
+/* attempts at a ring that somebody holds, who may just be recovering it, and
+ * milliseconds between two */
 #define NGX_HTTP_LOGBROKER_KEYS_TRIES    3
+#define NGX_HTTP_LOGBROKER_KEYS_WAIT     50
+
+/* milliseconds after which what was put off is looked at again */
+#define NGX_HTTP_LOGBROKER_KEYS_AGAIN    200
 
 
 typedef enum {
     NGX_HTTP_LOGBROKER_KEY_FREE = 0,                /* not in a bucket */
     NGX_HTTP_LOGBROKER_KEY_PENDING,
-    NGX_HTTP_LOGBROKER_KEY_SOUGHT,                  /* of a dead worker */
+    NGX_HTTP_LOGBROKER_KEY_SOUGHT,
     NGX_HTTP_LOGBROKER_KEY_STORED
 } ngx_http_logbroker_key_state_e;
 
@@ -60,7 +77,8 @@ typedef struct {
     uint32_t                         len;
     uint32_t                         next;          /* index + 1, 0: none */
     int32_t                          time;          /* seconds since boot */
-    int32_t                          pid;           /* of a PENDING one */
+    int32_t                          pid;           /* who stores or seeks
+                                                     * it; 0: nobody */
     uint16_t                         slot;
     uint16_t                         state;
 } ngx_http_logbroker_entry_t;
@@ -76,6 +94,8 @@ struct ngx_http_logbroker_keys_s {
     uint32_t                         top;           /* places ever used */
     uint32_t                         hole;          /* index + 1, 0: none */
     int32_t                          window;
+    int32_t                          since;         /* when LOADING began */
+    u_char                           loaded[LB_SLOTS_MAX];
     uint32_t                        *buckets;       /* index + 1, 0: none */
     ngx_http_logbroker_entry_t      *entries;
 };
@@ -101,10 +121,16 @@ static void ngx_http_logbroker_keys_unsought(
     ngx_http_logbroker_keys_job_t *job);
 static ngx_uint_t ngx_http_logbroker_keys_load(
     ngx_http_logbroker_keys_job_t *job);
-static ngx_uint_t ngx_http_logbroker_keys_open_ring(
+static ngx_int_t ngx_http_logbroker_keys_open_ring(
     ngx_http_logbroker_keys_job_t *job, uint32_t slot);
-static ngx_uint_t ngx_http_logbroker_keys_load_ring(
+static ngx_int_t ngx_http_logbroker_keys_open_settled(
+    ngx_http_logbroker_keys_job_t *job, uint32_t slot);
+static int ngx_http_logbroker_keys_unsettled(
+    ngx_http_logbroker_keys_job_t *job);
+static ngx_int_t ngx_http_logbroker_keys_load_ring(
     ngx_http_logbroker_keys_job_t *job, uint64_t until);
+static ngx_int_t ngx_http_logbroker_keys_failed(
+    ngx_http_logbroker_keys_job_t *job, int rc);
 static int32_t ngx_http_logbroker_keys_time(
     ngx_http_logbroker_keys_job_t *job, lb_record_t *rec);
 static ngx_int_t ngx_http_logbroker_keys_post(ngx_http_logbroker_worker_t *w,
@@ -292,11 +318,12 @@ ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
 }
 
 
-/* The key of a record that was (not) stored. */
+/* The key of a record of which it is known what became of it, or never will
+ * be by whoever wrote it. */
 
 void
 ngx_http_logbroker_keys_end(ngx_http_logbroker_worker_t *w, const u_char *hash,
-    ngx_uint_t stored)
+    ngx_uint_t end)
 {
     ngx_http_logbroker_keys_t   *keys;
     ngx_http_logbroker_entry_t  *e;
@@ -310,10 +337,17 @@ ngx_http_logbroker_keys_end(ngx_http_logbroker_worker_t *w, const u_char *hash,
 
     if (e && e->state == NGX_HTTP_LOGBROKER_KEY_PENDING && e->pid == ngx_pid) {
 
-        if (stored) {
-            e->state = NGX_HTTP_LOGBROKER_KEY_STORED;
+        switch (end) {
 
-        } else {
+        case NGX_HTTP_LOGBROKER_KEY_IS_STORED:
+            e->state = NGX_HTTP_LOGBROKER_KEY_STORED;
+            break;
+
+        case NGX_HTTP_LOGBROKER_KEY_UNKNOWN:
+            e->pid = 0;
+            break;
+
+        default: /* NGX_HTTP_LOGBROKER_KEY_NOT_STORED */
             ngx_http_logbroker_keys_unlink(keys, e);
         }
     }
@@ -326,7 +360,7 @@ ngx_http_logbroker_keys_end(ngx_http_logbroker_worker_t *w, const u_char *hash,
 
 void
 ngx_http_logbroker_keys_end_group(ngx_http_logbroker_worker_t *w,
-    ngx_queue_t *queue, ngx_uint_t stored)
+    ngx_queue_t *queue, ngx_uint_t end)
 {
     ngx_queue_t                     *q;
     ngx_http_logbroker_group_key_t  *key;
@@ -338,7 +372,7 @@ ngx_http_logbroker_keys_end_group(ngx_http_logbroker_worker_t *w,
 
         key = ngx_queue_data(q, ngx_http_logbroker_group_key_t, queue);
 
-        ngx_http_logbroker_keys_end(w, key->hash, stored);
+        ngx_http_logbroker_keys_end(w, key->hash, end);
 
         ngx_free(key);
     }
@@ -360,7 +394,7 @@ ngx_http_logbroker_keys_expired(ngx_http_logbroker_keys_t *keys,
 {
     return now - e->time > keys->window
            && (e->state == NGX_HTTP_LOGBROKER_KEY_STORED
-               || (e->pid != ngx_pid && ngx_http_logbroker_dead(e->pid)));
+               || ngx_http_logbroker_dead(e->pid));
 }
 
 
@@ -479,7 +513,8 @@ ngx_http_logbroker_keys_unlink(ngx_http_logbroker_keys_t *keys,
 static ngx_uint_t
 ngx_http_logbroker_dead(ngx_pid_t pid)
 {
-    return pid != ngx_pid && kill(pid, 0) == -1 && ngx_errno == ESRCH;
+    return pid == 0
+           || (pid != ngx_pid && kill(pid, 0) == -1 && ngx_errno == ESRCH);
 }
 
 
@@ -493,7 +528,9 @@ ngx_http_logbroker_keys_look(ngx_http_logbroker_worker_t *w)
 
     keys = w->keys;
 
-    if (keys == NULL || w->spool == NULL || w->keys_job) {
+    if (keys == NULL || w->spool == NULL || w->keys_job
+        || (ngx_msec_int_t) (w->keys_after - ngx_current_msec) > 0)
+    {
         return;
     }
 
@@ -542,6 +579,10 @@ ngx_http_logbroker_keys_post(ngx_http_logbroker_worker_t *w,
 
     if (job->state == NGX_HTTP_LOGBROKER_KEYS_ALL) {
         job->keys->state = NGX_HTTP_LOGBROKER_TABLE_NEW;
+
+    } else if (job->state == NGX_HTTP_LOGBROKER_KEYS_SOUGHT) {
+        ngx_memzero(job->slots, sizeof(job->slots));
+        ngx_http_logbroker_keys_unsought(job);
     }
 
     lb_reader_close(job->reader);
@@ -560,7 +601,7 @@ ngx_http_logbroker_keys_thread(void *data, ngx_log_t *log)
 {
     ngx_http_logbroker_keys_job_t *job = data;
 
-    ngx_uint_t                  first;
+    ngx_uint_t                  i, first;
     ngx_http_logbroker_keys_t  *keys;
 
     keys = job->keys;
@@ -577,16 +618,23 @@ ngx_http_logbroker_keys_thread(void *data, ngx_log_t *log)
             keys->state = NGX_HTTP_LOGBROKER_TABLE_LOADING;
             keys->loader = ngx_pid;
             keys->window = job->window;
+
+            if (keys->since == 0) {
+                keys->since = ngx_http_logbroker_keys_now() | 1;
+            }
         }
 
         ngx_shmtx_unlock(&keys->shpool->mutex);
 
         if (first) {
             job->state = NGX_HTTP_LOGBROKER_KEYS_ALL;
-            ngx_memset(job->slots, 1, sizeof(job->slots));
+
+            for (i = 0; i < LB_SLOTS_MAX; i++) {
+                job->slots[i] = !keys->loaded[i];
+            }
 
         } else {
-            /* what workers that died were about to store: is it there? */
+            /* what nobody stores any more: is it there? */
 
             job->state = NGX_HTTP_LOGBROKER_KEYS_SOUGHT;
 
@@ -597,6 +645,11 @@ ngx_http_logbroker_keys_thread(void *data, ngx_log_t *log)
         }
 
         job->n = lb_spool_slots(job->spool, job->there, &job->error);
+
+        if (job->n < 0) {
+            ngx_memzero(job->slots, sizeof(job->slots));
+            job->put_off++;
+        }
     }
 
     if (ngx_http_logbroker_keys_load(job)) {
@@ -604,7 +657,8 @@ ngx_http_logbroker_keys_thread(void *data, ngx_log_t *log)
     }
 
     if (job->state == NGX_HTTP_LOGBROKER_KEYS_ALL) {
-        keys->state = NGX_HTTP_LOGBROKER_TABLE_READY;
+        keys->state = job->put_off ? NGX_HTTP_LOGBROKER_TABLE_NEW
+                                   : NGX_HTTP_LOGBROKER_TABLE_READY;
 
     } else {
         ngx_http_logbroker_keys_unsought(job);
@@ -640,6 +694,7 @@ ngx_http_logbroker_keys_seek(ngx_http_logbroker_keys_job_t *job)
              || e->state == NGX_HTTP_LOGBROKER_KEY_SOUGHT)
             && ngx_http_logbroker_dead(e->pid))
         {
+            e->pid = ngx_pid;
             e->state = NGX_HTTP_LOGBROKER_KEY_SOUGHT;
             job->slots[e->slot] = 1;
             found = 1;
@@ -652,7 +707,8 @@ ngx_http_logbroker_keys_seek(ngx_http_logbroker_keys_job_t *job)
 }
 
 
-/* What was sought and not found was not stored. */
+/* What was sought and not found was not stored, unless not all of its ring
+ * could be read: that is left to the next who looks. */
 
 static void
 ngx_http_logbroker_keys_unsought(ngx_http_logbroker_keys_job_t *job)
@@ -674,8 +730,15 @@ ngx_http_logbroker_keys_unsought(ngx_http_logbroker_keys_job_t *job)
 
         e = &keys->entries[i];
 
-        if (e->state == NGX_HTTP_LOGBROKER_KEY_SOUGHT && job->slots[e->slot]) {
+        if (e->state != NGX_HTTP_LOGBROKER_KEY_SOUGHT || e->pid != ngx_pid) {
+            continue;
+        }
+
+        if (job->slots[e->slot]) {
             ngx_http_logbroker_keys_unlink(keys, e);
+
+        } else {
+            e->pid = 0;
         }
     }
 
@@ -688,24 +751,38 @@ ngx_http_logbroker_keys_unsought(ngx_http_logbroker_keys_job_t *job)
 static ngx_uint_t
 ngx_http_logbroker_keys_load(ngx_http_logbroker_keys_job_t *job)
 {
-    uint64_t  until;
+    uint32_t   slot;
+    uint64_t   until;
+    ngx_int_t  rc;
 
     until = ngx_http_logbroker_mono_us()
             + NGX_HTTP_LOGBROKER_KEYS_SLICE * 1000;
 
     while (job->ring < job->n) {
 
-        if (job->reader == NULL
-            && (!job->slots[job->there[job->ring]]
-                || !ngx_http_logbroker_keys_open_ring(job,
-                                                 job->there[job->ring])))
-        {
-            job->ring++;
+        slot = job->there[job->ring];
+        rc = NGX_OK;
 
-        } else if (!ngx_http_logbroker_keys_load_ring(job, until)) {
+        if (job->reader) {
+            rc = ngx_http_logbroker_keys_load_ring(job, until);
+
+        } else if (job->slots[slot]) {
+            rc = ngx_http_logbroker_keys_open_ring(job, slot);
+        }
+
+        if (rc != NGX_AGAIN) {
+
             lb_reader_close(job->reader);
             job->reader = NULL;
             job->ring++;
+
+            if (rc != NGX_OK) {
+                job->slots[slot] = 0;
+                job->put_off++;
+
+            } else if (job->state == NGX_HTTP_LOGBROKER_KEYS_ALL) {
+                job->keys->loaded[slot] = 1;
+            }
         }
 
         if (ngx_http_logbroker_mono_us() >= until) {
@@ -717,79 +794,25 @@ ngx_http_logbroker_keys_load(ngx_http_logbroker_keys_job_t *job)
 }
 
 
-/* 1: there is something to read in it */
+/* NGX_AGAIN: there is something to read in it, NGX_OK: there is not,
+ * NGX_ERROR: nobody knows yet. */
 
-static ngx_uint_t
+static ngx_int_t
 ngx_http_logbroker_keys_open_ring(ngx_http_logbroker_keys_job_t *job,
     uint32_t slot)
 {
-    int              i, rc;
+    int              i;
     int64_t          since;
-    uint64_t         received;
-    ngx_uint_t       tries;
-    lb_error_t       err;
-    lb_writer_t     *writer;
+    ngx_int_t        rc;
     lb_ring_info_t  *info;
 
-    info = &job->info;
+    rc = ngx_http_logbroker_keys_open_settled(job, slot);
 
-    for (tries = 0; ; tries++) {
-
-        if (lb_reader_open(job->spool, slot, 0, &job->reader, &err) != 0) {
-            job->reader = NULL;
-            return 0;
-        }
-
-        if (lb_reader_info(job->reader, info) != 0) {
-            break;
-        }
-
-        job->nmarks = ngx_max(lb_reader_marks(job->reader, info->committed,
-                                              job->marks), 0);
-
-        /* Left in order, with nothing behind the commit cell? */
-
-        if (tries
-            || (job->nmarks ? job->marks[job->nmarks - 1].position : 0)
-               != info->committed
-            || lb_reader_received(job->reader, info->committed,
-                                  info->committed + LB_RECORD_HEADER_MAX,
-                                  &received)
-               == 0)
-        {
-            if (tries == NGX_HTTP_LOGBROKER_KEYS_TRIES) {
-                goto found;
-            }
-
-        } else {
-            goto found;
-        }
-
-        lb_reader_close(job->reader);
-        job->reader = NULL;
-
-        /* records that a worker that died left there are recovered */
-
-        rc = lb_writer_claim_slot(job->spool, slot, &writer, &err);
-
-        if (rc == 0) {
-            lb_writer_close(writer);
-        }
-
-        if (rc != LB_ELOCKED) {
-            tries = NGX_HTTP_LOGBROKER_KEYS_TRIES - 1;
-
-        } else {
-            ngx_msleep(50);
-        }
+    if (rc != NGX_AGAIN) {
+        return rc;
     }
 
-    lb_reader_close(job->reader);
-    job->reader = NULL;
-
-    return 0;
-
-found:
+    info = &job->info;
 
     /* all of the ring, delivered or not, as far as it has not been reused,
      * but for what a mark knows to be too old */
@@ -805,20 +828,146 @@ found:
         job->position = ngx_max(job->position, job->marks[i].position);
     }
 
-    if (job->position < info->committed) {
-        return 1;
-    }
-
-    lb_reader_close(job->reader);
-    job->reader = NULL;
-
-    return 0;
+    return job->position < info->committed ? NGX_AGAIN : NGX_OK;
 }
 
 
-/* 1: there is more in it */
+/*
+ * Opens a ring of which everything that will ever be in it of the past is
+ * committed.  What a worker that died has left behind the commit cell is
+ * recovered first: here, or by whoever holds the ring by now.  The latter is
+ * waited for: it has not got so far as long as there is something behind the
+ * cell and the cell does not change.
+ */
 
-static ngx_uint_t
+static ngx_int_t
+ngx_http_logbroker_keys_open_settled(ngx_http_logbroker_keys_job_t *job,
+    uint32_t slot)
+{
+    int              rc;
+    uint32_t         epoch;
+    uint64_t         committed, last;
+    ngx_uint_t       tries, recovered;
+    lb_error_t       err;
+    lb_writer_t     *writer;
+    lb_ring_info_t  *info;
+
+    info = &job->info;
+
+    epoch = 0;
+    committed = 0;
+    recovered = 0;
+
+    for (tries = 0; tries < NGX_HTTP_LOGBROKER_KEYS_TRIES; tries++) {
+
+        rc = lb_reader_open(job->spool, slot, 0, &job->reader, &err);
+
+        if (rc != 0) {
+            job->reader = NULL;
+            return ngx_http_logbroker_keys_failed(job, rc);
+        }
+
+        rc = lb_reader_info(job->reader, info);
+
+        if (rc != 0) {
+            return ngx_http_logbroker_keys_failed(job, rc);
+        }
+
+        job->nmarks = ngx_max(lb_reader_marks(job->reader, info->committed,
+                                              job->marks), 0);
+
+        /* of a poisoned one nothing behind the cell is believed */
+
+        if (recovered || (info->flags & LB_CELL_POISONED)
+            || (tries && (info->epoch != epoch
+                          || info->committed != committed)))
+        {
+            return NGX_AGAIN;
+        }
+
+        epoch = info->epoch;
+        committed = info->committed;
+
+        rc = ngx_http_logbroker_keys_unsettled(job);
+
+        if (rc < 0) {
+            return ngx_http_logbroker_keys_failed(job, rc);
+        }
+
+        last = job->nmarks ? job->marks[job->nmarks - 1].position : 0;
+
+        if (rc == 0 && (info->locked || last == committed)) {
+            return NGX_AGAIN;
+        }
+
+        lb_reader_close(job->reader);
+        job->reader = NULL;
+
+        rc = lb_writer_claim_slot(job->spool, slot, &writer, &err);
+
+        switch (rc) {
+
+        case 0:
+            lb_writer_close(writer);
+            recovered = 1;
+            break;
+
+        case LB_ELOCKED:
+            ngx_msleep(NGX_HTTP_LOGBROKER_KEYS_WAIT);
+            break;
+
+        case LB_EPOISONED:
+            break;
+
+        default:
+            return ngx_http_logbroker_keys_failed(job, rc);
+        }
+    }
+
+    return ngx_http_logbroker_keys_failed(job, -EAGAIN);
+}
+
+
+/* 1: there is a record behind the commit cell, or more was delivered than it
+ * says; leftovers of an earlier writer do not count.  0, -errno. */
+
+static int
+ngx_http_logbroker_keys_unsettled(ngx_http_logbroker_keys_job_t *job)
+{
+    int              rc;
+    uint64_t         received;
+    lb_record_t      rec;
+    lb_ring_info_t  *info;
+
+    info = &job->info;
+
+    if (info->acked > info->committed) {
+        return 1;
+    }
+
+    /* a small read, and mostly enough */
+
+    rc = lb_reader_received(job->reader, info->committed,
+                            info->committed + LB_RECORD_HEADER_MAX,
+                            &received);
+
+    if (rc == 0) {
+        rc = lb_reader_record(job->reader, info->committed,
+                              info->committed + info->capacity, 0, &rec);
+    }
+
+    if (rc == 0) {
+        return rec.epoch >= info->epoch;
+    }
+
+    return rc == LB_ECORRUPT || rc == LB_EEND ? 0 : rc;
+}
+
+
+/* NGX_AGAIN: there is more in it, NGX_OK: that was all, NGX_ERROR: some of it
+ * could not be read. */
+
+static ngx_int_t
 ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
     uint64_t until)
 {
@@ -826,6 +975,7 @@ ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
     int32_t                      now, time;
     uint32_t                     n;
     lb_record_t                  rec;
+    ngx_uint_t                   full;
     ngx_http_logbroker_keys_t   *keys;
     ngx_http_logbroker_entry_t  *e;
 
@@ -835,7 +985,7 @@ ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
     for (n = 1; job->position < job->info.committed; n++) {
 
         if (n % 64 == 0 && ngx_http_logbroker_mono_us() >= until) {
-            return 1;
+            return NGX_AGAIN;
         }
 
         rc = lb_reader_record(job->reader, job->position, job->info.committed,
@@ -850,7 +1000,7 @@ ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
         }
 
         if (rc != 0) {
-            return 0;
+            return ngx_http_logbroker_keys_failed(job, rc);
         }
 
         job->position = rec.next;
@@ -865,16 +1015,19 @@ ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
             continue;
         }
 
+        full = 0;
+
         ngx_shmtx_lock(&keys->shpool->mutex);
 
         e = ngx_http_logbroker_keys_find(keys, rec.key, now);
 
         if (e == NULL) {
-            (void) ngx_http_logbroker_keys_insert(keys, rec.key,
+            full = ngx_http_logbroker_keys_insert(keys, rec.key,
                                            rec.payload_crc, rec.payload_len,
                                            job->info.slot,
                                            NGX_HTTP_LOGBROKER_KEY_STORED,
-                                           time, now);
+                                           time, now)
+                   == NULL;
 
         } else if (e->state == NGX_HTTP_LOGBROKER_KEY_SOUGHT
                    && e->slot == job->info.slot)
@@ -885,9 +1038,45 @@ ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
         }
 
         ngx_shmtx_unlock(&keys->shpool->mutex);
+
+        if (full && job->state == NGX_HTTP_LOGBROKER_KEYS_ALL) {
+            return ngx_http_logbroker_keys_failed(job, -ENOSPC);
+        }
     }
 
-    return 0;
+    return NGX_OK;
+}
+
+
+/*
+ * Something could not be read: is that an answer?  It is if nothing can ever be
+ * read there (a file that is no ring, or gone), and it is if what is there has
+ * become too old meanwhile.
+ */
+
+static ngx_int_t
+ngx_http_logbroker_keys_failed(ngx_http_logbroker_keys_job_t *job, int rc)
+{
+    char  buf[128];
+
+    if (rc == LB_ECORRUPT || rc == LB_EFOREIGN || rc == LB_EEND
+        || rc == LB_EGONE || rc == -ENOENT)
+    {
+        return NGX_OK;
+    }
+
+    if (job->state == NGX_HTTP_LOGBROKER_KEYS_ALL
+        && ngx_http_logbroker_keys_now() - job->keys->since > job->window)
+    {
+        return NGX_OK;
+    }
+
+    job->error.code = rc;
+    (void) ngx_cpystrn((u_char *) job->error.text,
+                       (u_char *) lb_strerror(rc, buf, sizeof(buf)),
+                       sizeof(job->error.text));
+
+    return NGX_ERROR;
 }
 
 
@@ -940,6 +1129,20 @@ ngx_http_logbroker_keys_done(ngx_event_t *ev)
     if (job->state != NGX_HTTP_LOGBROKER_KEYS_DONE) {
         (void) ngx_http_logbroker_keys_post(w, job);
         return;
+    }
+
+    if (job->put_off) {
+        w->keys_look = 1;
+        w->keys_after = ngx_current_msec + NGX_HTTP_LOGBROKER_KEYS_AGAIN;
+
+        if (job->error.code != -EAGAIN && ngx_time() - w->keys_unread >= 60) {
+            w->keys_unread = ngx_time();
+            ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                          "logbroker: idempotency keys cannot be read back "
+                          "from the spool \"%V\": %s; requests with such a key "
+                          "are answered with 503 until they can", &w->path,
+                          job->error.text);
+        }
     }
 
     ngx_free(job);

@@ -111,7 +111,8 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
         counters->access_lost);
 
     ngx_http_logbroker_metric(&t, "refused_requests_total", "counter",
-                              "Requests of which nothing was stored.");
+                              "Requests answered with an error; nothing of "
+                              "them was stored, but for write_unknown.");
 
     for (i = 1; i < NGX_HTTP_LOGBROKER_REASONS; i++) {
         t.p = ngx_slprintf(t.p, t.last,

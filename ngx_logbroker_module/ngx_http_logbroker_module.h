@@ -92,6 +92,7 @@ typedef enum {
     NGX_HTTP_LOGBROKER_FULL,
     NGX_HTTP_LOGBROKER_NO_RING,
     NGX_HTTP_LOGBROKER_WRITE_FAILED,
+    NGX_HTTP_LOGBROKER_WRITE_UNKNOWN,
     NGX_HTTP_LOGBROKER_BODY_FAILED,
     NGX_HTTP_LOGBROKER_NO_MEMORY,
     NGX_HTTP_LOGBROKER_KEY_INVALID,
@@ -304,6 +305,16 @@ struct ngx_http_logbroker_ctx_s {
 };
 
 
+/* what became of a record with an idempotency key; UNKNOWN: the ring is looked
+ * through for it */
+
+typedef enum {
+    NGX_HTTP_LOGBROKER_KEY_NOT_STORED = 0,
+    NGX_HTTP_LOGBROKER_KEY_IS_STORED,
+    NGX_HTTP_LOGBROKER_KEY_UNKNOWN
+} ngx_http_logbroker_key_end_e;
+
+
 /* a record with an idempotency key; outlives the request */
 
 typedef struct {
@@ -378,9 +389,10 @@ typedef struct {
     ngx_uint_t                       state;
     u_char                           slots[LB_SLOTS_MAX];
     uint32_t                         there[LB_SLOTS_MAX];
-    int                              n;
+    int                              n;             /* < 0: an error */
     int                              ring;
-    lb_error_t                       error;
+    ngx_uint_t                       put_off;       /* rings */
+    lb_error_t                       error;         /* of the last one */
 
     /* of the ring that is being read, if reader is not NULL */
     lb_reader_t                     *reader;
@@ -434,6 +446,8 @@ struct ngx_http_logbroker_worker_s {
     ngx_http_logbroker_keys_t       *keys;          /* NULL: off */
     time_t                           keys_window;
     time_t                           keys_logged;
+    time_t                           keys_unread;   /* logged */
+    ngx_msec_t                       keys_after;    /* not looked before */
     ngx_http_logbroker_keys_job_t   *keys_job;      /* running */
 
     ngx_http_logbroker_group_t       pending;       /* being staged */
@@ -502,7 +516,7 @@ struct ngx_http_logbroker_worker_s {
 
     unsigned                         creating:1;
     unsigned                         want_sync:1;
-    unsigned                         keys_look:1;   /* for the dead's keys */
+    unsigned                         keys_look:1;   /* for nobody's keys */
     unsigned                         trim:1;        /* much was freed */
     unsigned                         seeking:1;     /* requests are parked */
     unsigned                         leaving:1;     /* likewise */
@@ -621,9 +635,9 @@ ngx_uint_t ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx);
 ngx_uint_t ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, uint32_t crc, size_t len);
 void ngx_http_logbroker_keys_end(ngx_http_logbroker_worker_t *w,
-    const u_char *hash, ngx_uint_t stored);
+    const u_char *hash, ngx_uint_t end);
 void ngx_http_logbroker_keys_end_group(ngx_http_logbroker_worker_t *w,
-    ngx_queue_t *queue, ngx_uint_t stored);
+    ngx_queue_t *queue, ngx_uint_t end);
 void ngx_http_logbroker_keys_look(ngx_http_logbroker_worker_t *w);
 
 /* access.c */

@@ -209,7 +209,8 @@ ngx_http_logbroker_staged(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, int rc, size_t len)
 {
     if (rc != 0 && ctx->has_key) {
-        ngx_http_logbroker_keys_end(w, ctx->key, 0);
+        ngx_http_logbroker_keys_end(w, ctx->key,
+                                    NGX_HTTP_LOGBROKER_KEY_NOT_STORED);
     }
 
     if (rc == LB_EFULL

@@ -85,7 +85,7 @@ int
 lb_spool_slots(lb_spool_t *spool, uint32_t slots[LB_SLOTS_MAX], lb_error_t *err)
 {
     DIR *dir;
-    int fd, n = 0;
+    int fd, rc, n = 0;
     char *end;
     unsigned long slot;
     struct dirent *e;
@@ -101,7 +101,13 @@ lb_spool_slots(lb_spool_t *spool, uint32_t slots[LB_SLOTS_MAX], lb_error_t *err)
         return n;
     }
 
-    while ((e = readdir(dir)) != NULL && n < (int)LB_SLOTS_MAX) {
+    for (;;) {
+        errno = 0;
+        e = readdir(dir);
+
+        if (e == NULL || n == (int)LB_SLOTS_MAX) {
+            break;
+        }
 
         if (strncmp(e->d_name, "ring-", 5) != 0 || e->d_name[5] < '0' ||
             e->d_name[5] > '9') {
@@ -118,7 +124,14 @@ lb_spool_slots(lb_spool_t *spool, uint32_t slots[LB_SLOTS_MAX], lb_error_t *err)
         slots[n++] = (uint32_t)slot;
     }
 
+    rc = e == NULL ? -errno : 0;
+
     closedir(dir);
+
+    if (rc != 0) {
+        return lb_fail(err, rc, "cannot list spool \"%s\": %s", spool->path,
+                       strerror(-rc));
+    }
 
     qsort(slots, (size_t)n, sizeof(slots[0]), compare);
 

@@ -148,8 +148,8 @@ load_acked(lb_writer_t *w)
 /* What a file that is gone, or not all there, takes is lost.  Its times are not
  * asked for: once they have been, the kernel gives the next write a time of its
  * own, whereby the inode changes with each group and has to be synced too. */
-static int
-intact(lb_writer_t *w)
+int
+lb_writer_intact(lb_writer_t *w)
 {
     struct statx st;
 
@@ -777,7 +777,7 @@ lb_writer_write(lb_writer_t *w, int sync)
     }
 
     /* without sync a system call more would be felt: lb_writer_check does */
-    if (rc == 0 && sync && !intact(w)) {
+    if (rc == 0 && sync && !lb_writer_intact(w)) {
         rc = LB_EGONE;
     }
 
@@ -963,8 +963,9 @@ lb_writer_check(lb_writer_t *w)
     uint8_t identity[48];
     struct stat a, b;
 
-    if (!intact(w) || fstat(w->fd, &a) != 0 || stat(w->path, &b) != 0 ||
-        a.st_dev != b.st_dev || a.st_ino != b.st_ino ||
+    if (!lb_writer_intact(w) || fstat(w->fd, &a) != 0 ||
+        stat(w->path, &b) != 0 || a.st_dev != b.st_dev ||
+        a.st_ino != b.st_ino ||
         lb_io_read(w->fd, identity, sizeof(identity), LB_RING_IDENTITY) != 0 ||
         memcmp(identity + 32, w->id.uuid, LB_UUID_LEN) != 0) {
         return LB_EGONE;

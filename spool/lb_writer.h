@@ -103,6 +103,10 @@ int lb_writer_sync_end(lb_writer_t *writer);
  * counts.  lb_writer_write with sync notices all but another path by itself. */
 int lb_writer_check(lb_writer_t *writer);
 
+/* 1 if the file still has a name, whichever, and is all there: what was written
+ * to it is in it.  One cheap call. */
+int lb_writer_intact(lb_writer_t *writer);
+
 /* Words about where the ring lies, if it is not known that a full disk leaves
  * it its space, else NULL. */
 const char *lb_writer_space(const lb_writer_t *writer);

@@ -2,6 +2,7 @@
 a request to another broker only when nothing of it was stored."""
 
 import collections
+import errno
 import http.client
 import json
 import os
@@ -12,11 +13,13 @@ import time
 
 import pytest
 
+from env import spool
 from env.broker import Broker
 from env.build import ROOT
 from env.clickhouse import ClickHouse
 from env.edge import REFUSAL, Script, make_certificate, stored
 from env.http import post
+from env.nginx import Nginx
 from env.oracle import Oracle
 from env.process import children, free_port, wait_for
 
@@ -75,6 +78,40 @@ def test_no_answer_is_not_repeated(brokers, make_edge):
     assert set(statuses) == {204, 502}
     assert statuses[502] == script.requests
     assert stored(brokers[0]) == statuses[204]
+
+
+@pytest.mark.parametrize("via", ["first", "again"])
+def test_unknown_outcome_is_not_repeated(tmp_path, make_edge, via, faults):
+    """A broker whose disk failed in the middle of a write cannot say whether
+    the events are stored: the record turns up when its ring is recovered.
+    Nobody else may get the request, and the client is told."""
+    with Nginx(tmp_path / "a", preload=faults.so, env=faults.env) as a, \
+            Nginx(tmp_path / "b") as b:
+        ports = [a.port, b.port]
+        if via == "again":  # nobody takes a connection at first
+            ports.insert(0, free_port())
+        edge = make_edge(ports)
+        faults.set("fail_cells", errno.EIO)
+        acked, unknown = [], []
+        for n in range(12):
+            status, headers, body = post(edge.port, '{"n":%d}' % n)
+            assert status in (204, 502), (status, body)
+            if status == 204:
+                acked.append(n)
+            else:
+                unknown.append(n)
+                assert b"stored or not" in body
+                assert headers["Retry-After"] == "1"
+                assert headers["Content-Type"] == "application/json"
+        assert len(unknown) == 1
+        faults.clear("fail_cells")
+        a.kill()
+        a.start()
+        wait_for(lambda: sum(r["recovered"] for r in a.status()["rings"]) == 1,
+                 what="recovery")
+        found = [json.loads(e)["n"] for x in (a, b)
+                 for e in spool.events(x.spool)]
+        assert sorted(found) == sorted(acked + unknown)
 
 
 def test_keys_stay_with_their_broker(brokers, make_edge):

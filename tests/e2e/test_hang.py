@@ -106,7 +106,7 @@ def test_hanging_group_fails_at_last(tmp_path, faults):
             faults.set("fail", 5)
             faults.clear("hang")
             a = first.result()
-            assert a.status == 503 and b"nothing" not in a.body
+            assert a.status == 502 and b"stored or not" in a.body
         faults.clear("fail")
         wait_for(lambda: nginx.post("/log", '{"after":1}').status == 204,
                  what="another ring")

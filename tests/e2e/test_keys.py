@@ -179,10 +179,128 @@ def test_failed_write_leaves_no_key(tmp_path, faults):
     with Nginx(tmp_path, preload=faults.so, env=faults.env) as nginx:
         faults.set("fail", errno.EIO)
         a = nginx.post("/log", '{"n":1}', key("a"))
-        assert a.status == 503, a
+        assert a.status == 502, a
         faults.clear("fail")
         assert post(nginx, 1, "a").status == 204
         assert stored(nginx) == [1]
+
+
+def test_unknown_outcome_is_looked_up(tmp_path, faults):
+    """The record is written, its commit cell is not: it turns up when the ring
+    is recovered, and a repetition meanwhile is no other request."""
+    with Nginx(tmp_path, preload=faults.so, env=faults.env) as nginx:
+        faults.set("fail_cells", errno.EIO)
+        a = nginx.post("/log", '{"n":1}', key("a"))
+        assert a.status == 502 and b"stored or not" in a.body, a
+        a = nginx.post("/log", '{"n":1}', key("a"))
+        assert a.status == 503, a
+        faults.clear("fail_cells")
+        assert post(nginx, 1, "a").status == 204
+        nginx.kill()
+        nginx.start()
+        assert post(nginx, 1, "a").status == 204
+        assert stored(nginx) == [1]
+
+
+def on(nginx, pid):
+    """A connection to this worker."""
+    while True:
+        c = nginx.connect()
+        if json.loads(nginx.request("GET", "/status", conn=c).body)[
+                "pid"] == pid:
+            return c
+        c.close()
+
+
+def dies_before_it_commits(nginx, faults):
+    """A worker that has written the record of {"n":1} with the key a; returns a
+    connection to another one, and the ring."""
+    victim, other = nginx.workers()
+    c = on(nginx, victim)
+    a = nginx.post("/log", '{"n":0}', conn=c)
+    assert a.status == 204, a
+    slot = json.loads(nginx.request("GET", "/status", conn=c).body)[
+        "worker"]["slot"]
+    faults.set("point", f"ring.write.after 1 {int(signal.SIGKILL)}")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        nginx.post("/log", '{"n":1}', key("a"), conn=c)
+    assert int((faults.dir / "reached").read_text()) == victim
+    return on(nginx, other), slot
+
+
+def test_ring_that_is_just_recovered(tmp_path, faults):
+    """A new worker has the ring of the dead one, and has not come to its last
+    record: nobody knows yet whether it is there."""
+    with Nginx(tmp_path, workers=2, spool="size=1m rings=2",
+               preload=faults.so, env=faults.env) as nginx:
+        faults.set("delay", 1000)
+        c, slot = dies_before_it_commits(nginx, faults)
+        wait_for(lambda: nginx.status()["rings"][slot]["locked"],
+                 what="the new worker")
+        a = nginx.post("/log", '{"n":1}', key("a"), conn=c)
+        assert a.status == 503 and b"still being stored" in a.body
+        wait_for(lambda: nginx.post("/log", '{"n":1}', key("a"),
+                                    conn=c).status == 204, what="204")
+        faults.clear("delay")
+        assert stored(nginx) == [0, 1]
+        assert nginx.status()["repeated"] == 1
+        c.close()
+
+
+def test_start_while_rings_are_recovered(tmp_path, faults):
+    """The same when nginx as a whole was killed."""
+    with Nginx(tmp_path, workers=2, spool="size=1m rings=2",
+               preload=faults.so, env=faults.env) as nginx:
+        dies_before_it_commits(nginx, faults)[0].close()
+        nginx.kill()
+        faults.set("delay", 1000)
+        nginx.start(ring=False)
+        assert post(nginx, 1, "a").status == 204
+        faults.clear("delay")
+        wait_for(nginx.ready, what="rings")
+        assert stored(nginx) == [0, 1]
+
+
+@pytest.mark.parametrize("fault", ["fail_open", "fail_list"])
+@pytest.mark.parametrize("how", ["worker", "nginx"])
+def test_rings_cannot_be_read(tmp_path, faults, fault, how):
+    """An error is no answer: the key may be there."""
+    with Nginx(tmp_path, workers=2, spool="size=1m rings=4",
+               preload=faults.so, env=faults.env) as nginx:
+        wait_for(lambda: nginx.status()["total"]["rings"] == 4, what="spares")
+        if how == "worker":
+            faults.set(fault, errno.EMFILE)
+            dies_before_it_commits(nginx, faults)[0].close()
+        else:
+            assert post(nginx, 0, "first").status == 204
+            assert post(nginx, 1, "a").status == 204
+            nginx.kill()
+            faults.set(fault, errno.EMFILE)
+            nginx.start(ring=False)
+        time.sleep(1.1)
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            a = nginx.post("/log", '{"n":1}', key("a"))
+            assert a.status == 503, a
+            time.sleep(0.02)
+        assert "Too many open files" in nginx.error_log.read_text()
+        faults.clear(fault)
+        assert post(nginx, 1, "a").status == 204
+        assert stored(nginx) == [0, 1]
+
+
+def test_ring_that_can_never_be_read(tmp_path):
+    """What is no ring keeps no key away."""
+    with Nginx(tmp_path, spool="size=1m rings=4") as nginx:
+        assert post(nginx, 1, "a").status == 204
+        wait_for(lambda: nginx.status()["total"]["rings"] == 2, what="spare")
+        nginx.stop()
+        (nginx.spool / "ring-0001").write_bytes(b"x" * 20000)
+        nginx.start()
+        assert post(nginx, 1, "a").status == 204
+        assert post(nginx, 2, "b").status == 204
+        (nginx.spool / "ring-0001").unlink()
+        assert stored(nginx) == [1, 2]
 
 
 def test_refused_requests_take_no_room(tmp_path):

@@ -1,6 +1,7 @@
 """How a worker comes by its ring, and how it loses it: starts on large rings
 and with a long backlog, rings of another size, rings that vanish, leaving."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -236,6 +237,45 @@ def test_spool_vanishes(tmp_path):
                      what="a new spool")
             assert flusher.wait(5) == 1
             assert "was replaced" in flusher.stderr.read()
+
+
+@pytest.mark.parametrize("sync", ["always", "off"])
+@pytest.mark.parametrize("how", ["moved", "deleted"])
+def test_ring_vanishes_under_a_write(tmp_path, faults, sync, how):
+    """Noticed while a group is being written.  Moved: it is stored, and so
+    answered, and so is its key known.  Deleted: nobody can say."""
+    # without sync only what is large is written in a thread
+    body = json.dumps({"text": "x" * 300000, "n": 1})
+    with Nginx(tmp_path, preload=faults.so, env=faults.env,
+               location=f"logbroker_sync {sync};",
+               http="logbroker_write_timeout 30s;") as nginx:
+        assert nginx.post("/log", '{"before":1}').status == 204
+        slot = nginx.status()["worker"]["slot"]
+        ring = nginx.spool / f"ring-{slot:04}"
+        key = {"Idempotency-Key": "a"}
+        wait_for(lambda: (r := nginx.status()["rings"][slot])["durable"]
+                 == r["committed"], what="a sync")
+        faults.set("hang", 1)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            first = pool.submit(nginx.post, "/log", body, key)
+            wait_for((faults.dir / "hanging").exists, what="a write")
+            if how == "moved":
+                ring.rename(tmp_path / "away")
+            else:
+                ring.unlink()
+            second = pool.submit(nginx.post, "/log", '{"after":1}')
+            wait_for(lambda: nginx.status()["waiting"] == 2, what="waiting")
+            time.sleep(1.2)  # noticed each second
+            faults.clear("hang")
+            assert first.result().status == (204 if how == "moved" else 502)
+            assert second.result().status == 503
+        if how == "moved":
+            (tmp_path / "away").rename(ring)
+        wait_for(lambda: nginx.post("/log", body, key).status == 204,
+                 what="another ring")
+        events = spool.events(nginx.spool)
+        assert sum(b'"n":1' in e for e in events) == 1
+        assert not any(b"after" in e for e in events)
 
 
 def test_size_changes(tmp_path):

@@ -6,6 +6,8 @@
  * these files nothing is changed.  What is made slow by sync_delay or
  * large_delay writes the file syncing first.  Commit cells are spared,
  * so that a ring can say that it was poisoned, but for fail_cells, an errno too.
+ * fail_open and fail_list, errnos as well: rings cannot be opened for reading
+ * alone, and the spool cannot be listed.
  * While the file hang holds 1 writes and syncs do not come back; the file
  * hanging then says so.  The file clock holds seconds by which the wall clock
  * is wrong.
@@ -19,7 +21,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -251,6 +255,53 @@ ssize_t
 pwritev64v2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 {
     return pwritev2(fd, iov, n, offset, flags);
+}
+
+int
+openat(int fd, const char *path, int flags, ...)
+{
+    static int (*next)(int, const char *, int, mode_t);
+    int err = 0;
+    mode_t mode = 0;
+    va_list args;
+
+    if (next == NULL) {
+        next = dlsym(RTLD_NEXT, "openat");
+    }
+
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_start(args, flags);
+        mode = va_arg(args, mode_t);
+        va_end(args);
+    }
+
+    if (strncmp(path, "ring-", 5) == 0 && (flags & O_ACCMODE) == O_RDONLY) {
+        err = setting("fail_open");
+    } else if (strcmp(path, ".") == 0) {
+        err = setting("fail_list");
+    }
+
+    if (err != 0) {
+        errno = err;
+        return -1;
+    }
+
+    return next(fd, path, flags, mode);
+}
+
+int
+openat64(int fd, const char *path, int flags, ...)
+{
+    mode_t mode = 0;
+    va_list args;
+
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_start(args, flags);
+        mode = va_arg(args, mode_t);
+        va_end(args);
+    }
+
+    return openat(fd, path, flags, mode);
 }
 
 int

@@ -87,11 +87,10 @@ class Oracle:
         with self.lock:
             return len(self.acked)
 
-    def verify(self, clickhouse, where="1", refused_may_arrive=False,
-               tables=("logs",)):
+    def verify(self, clickhouse, where="1", tables=("logs",)):
         """Each acknowledged event exactly once in all tables together,
-        nothing refused (unless a disk failed in between), nothing invented;
-        seqs without gaps.  Returns the figures."""
+        nothing refused, nothing invented; seqs without gaps.  Returns the
+        figures."""
         source = "(%s)" % " UNION ALL ".join(
             f"SELECT message, ring, seq, received_at FROM logbroker.{t}"
             for t in tables)
@@ -112,7 +111,7 @@ class Oracle:
                   f"statuses={dict(self.statuses)}")
         assert not lost, f"{result}: lost {sorted(lost)[:5]}"
         assert not twice, f"{result}: twice {sorted(twice)[:5]}"
-        assert refused_may_arrive or not refused, f"{result}: refused {sorted(refused)[:5]}"
+        assert not refused, f"{result}: refused {sorted(refused)[:5]}"
         assert not invented, f"{result}: invented {sorted(invented)[:5]}"
         audit = json.loads(clickhouse.query(
             "SELECT sum(gaps) AS gaps, sum(duplicates) AS duplicates, "

@@ -252,8 +252,7 @@ def disk_errors(w):
             (trouble / "fail").write_text("5")
             time.sleep(w.rng.choice([0.01, 0.3]))
             (trouble / "fail").unlink()
-    # a group that failed may still be found later
-    return w.finish(oracle, refused_may_arrive=True)
+    return w.finish(oracle)
 
 
 FLUSHER_POINTS = [f"{point}.{when}" for point in
