@@ -63,11 +63,16 @@ static const char *const foreign_suffixes[] = {
 static int
 takes(const char *pattern, const char *type, size_t len)
 {
-    size_t n = strlen(pattern);
+    size_t n;
 
-    if (n == 0) {
+    if (*pattern == '\0') {
         return 1;
     }
+    /* most differ at once */
+    if (len == 0 || *pattern != (*type | 0x20)) {
+        return 0;
+    }
+    n = strlen(pattern);
     return n <= len && strncasecmp(pattern, type, n) == 0 &&
            (n == len || pattern[n - 1] == '/');
 }

@@ -13,7 +13,8 @@
  *  1. event/NAME.c defines a scan and the row `const lb_format_t
  *     lb_format_NAME`; event/NAME.h declares the row.  Nothing of nginx and
  *     nothing of the spool is known here: bytes in, lines out.
- *  2. The file goes into event/CMakeLists.txt and the module's `config`.
+ *  2. The file goes into the list of event/CMakeLists.txt, which the module's
+ *     build reads too.
  *  3. The row goes into the formats of a dialect
  *     (ngx_http_logbroker_dialect.c), which is a protocol: directive, formats,
  *     answers.  The recipe for one is in ngx_http_logbroker_dialect.h.
@@ -36,8 +37,8 @@
  *    memory and nesting (LB_SCAN_DEPTH_MAX) bounded.
  */
 
-#ifndef _LB_FORMAT_H_INCLUDED_
-#define _LB_FORMAT_H_INCLUDED_
+#ifndef _LB_EVENT_FORMAT_H_INCLUDED_
+#define _LB_EVENT_FORMAT_H_INCLUDED_
 
 #include <stddef.h>
 #include <stdint.h>
@@ -131,4 +132,4 @@ const char *lb_param(const lb_scan_options_t *options, const char *name);
 int lb_reply_put(lb_reply_t *reply, const void *data, size_t len);
 void lb_reply_free(lb_reply_t *reply);
 
-#endif /* _LB_FORMAT_H_INCLUDED_ */
+#endif /* _LB_EVENT_FORMAT_H_INCLUDED_ */

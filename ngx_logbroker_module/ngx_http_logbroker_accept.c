@@ -11,154 +11,49 @@
 #include "ngx_http_logbroker_headers.h"
 
 
-/* a media type ends with "/" to stand for all that begin with it */
-
-static ngx_str_t  ngx_http_logbroker_json_types[] = {
-    ngx_string("application/json"),
-    ngx_string("application/x-ndjson"),
-    ngx_string("application/x-www-form-urlencoded"),
-    ngx_string("text/json"),
-    ngx_string("text/x-json"),
-    ngx_string("text/ndjson"),
-    ngx_string("text/x-ndjson"),
-    ngx_string("text/jsonl"),
-    ngx_string("text/jsonlines"),
-    ngx_null_string
-};
-
-
-static ngx_str_t  ngx_http_logbroker_foreign_types[] = {
-    ngx_string("text/"),
-    ngx_string("image/"),
-    ngx_string("audio/"),
-    ngx_string("video/"),
-    ngx_string("font/"),
-    ngx_string("model/"),
-    ngx_string("message/"),
-    ngx_string("multipart/"),
-    ngx_string("application/avro"),
-    ngx_string("application/bson"),
-    ngx_string("application/cbor"),
-    ngx_string("application/csv"),
-    ngx_string("application/gzip"),
-    ngx_string("application/grpc"),
-    ngx_string("application/java-archive"),
-    ngx_string("application/javascript"),
-    ngx_string("application/msgpack"),
-    ngx_string("application/pdf"),
-    ngx_string("application/protobuf"),
-    ngx_string("application/toml"),
-    ngx_string("application/vnd.apache.parquet"),
-    ngx_string("application/vnd.google.protobuf"),
-    ngx_string("application/vnd.msgpack"),
-    ngx_string("application/wasm"),
-    ngx_string("application/x-avro"),
-    ngx_string("application/x-gzip"),
-    ngx_string("application/x-msgpack"),
-    ngx_string("application/x-protobuf"),
-    ngx_string("application/x-tar"),
-    ngx_string("application/x-thrift"),
-    ngx_string("application/x-yaml"),
-    ngx_string("application/x-zip-compressed"),
-    ngx_string("application/xml"),
-    ngx_string("application/yaml"),
-    ngx_string("application/zip"),
-    ngx_string("application/zstd"),
-    ngx_null_string
-};
-
-
-static ngx_str_t  ngx_http_logbroker_foreign_suffixes[] = {
-    ngx_string("+xml"),
-    ngx_string("+cbor"),
-    ngx_string("+protobuf"),
-    ngx_string("+msgpack"),
-    ngx_string("+yaml"),
-    ngx_string("+zip"),
-    ngx_string("+gzip"),
-    ngx_string("+proto"),
-    ngx_null_string
-};
-
-
 static ngx_uint_t ngx_http_logbroker_charset(u_char *p, u_char *last);
 static void ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx);
 
 
-/*
- * JSON is what comes out of curl -d, of log shippers with their own idea of
- * a media type, and of clients that send none: it is taken unless the type
- * clearly says something else.
- */
-
 ngx_uint_t
 ngx_http_logbroker_content_type(ngx_http_logbroker_ctx_t *ctx)
 {
-    u_char              *p, *last, *params;
-    size_t               len;
-    ngx_str_t           *t;
-    ngx_http_request_t  *r;
+    u_char     *p, *last, *params;
+    ngx_str_t   type;
 
-    r = ctx->request;
+    ngx_str_null(&type);
 
-    if (r->headers_in.content_type == NULL) {
-        return 0;
-    }
+    if (ctx->request->headers_in.content_type) {
 
-    p = r->headers_in.content_type->value.data;
-    last = p + r->headers_in.content_type->value.len;
+        p = ctx->request->headers_in.content_type->value.data;
+        last = p + ctx->request->headers_in.content_type->value.len;
 
-    params = ngx_strlchr(p, last, ';');
+        params = ngx_strlchr(p, last, ';');
 
-    if (params == NULL) {
-        params = last;
-    }
-
-    while (p < params && (*p == ' ' || *p == '\t')) {
-        p++;
-    }
-
-    len = params - p;
-
-    while (len && (p[len - 1] == ' ' || p[len - 1] == '\t')) {
-        len--;
-    }
-
-    if (params < last && ngx_http_logbroker_charset(params, last)) {
-        return NGX_HTTP_LOGBROKER_TYPE;
-    }
-
-    if (len == 10 && ngx_strncasecmp(p, (u_char *) "text/plain", 10) == 0) {
-        ctx->text = 1;
-        return 0;
-    }
-
-    for (t = ngx_http_logbroker_json_types; t->len; t++) {
-        if (len == t->len && ngx_strncasecmp(p, t->data, len) == 0) {
-            return 0;
+        if (params == NULL) {
+            params = last;
         }
-    }
 
-    for (t = ngx_http_logbroker_foreign_suffixes; t->len; t++) {
-        if (len > t->len
-            && ngx_strncasecmp(p + len - t->len, t->data, t->len) == 0)
+        while (p < params && (*p == ' ' || *p == '\t')) {
+            p++;
+        }
+
+        type.data = p;
+        type.len = params - p;
+
+        while (type.len && (p[type.len - 1] == ' ' || p[type.len - 1] == '\t'))
         {
+            type.len--;
+        }
+
+        if (params < last && ngx_http_logbroker_charset(params, last)) {
             return NGX_HTTP_LOGBROKER_TYPE;
         }
     }
 
-    for (t = ngx_http_logbroker_foreign_types; t->len; t++) {
+    ctx->format = lb_format_find(ctx->formats, (char *) type.data, type.len);
 
-        if (len < t->len || ngx_strncasecmp(p, t->data, t->len) != 0) {
-            continue;
-        }
-
-        if (len == t->len || t->data[t->len - 1] == '/') {
-            return NGX_HTTP_LOGBROKER_TYPE;
-        }
-    }
-
-    return 0;
+    return ctx->format ? 0 : NGX_HTTP_LOGBROKER_TYPE;
 }
 
 

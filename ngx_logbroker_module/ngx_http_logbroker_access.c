@@ -14,6 +14,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_record.h"
 
 
 /* beyond what requests may stage: their answers end in this log */
@@ -482,35 +483,41 @@ static const char *
 ngx_http_logbroker_access_store(ngx_http_logbroker_worker_t *w,
     lb_meta_t *meta, ngx_str_t *event, ngx_uint_t *wait)
 {
-    int                rc;
-    u_char            *p;
-    size_t             cap;
-    lb_scan_result_t   res;
+    int                           rc;
+    lb_reply_t                    reply;
+    ngx_uint_t                    reason;
+    ngx_http_logbroker_record_t   record;
 
     if (lb_writer_staged(w->writer) > NGX_HTTP_LOGBROKER_ACCESS_STAGED) {
         return "the disk is too slow";
     }
 
-    cap = lb_scan_json_out_max(event->len);
+    /* scanned like a client's event: what we built is not trusted either; but
+     * how large it is no client has decided, whom limits could restrain */
 
-    p = lb_writer_stage(w->writer, meta, cap);
-    if (p == NULL) {
+    ngx_memzero(&reply, sizeof(lb_reply_t));
+    ngx_memzero(&record, sizeof(ngx_http_logbroker_record_t));
+
+    record.format = &lb_format_event;
+    record.options.max_event = NGX_MAX_SIZE_T_VALUE;
+    record.options.reply = &reply;
+    record.max = NGX_MAX_SIZE_T_VALUE;
+
+    reason = ngx_http_logbroker_record_stage(w->writer, meta, &record, event);
+
+    if (reason == NGX_HTTP_LOGBROKER_NO_MEMORY) {
         return "no memory";
     }
 
-    /* like any other event, whatever is thought of its making; how large it
-     * is, no client has decided that logbroker_max_event could restrain */
-
-    if (lb_scan_json(event->data, event->len, p, cap, cap, &res)
-        != LB_SCAN_OK)
-    {
-        return res.error ? res.error : "no event in it";
+    if (reason) {
+        return record.res.error ? record.res.error : "no event in it";
     }
 
-    rc = lb_writer_append(w->writer, meta, res.out_len, res.events);
+    rc = lb_writer_append(w->writer, meta, record.res.out_len,
+                          record.res.events);
 
     if (rc == LB_EFULL) {
-        *wait = ngx_http_logbroker_no_room(w, res.out_len
+        *wait = ngx_http_logbroker_no_room(w, record.res.out_len
                                               + LB_RECORD_HEADER_MAX + 8);
         return *wait ? NULL : "the spool is full";
     }

@@ -621,4 +621,6 @@ ngx_http_logbroker_cleanup(void *data)
     }
 
     ctx->state = NGX_HTTP_LOGBROKER_DONE;
+
+    lb_reply_free(&ctx->reply);
 }

@@ -105,7 +105,6 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
 static ngx_int_t ngx_http_logbroker_refuse_early(ngx_http_logbroker_ctx_t *ctx,
     ngx_uint_t reason);
 static void ngx_http_logbroker_body_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_http_logbroker_send_success(ngx_http_request_t *r);
 static ngx_int_t ngx_http_logbroker_send_refusal(
     ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason);
 static void ngx_http_logbroker_log_refusal(ngx_http_logbroker_ctx_t *ctx,
@@ -115,11 +114,13 @@ static void ngx_http_logbroker_log_refusal(ngx_http_logbroker_ctx_t *ctx,
 ngx_int_t
 ngx_http_logbroker_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                     rc;
-    ngx_uint_t                    reason;
-    ngx_http_cleanup_t           *cln;
-    ngx_http_logbroker_ctx_t     *ctx;
-    ngx_http_logbroker_worker_t  *w;
+    ngx_int_t                            rc;
+    ngx_uint_t                           reason;
+    ngx_http_cleanup_t                  *cln;
+    ngx_http_logbroker_ctx_t            *ctx;
+    ngx_http_logbroker_worker_t         *w;
+    ngx_http_logbroker_loc_conf_t       *llcf;
+    const ngx_http_logbroker_dialect_t  *dialect;
 
     w = ngx_http_logbroker_worker;
 
@@ -132,7 +133,13 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
+
+    dialect = llcf->dialect;
+
     ctx->request = r;
+    ctx->dialect = dialect;
+    ctx->formats = dialect->formats;
 
     /* gone as soon as the body is asked for */
     ctx->streamed = r->request_body_no_buffering;
@@ -142,7 +149,15 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
 
     ngx_http_set_ctx(r, ctx, ngx_http_logbroker_module);
 
-    if (r->method != NGX_HTTP_POST) {
+    if (dialect->greet) {
+        rc = dialect->greet(ctx);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    if (!(r->method & dialect->methods)) {
         return ngx_http_logbroker_refuse_early(ctx,
                                                NGX_HTTP_LOGBROKER_METHOD);
     }
@@ -154,7 +169,7 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
     }
 
     if (reason == 0) {
-        reason = ngx_http_logbroker_stream(ctx);
+        reason = dialect->stream(ctx);
     }
 
     if (reason == 0) {
@@ -260,7 +275,7 @@ ngx_http_logbroker_accepted(ngx_http_logbroker_ctx_t *ctx)
 
     c->log->action = "sending response to client";
 
-    rc = ngx_http_logbroker_send_success(r);
+    rc = ctx->dialect->success(ctx);
 
     if (rc == NGX_ERROR || c->error) {
         (void) ngx_atomic_fetch_add(
@@ -287,7 +302,7 @@ ngx_http_logbroker_refused(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason,
         (void) ngx_atomic_fetch_add(
                             &ngx_http_logbroker_worker->counters->repeated, 1);
 
-        ngx_http_finalize_request(r, ngx_http_logbroker_send_success(r));
+        ngx_http_finalize_request(r, ctx->dialect->success(ctx));
 
     } else {
         ngx_http_finalize_request(r,
@@ -301,39 +316,9 @@ ngx_http_logbroker_refused(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason,
 
 
 static ngx_int_t
-ngx_http_logbroker_send_success(ngx_http_request_t *r)
-{
-    ngx_buf_t                      *b;
-    ngx_http_logbroker_loc_conf_t  *llcf;
-
-    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
-
-    if (llcf->success == NGX_HTTP_NO_CONTENT) {
-        r->headers_out.status = NGX_HTTP_NO_CONTENT;
-        r->header_only = 1;
-
-        return ngx_http_send_header(r);
-    }
-
-    b = ngx_calloc_buf(r->pool);
-    if (b == NULL) {
-        return NGX_ERROR;
-    }
-
-    b->pos = (u_char *) "{}\n";
-    b->last = b->pos + sizeof("{}\n") - 1;
-    b->memory = 1;
-
-    return ngx_http_logbroker_send(r, llcf->success, "application/json", b);
-}
-
-
-static ngx_int_t
 ngx_http_logbroker_send_refusal(ngx_http_logbroker_ctx_t *ctx,
     ngx_uint_t reason)
 {
-    size_t                        len;
-    ngx_buf_t                    *b;
     u_char                       *value;
     ngx_str_t                     error;
     ngx_http_request_t           *r;
@@ -363,7 +348,8 @@ ngx_http_logbroker_send_refusal(ngx_http_logbroker_ctx_t *ctx,
     r->connection->log->action = "sending response to client";
 
     if (reason == NGX_HTTP_LOGBROKER_METHOD
-        && ngx_http_logbroker_add_header(r, "Allow", "POST") != NGX_OK)
+        && ngx_http_logbroker_add_header(r, "Allow", ctx->dialect->allow)
+           != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -384,29 +370,7 @@ ngx_http_logbroker_send_refusal(ngx_http_logbroker_ctx_t *ctx,
         }
     }
 
-    len = sizeof("{\"error\": \"\", \"row\": , \"column\": }\n") - 1
-          + error.len + ngx_escape_json(NULL, error.data, error.len)
-          + 2 * NGX_SIZE_T_LEN;
-
-    b = ngx_create_temp_buf(r->pool, len);
-    if (b == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    b->last = ngx_cpymem(b->last, "{\"error\": \"",
-                         sizeof("{\"error\": \"") - 1);
-    b->last = (u_char *) ngx_escape_json(b->last, error.data, error.len);
-    *b->last++ = '"';
-
-    if (ctx->row) {
-        b->last = ngx_sprintf(b->last, ", \"row\": %uz, \"column\": %uz",
-                              ctx->row, ctx->column);
-    }
-
-    *b->last++ = '}';
-    *b->last++ = LF;
-
-    return ngx_http_logbroker_send(r, why->status, "application/json", b);
+    return ctx->dialect->error(ctx, why, &error);
 }
 
 

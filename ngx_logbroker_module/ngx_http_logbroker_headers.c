@@ -11,7 +11,7 @@
 
 
 ngx_table_elt_t *
-ngx_http_logbroker_header(ngx_http_request_t *r, ngx_str_t *name,
+ngx_http_logbroker_header(ngx_http_request_t *r, const ngx_str_t *name,
     ngx_table_elt_t *prev)
 {
     ngx_uint_t        i;

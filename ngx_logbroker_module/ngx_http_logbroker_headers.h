@@ -22,7 +22,7 @@
  *     while ((h = ngx_http_logbroker_header(r, &name, h))) {
  */
 ngx_table_elt_t *ngx_http_logbroker_header(ngx_http_request_t *r,
-    ngx_str_t *name, ngx_table_elt_t *prev);
+    const ngx_str_t *name, ngx_table_elt_t *prev);
 
 /* Adds a header to the answer.  Name and value, zero-terminated, are not
  * copied. */

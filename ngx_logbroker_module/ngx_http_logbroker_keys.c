@@ -206,8 +206,6 @@ ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx)
     ngx_table_elt_t  *h;
     u_char            digest[20];
 
-    static ngx_str_t  name = ngx_string("idempotency-key");
-
     if (ngx_http_logbroker_worker->keys == NULL) {
         return 0;
     }
@@ -217,7 +215,8 @@ ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx)
 
     h = NULL;
 
-    while ((h = ngx_http_logbroker_header(ctx->request, &name, h))) {
+    while ((h = ngx_http_logbroker_header(ctx->request, &ctx->dialect->key,
+                                           h))) {
         key = h->value;
         n++;
     }

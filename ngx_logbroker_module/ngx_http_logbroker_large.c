@@ -18,6 +18,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_record.h"
 
 
 static void ngx_http_logbroker_large_next(ngx_http_logbroker_worker_t *w);
@@ -30,11 +31,9 @@ static void ngx_http_logbroker_job_run(ngx_http_logbroker_job_t *job);
 static ngx_uint_t ngx_http_logbroker_job_join(ngx_http_logbroker_job_t *job);
 static void ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job,
     u_char *in, size_t len);
-static lb_scan_status_t ngx_http_logbroker_job_unfold(
-    ngx_http_logbroker_job_t *job, u_char *in, size_t len, u_char *p,
-    size_t cap, lb_scan_status_t rc, lb_scan_result_t *res);
 static void ngx_http_logbroker_job_drop(ngx_http_logbroker_job_t *job);
 static void ngx_http_logbroker_job_done(ngx_event_t *ev);
+static void ngx_http_logbroker_job_tell(ngx_http_logbroker_job_t *job);
 static void ngx_http_logbroker_job_refused(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_job_t *job);
 static void ngx_http_logbroker_job_free(ngx_http_logbroker_job_t *job);
@@ -143,10 +142,27 @@ ngx_http_logbroker_large_start(ngx_http_logbroker_worker_t *w,
     job->fd = NGX_INVALID_FILE;
     job->len = ctx->len;
     job->encoding = ctx->encoding;
-    job->text = ctx->text;
+    job->format = ctx->format;
     job->limit = ngx_http_logbroker_body_limit(r);
     job->max_body = llcf->max_body;
-    job->max_event = llcf->max_event;
+
+    job->options.max_event = llcf->max_event;
+    job->options.patient = 1;
+    job->options.reply = &job->reply;
+
+    if (ctx->params.len) {
+        job->params = malloc(ctx->params.len);
+
+        if (job->params == NULL) {
+            ngx_http_logbroker_job_free(job);
+            return NGX_HTTP_LOGBROKER_NO_MEMORY;
+        }
+
+        ngx_memcpy(job->params, ctx->params.data, ctx->params.len);
+
+        job->options.params = job->params;
+        job->options.params_len = ctx->params.len;
+    }
 
     ngx_http_logbroker_meta(ctx, &meta);
 
@@ -423,44 +439,46 @@ ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job, u_char *in,
     lb_scan_status_t   rc;
     lb_scan_result_t   res;
 
-    cap = job->text ? lb_scan_text_out_max(len) : lb_scan_json_out_max(len);
+    cap = job->format->out_max(len);
     cap = ngx_min(cap, job->max_body);
 
-    if (ngx_http_logbroker_mem_grow(&job->record, job->header + cap + 8)
-        != NGX_OK)
-    {
-        job->reason = NGX_HTTP_LOGBROKER_NO_MEMORY;
-        return;
-    }
+    for ( ;; ) {
 
-    p = job->record.data + job->header;
-
-    rc = job->text ? lb_scan_text(in, len, p, cap, job->max_event, &res)
-                   : lb_scan_json(in, len, p, cap, job->max_event, &res);
-
-    if (!job->text) {
-        rc = ngx_http_logbroker_job_unfold(job, in, len, p, cap, rc, &res);
-        p = job->record.data + job->header;
-    }
-
-    job->reason = ngx_http_logbroker_scan_reason(rc, &res);
-
-    if (job->reason) {
-
-        if (rc == LB_SCAN_BAD || rc == LB_SCAN_TOOBIG) {
-            job->row = res.row;
-            job->column = res.column;
-
-            if (job->text || res.row == 0) {
-                job->error = (char *) res.error;
-
-            } else {
-                job->error = (char *) lb_scan_explain(in, len, &res,
-                                                      job->words,
-                                                      sizeof(job->words));
-            }
+        if (ngx_http_logbroker_mem_grow(&job->record, job->header + cap + 8)
+            != NGX_OK)
+        {
+            job->reason = NGX_HTTP_LOGBROKER_NO_MEMORY;
+            return;
         }
 
+        p = job->record.data + job->header;
+
+        job->reply.len = 0;
+
+        rc = job->format->scan(in, len, p, cap, &job->options, &res);
+
+        if (rc != LB_SCAN_NOSPACE || cap == job->max_body) {
+            break;
+        }
+
+        /* more than a body grows to, such as what a wrapper unfolds to */
+
+        cap = job->max_body;
+        ngx_http_logbroker_mem_free(&job->record);
+    }
+
+    job->reason = ngx_http_logbroker_record_reason(rc, &res);
+    job->rejected = res.rejected;
+
+    if (rc == LB_SCAN_BAD || rc == LB_SCAN_TOOBIG || res.rejected) {
+        job->row = res.row;
+        job->column = res.column;
+        job->error = (char *) lb_format_explain(job->format, in, len, &res,
+                                                job->words,
+                                                sizeof(job->words));
+    }
+
+    if (job->reason) {
         return;
     }
 
@@ -471,73 +489,6 @@ ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job, u_char *in,
     /* what was touched in vain goes back; smaller, so it cannot fail */
     ngx_http_logbroker_mem_trim(&job->record,
                                 job->header + job->payload + 8);
-}
-
-
-/*
- * A body that is one wrapper of events becomes these.  The limit for an event
- * is none for the wrapper, which then is looked at once more.
- */
-
-static lb_scan_status_t
-ngx_http_logbroker_job_unfold(ngx_http_logbroker_job_t *job, u_char *in,
-    size_t len, u_char *p, size_t cap, lb_scan_status_t rc,
-    lb_scan_result_t *res)
-{
-    lb_scan_status_t          unfolded;
-    lb_scan_result_t          whole;
-    ngx_http_logbroker_mem_t  mem;
-
-    whole = *res;
-
-    if (rc == LB_SCAN_TOOBIG && res->events == 0) {
-
-        if (lb_scan_json(in, len, p, cap, cap, &whole) != LB_SCAN_OK) {
-            return rc;
-        }
-
-    } else if (rc != LB_SCAN_OK) {
-        return rc;
-    }
-
-    if (whole.events != 1 || !lb_unfold_maybe(p, whole.out_len)) {
-        return rc;
-    }
-
-    ngx_memzero(&mem, sizeof(ngx_http_logbroker_mem_t));
-
-    if (ngx_http_logbroker_mem_grow(&mem, job->header + job->max_body + 8)
-        != NGX_OK)
-    {
-        /* nothing is lost in one event either */
-        return rc;
-    }
-
-    unfolded = lb_unfold(p, whole.out_len, mem.data + job->header,
-                         job->max_body, job->max_event, &whole);
-
-    if (unfolded == LB_SCAN_OK) {
-        ngx_http_logbroker_mem_free(&job->record);
-        job->record = mem;
-        *res = whole;
-        return LB_SCAN_OK;
-    }
-
-    ngx_http_logbroker_mem_free(&mem);
-
-    if (unfolded == LB_SCAN_NOSPACE) {
-        return LB_SCAN_NOSPACE;
-    }
-
-    if (unfolded == LB_SCAN_TOOBIG) {
-        res->error = "an event in the array is larger than the limit for one "
-                     "event";
-        res->row = 0;
-        return LB_SCAN_TOOBIG;
-    }
-
-    /* LB_SCAN_EMPTY: no wrapper */
-    return rc;
 }
 
 
@@ -572,8 +523,12 @@ ngx_http_logbroker_job_done(ngx_event_t *ev)
         w->job = NULL;
         ngx_http_logbroker_job_free(job);
 
-    } else if (job->reason) {
-        ngx_http_logbroker_job_refused(w, job);
+    } else {
+        ngx_http_logbroker_job_tell(job);
+
+        if (job->reason) {
+            ngx_http_logbroker_job_refused(w, job);
+        }
     }
 
     ngx_http_logbroker_large_next(w);
@@ -584,6 +539,30 @@ ngx_http_logbroker_job_done(ngx_event_t *ev)
     }
 
     ngx_http_logbroker_hold(w);
+}
+
+
+/* What the answer will need, whatever it is. */
+
+static void
+ngx_http_logbroker_job_tell(ngx_http_logbroker_job_t *job)
+{
+    ngx_http_logbroker_ctx_t  *ctx;
+
+    ctx = job->ctx;
+
+    ctx->rejected = job->rejected;
+    ctx->row = job->row;
+    ctx->column = job->column;
+
+    if (job->error) {
+        ngx_http_logbroker_error(ctx, job->error);
+    }
+
+    lb_reply_free(&ctx->reply);
+
+    ctx->reply = job->reply;
+    ngx_memzero(&job->reply, sizeof(lb_reply_t));
 }
 
 
@@ -606,9 +585,6 @@ ngx_http_logbroker_job_refused(ngx_http_logbroker_worker_t *w,
     ctx->job = NULL;
     ctx->state = NGX_HTTP_LOGBROKER_NEW;
 
-    ctx->row = job->row;
-    ctx->column = job->column;
-
     if (reason == NGX_HTTP_LOGBROKER_BODY_FAILED) {
         ngx_log_error(NGX_LOG_CRIT, log, job->err,
                       "logbroker: cannot read a request body back from its "
@@ -618,9 +594,6 @@ ngx_http_logbroker_job_refused(ngx_http_logbroker_worker_t *w,
                || reason == NGX_HTTP_LOGBROKER_TOO_MANY)
     {
         ngx_http_logbroker_too_big(ctx, reason, job->decoding);
-
-    } else if (job->error) {
-        ngx_http_logbroker_error(ctx, job->error);
     }
 
     ngx_http_logbroker_job_free(job);
@@ -764,5 +737,7 @@ ngx_http_logbroker_job_free(ngx_http_logbroker_job_t *job)
     ngx_http_logbroker_mem_free(&job->raw);
     ngx_http_logbroker_mem_free(&job->decoded);
     ngx_http_logbroker_mem_free(&job->record);
+    lb_reply_free(&job->reply);
+    free(job->params);
     ngx_free(job);
 }

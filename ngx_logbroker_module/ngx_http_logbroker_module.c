@@ -486,6 +486,7 @@ ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     clcf->handler = ngx_http_logbroker_handler;
     llcf->handler = ngx_http_logbroker_handler;
+    llcf->dialect = ngx_http_logbroker_dialect(&cmd->name);
 
     if (!clcf->named
 #if (NGX_PCRE)
@@ -692,6 +693,7 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
      *
      *     conf->stream = NULL;
      *     conf->handler = NULL;
+     *     conf->dialect = NULL;
      *     conf->prefix = { 0, NULL };
      *     conf->status = NGX_HTTP_LOGBROKER_STATUS_ACCEPT;
      *     conf->access_fields = NULL;
@@ -721,6 +723,7 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (clcf->noname && clcf->handler == NULL) {
         conf->handler = prev->handler;
+        conf->dialect = prev->dialect;
         conf->prefix = prev->prefix;
         conf->status = prev->status;
 

@@ -3,11 +3,13 @@
  *
  *   handler.c   the request and its answer
  *   headers.c   headers of requests and answers, answers
+ *   dialect.c   protocols: the table; log.c is our own
  *   accept.c    media type, encoding and stream: what is taken
  *   body.c      the body as one piece of memory
  *   large.c     bodies that a thread makes records of
  *   decode.c    content codings: the table; gzip.c, zstd.c
  *   mem.c       memory that grows
+ *   record.c    from text to a record
  *   stage.c     from the body to a record, parking
  *   append.c    group commit and the requests that wait for it
  *   room.c      from a full ring into another one
@@ -39,10 +41,11 @@
 #include "event/explain.h"
 #include "event/json.h"
 #include "event/text.h"
-#include "event/unfold.h"
+#include "event/format.h"
 
 #include "ngx_http_logbroker_mem.h"
 #include "ngx_http_logbroker_decode.h"
+#include "ngx_http_logbroker_dialect.h"
 
 
 #define NGX_HTTP_LOGBROKER_SYNC_OFF      0
@@ -62,9 +65,6 @@
  * that it tries to decode; it takes a fraction of a millisecond */
 #define NGX_HTTP_LOGBROKER_INLINE        (128 * 1024)
 #define NGX_HTTP_LOGBROKER_INLINE_PACKED (32 * 1024)
-
-/* events of one request */
-#define NGX_HTTP_LOGBROKER_EVENTS_MAX    1000000
 
 
 /* what logbroker_status serves; _ACCEPT: what the client prefers */
@@ -114,12 +114,12 @@ typedef enum {
 } ngx_http_logbroker_reason_e;
 
 
-typedef struct {
+struct ngx_http_logbroker_reason_s {
     ngx_uint_t                       status;
     ngx_uint_t                       retry_after;   /* seconds, 0: none */
     ngx_str_t                        name;
     char                            *text;
-} ngx_http_logbroker_reason_t;
+};
 
 
 /* the last bucket of a histogram has no bound */
@@ -209,6 +209,8 @@ typedef struct {
 
     /* of the location, and of the blocks within it that have no name */
     ngx_http_handler_pt              handler;
+    const ngx_http_logbroker_dialect_t
+                                    *dialect;
     ngx_str_t                        prefix;        /* before the stream */
     ngx_uint_t                       status;
 
@@ -217,7 +219,6 @@ typedef struct {
 } ngx_http_logbroker_loc_conf_t;
 
 
-typedef struct ngx_http_logbroker_ctx_s     ngx_http_logbroker_ctx_t;
 typedef struct ngx_http_logbroker_worker_s  ngx_http_logbroker_worker_t;
 typedef struct ngx_http_logbroker_keys_s    ngx_http_logbroker_keys_t;
 
@@ -238,10 +239,11 @@ typedef struct {
     size_t                           len;
 
     ngx_uint_t                       encoding;
-    ngx_uint_t                       text;
+    const lb_format_t               *format;
+    lb_scan_options_t                options;
+    char                            *params;
     size_t                           limit;         /* decoded */
     size_t                           max_body;
-    size_t                           max_event;
 
     ngx_http_logbroker_mem_t         raw;
     ngx_http_logbroker_mem_t         decoded;
@@ -253,7 +255,11 @@ typedef struct {
     ngx_uint_t                       events;
     uint32_t                         crc;
 
-    /* or why there is none */
+    /* for the answer */
+    lb_reply_t                       reply;
+    ngx_uint_t                       rejected;      /* the first one: */
+
+    /* or why there is no record */
     ngx_uint_t                       reason;
     char                            *error;
     size_t                           row;
@@ -280,6 +286,12 @@ struct ngx_http_logbroker_ctx_s {
     ngx_queue_t                      queue;     /* QUEUED, PARKED, STAGED */
     ngx_http_request_t              *request;
     ngx_http_logbroker_job_t        *job;
+
+    const ngx_http_logbroker_dialect_t
+                                    *dialect;
+    const lb_format_t *const        *formats;       /* to choose from */
+    const lb_format_t               *format;
+    ngx_str_t                        params;        /* see lb_param() */
     ngx_str_t                        stream;
     size_t                           len;           /* of the body as sent */
     u_char                           key[LB_KEY_LEN];
@@ -289,7 +301,11 @@ struct ngx_http_logbroker_ctx_s {
     size_t                           bytes;
     ngx_uint_t                       slot;
 
-    /* of the refusal */
+    /* of the answer */
+    lb_reply_t                       reply;
+    ngx_uint_t                       rejected;
+
+    /* of the refusal, or of the first event that was rejected */
     ngx_uint_t                       reason;
     ngx_str_t                        error;
     size_t                           row;           /* 0: means nothing */
@@ -297,7 +313,6 @@ struct ngx_http_logbroker_ctx_s {
 
     unsigned                         state:3;
     unsigned                         encoding:4;    /* row of a coding */
-    unsigned                         text:1;
     unsigned                         requesting:1;  /* inside the handler */
     unsigned                         has_slot:1;
     unsigned                         has_key:1;
@@ -585,8 +600,6 @@ void ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx,
 void ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
-ngx_uint_t ngx_http_logbroker_scan_reason(lb_scan_status_t rc,
-    lb_scan_result_t *res);
 void ngx_http_logbroker_meta(ngx_http_logbroker_ctx_t *ctx, lb_meta_t *meta);
 ngx_uint_t ngx_http_logbroker_staged(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, int rc, size_t len);

@@ -12,6 +12,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_record.h"
 
 
 static ngx_uint_t ngx_http_logbroker_has_room(ngx_http_logbroker_worker_t *w,
@@ -261,110 +262,47 @@ ngx_http_logbroker_staged(ngx_http_logbroker_worker_t *w,
 }
 
 
-/* The scanner writes straight into the memory the group is written from. */
-
 static ngx_uint_t
 ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, lb_meta_t *meta, ngx_str_t *body,
     ngx_str_t *payload)
 {
-    u_char                         *p;
-    size_t                          cap, max;
     ngx_uint_t                      reason;
-    lb_scan_result_t                res;
-    lb_scan_status_t                rc;
+    ngx_http_logbroker_record_t     record;
     ngx_http_logbroker_loc_conf_t  *llcf;
-
-    if (body->len == 0) {
-        return NGX_HTTP_LOGBROKER_EMPTY;
-    }
 
     llcf = ngx_http_get_module_loc_conf(ctx->request,
                                         ngx_http_logbroker_module);
 
-    max = ctx->text ? lb_scan_text_out_max(body->len)
-                    : lb_scan_json_out_max(body->len);
-    max = ngx_min(max, llcf->max_body);
+    record.format = ctx->format;
+    record.options.max_event = llcf->max_event;
+    record.options.patient = 0;
+    record.options.params = (char *) ctx->params.data;
+    record.options.params_len = ctx->params.len;
+    record.options.reply = &ctx->reply;
+    record.max = llcf->max_body;
 
-    cap = ngx_min(body->len + body->len / 8 + 64, max);
+    reason = ngx_http_logbroker_record_stage(w->writer, meta, &record, body);
 
-    for ( ;; ) {
-        p = lb_writer_stage(w->writer, meta, cap);
-        if (p == NULL) {
-            return NGX_HTTP_LOGBROKER_NO_MEMORY;
-        }
+    ctx->rejected = record.res.rejected;
 
-        rc = ctx->text ? lb_scan_text(body->data, body->len, p, cap,
-                                      llcf->max_event, &res)
-                       : lb_scan_json(body->data, body->len, p, cap,
-                                      llcf->max_event, &res);
-
-        if (rc != LB_SCAN_NOSPACE || cap == max) {
-            break;
-        }
-
-        cap = cap < max / 2 ? cap * 2 : max;
-    }
-
-    /* a wrapper of events, and one that is too large for an event: in peace */
-
-    if (!ctx->text
-        && ((rc == LB_SCAN_OK && res.events == 1
-             && lb_unfold_maybe(p, res.out_len))
-            || (rc == LB_SCAN_TOOBIG && res.events == 0)))
+    if (reason == NGX_HTTP_LOGBROKER_MALFORMED
+        || reason == NGX_HTTP_LOGBROKER_EVENT_TOO_BIG || ctx->rejected)
     {
-        return NGX_HTTP_LOGBROKER_LARGE;
+        ngx_http_logbroker_explain(ctx, body, &record.res);
     }
 
-    reason = ngx_http_logbroker_scan_reason(rc, &res);
-
-    switch (reason) {
-
-    case 0:
-        ctx->events = res.events;
-        payload->data = p;
-        payload->len = res.out_len;
-        break;
-
-    case NGX_HTTP_LOGBROKER_MALFORMED:
-    case NGX_HTTP_LOGBROKER_EVENT_TOO_BIG:
-        ngx_http_logbroker_explain(ctx, body, &res);
-        break;
-
-    case NGX_HTTP_LOGBROKER_BODY_TOO_BIG:
+    if (reason == NGX_HTTP_LOGBROKER_BODY_TOO_BIG) {
         ngx_http_logbroker_too_big(ctx, reason, 0);
-        break;
+    }
 
-    default:
-        break;
+    if (reason == 0) {
+        ctx->events = record.res.events;
+        payload->data = record.payload;
+        payload->len = record.res.out_len;
     }
 
     return reason;
-}
-
-
-ngx_uint_t
-ngx_http_logbroker_scan_reason(lb_scan_status_t rc, lb_scan_result_t *res)
-{
-    switch (rc) {
-
-    case LB_SCAN_OK:
-        return res->events > NGX_HTTP_LOGBROKER_EVENTS_MAX
-                   ? NGX_HTTP_LOGBROKER_TOO_MANY : 0;
-
-    case LB_SCAN_EMPTY:
-        return NGX_HTTP_LOGBROKER_EMPTY;
-
-    case LB_SCAN_TOOBIG:
-        return NGX_HTTP_LOGBROKER_EVENT_TOO_BIG;
-
-    case LB_SCAN_NOSPACE:
-        /* there is always enough room but for the limit */
-        return NGX_HTTP_LOGBROKER_BODY_TOO_BIG;
-
-    default: /* LB_SCAN_BAD */
-        return NGX_HTTP_LOGBROKER_MALFORMED;
-    }
 }
 
 
@@ -372,20 +310,14 @@ static void
 ngx_http_logbroker_explain(ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body,
     lb_scan_result_t *res)
 {
-    char         text[512];
-    const char  *words;
+    char  text[512];
 
     ctx->row = res->row;
     ctx->column = res->column;
 
-    words = res->error;
-
-    if (!ctx->text) {
-        words = lb_scan_explain(body->data, body->len, res, text,
-                                sizeof(text));
-    }
-
-    ngx_http_logbroker_error(ctx, words);
+    ngx_http_logbroker_error(ctx, lb_format_explain(ctx->format, body->data,
+                                                    body->len, res, text,
+                                                    sizeof(text)));
 }
 
 

@@ -1,0 +1,104 @@
+/*
+ * The dialect of our own: POST of JSON or text, 204 or an error in JSON.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_dialect.h"
+
+
+static ngx_int_t ngx_http_logbroker_log_success(ngx_http_logbroker_ctx_t *ctx);
+static ngx_int_t ngx_http_logbroker_log_error(ngx_http_logbroker_ctx_t *ctx,
+    ngx_http_logbroker_reason_t *why, ngx_str_t *words);
+
+
+static const lb_format_t  *const ngx_http_logbroker_log_formats[] = {
+    &lb_format_text,
+    &lb_format_json,                       /* and what has no clear type */
+    NULL
+};
+
+
+const ngx_http_logbroker_dialect_t  ngx_http_logbroker_log = {
+    ngx_string("logbroker"),
+    NGX_HTTP_POST,
+    "POST",
+    ngx_http_logbroker_log_formats,
+    ngx_string("idempotency-key"),
+    NULL,                                  /* greet */
+    ngx_http_logbroker_stream,
+    ngx_http_logbroker_log_success,
+    ngx_http_logbroker_log_error
+};
+
+
+static ngx_int_t
+ngx_http_logbroker_log_success(ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_buf_t                      *b;
+    ngx_http_request_t             *r;
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    r = ctx->request;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
+
+    if (llcf->success == NGX_HTTP_NO_CONTENT) {
+        r->headers_out.status = NGX_HTTP_NO_CONTENT;
+        r->header_only = 1;
+
+        return ngx_http_send_header(r);
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = (u_char *) "{}\n";
+    b->last = b->pos + sizeof("{}\n") - 1;
+    b->memory = 1;
+
+    return ngx_http_logbroker_send(r, llcf->success, "application/json", b);
+}
+
+
+static ngx_int_t
+ngx_http_logbroker_log_error(ngx_http_logbroker_ctx_t *ctx,
+    ngx_http_logbroker_reason_t *why, ngx_str_t *words)
+{
+    size_t               len;
+    ngx_buf_t           *b;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    len = sizeof("{\"error\": \"\", \"row\": , \"column\": }\n") - 1
+          + words->len + ngx_escape_json(NULL, words->data, words->len)
+          + 2 * NGX_SIZE_T_LEN;
+
+    b = ngx_create_temp_buf(r->pool, len);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    b->last = ngx_cpymem(b->last, "{\"error\": \"",
+                         sizeof("{\"error\": \"") - 1);
+    b->last = (u_char *) ngx_escape_json(b->last, words->data, words->len);
+    *b->last++ = '"';
+
+    if (ctx->row) {
+        b->last = ngx_sprintf(b->last, ", \"row\": %uz, \"column\": %uz",
+                              ctx->row, ctx->column);
+    }
+
+    *b->last++ = '}';
+    *b->last++ = LF;
+
+    return ngx_http_logbroker_send(r, why->status, "application/json", b);
+}
