@@ -26,7 +26,6 @@ struct lb_dead_s {
     int fd;
     uint64_t size;
     uint64_t end; /* behind the last valid letter */
-    uint64_t count;
     char path[4200];
 };
 
@@ -44,22 +43,22 @@ static int
 letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
 {
     size_t i;
-    uint8_t head[LB_DEAD_FIXED], *rest;
+    uint8_t header[LB_DEAD_FIXED], *rest;
     uint64_t len;
     uint32_t crc, magic;
 
-    static const uint32_t magics[] = {LB_DEAD_LETTER, LB_DEAD_REPLAYING,
+    static const uint32_t magics[] = {LB_DEAD_OPEN, LB_DEAD_REPLAYING,
                                       LB_DEAD_DONE};
 
     memset(l, 0, sizeof(*l));
 
     if (offset > d->size - LB_DEAD_FIXED ||
-        lb_io_read(d->fd, head, LB_DEAD_FIXED, (off_t)offset) != 0 ||
-        lb_get64(head + 8) != offset) {
+        lb_io_read(d->fd, header, LB_DEAD_FIXED, (off_t)offset) != 0 ||
+        lb_get64(header + 8) != offset) {
         return 0;
     }
 
-    magic = lb_get32(head);
+    magic = lb_get32(header);
     for (i = 0; i < 3 && magics[i] != magic; i++) {
         /* void */
     }
@@ -69,14 +68,14 @@ letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
 
     l->state = (lb_dead_state_t)i;
     l->offset = offset;
-    memcpy(l->ring, head + 16, LB_UUID_LEN);
-    l->position = lb_get64(head + 32);
-    l->first_seq = lb_get64(head + 40);
-    l->events = lb_get64(head + 48);
-    l->set_aside_us = lb_get64(head + 56);
-    l->bytes_len = lb_get32(head + 64);
-    l->reason_len = lb_get16(head + 68);
-    l->kind = lb_get16(head + 70);
+    memcpy(l->ring, header + 16, LB_UUID_LEN);
+    l->position = lb_get64(header + 32);
+    l->first_seq = lb_get64(header + 40);
+    l->events = lb_get64(header + 48);
+    l->set_aside_us = lb_get64(header + 56);
+    l->bytes_len = lb_get32(header + 64);
+    l->reason_len = lb_get16(header + 68);
+    l->kind = lb_get16(header + 70);
 
     len = l->reason_len + (uint64_t)l->bytes_len;
     if (len > d->size - LB_DEAD_FIXED - offset) {
@@ -90,27 +89,27 @@ letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
         return 0;
     }
 
-    crc = lb_crc32c(0, head + 8, LB_DEAD_FIXED - 8);
+    crc = lb_crc32c(0, header + 8, LB_DEAD_FIXED - 8);
     crc = lb_crc32c(crc, rest, len);
     free(rest);
 
     l->length = lb_align8(LB_DEAD_FIXED + len);
 
-    return crc == lb_get32(head + 4);
+    return crc == lb_get32(header + 4);
 }
 
 static int
 create(lb_dead_t *d, lb_spool_t *spool, uint64_t size)
 {
     int rc;
-    uint8_t head[LB_DEAD_HEADER];
+    uint8_t header[LB_DEAD_HEADER];
 
-    memset(head, 0, sizeof(head));
-    memcpy(head, LB_DEAD_MAGIC, 8);
-    lb_put32(head + 8, LB_FORMAT_VERSION);
-    memcpy(head + 16, lb_spool_uuid(spool), LB_UUID_LEN);
-    lb_put64(head + 32, size);
-    lb_put32(head + 12, lb_crc32c(0, head + 16, 32));
+    memset(header, 0, sizeof(header));
+    memcpy(header, LB_DEAD_MAGIC, 8);
+    lb_put32(header + 8, LB_FORMAT_VERSION);
+    memcpy(header + 16, lb_spool_uuid(spool), LB_UUID_LEN);
+    lb_put64(header + 32, size);
+    lb_put32(header + 12, lb_crc32c(0, header + 16, 32));
 
     /* The header comes last: a crash before leaves a file that is filled
      * again. */
@@ -120,7 +119,7 @@ create(lb_dead_t *d, lb_spool_t *spool, uint64_t size)
         rc = lb_io_sync(d->fd);
     }
     if (rc == 0) {
-        rc = lb_io_write(d->fd, head, sizeof(head), 0, 1);
+        rc = lb_io_write(d->fd, header, sizeof(header), 0, 1);
     }
 
     (void)fchmod(d->fd, 0660);
@@ -134,7 +133,7 @@ lb_dead_open(lb_spool_t *spool, uint64_t size, lb_dead_t **dead,
              lb_error_t *err)
 {
     int rc;
-    uint8_t head[LB_DEAD_HEADER], zero[8] = {0};
+    uint8_t header[LB_DEAD_HEADER], zero[8] = {0};
     lb_dead_t *d;
     lb_dead_letter_t letter;
 
@@ -152,9 +151,9 @@ lb_dead_open(lb_spool_t *spool, uint64_t size, lb_dead_t **dead,
         return rc;
     }
 
-    rc = lb_io_read(d->fd, head, sizeof(head), 0);
+    rc = lb_io_read(d->fd, header, sizeof(header), 0);
 
-    if (rc == -ENODATA || (rc == 0 && memcmp(head, zero, 8) == 0)) {
+    if (rc == -ENODATA || (rc == 0 && memcmp(header, zero, 8) == 0)) {
         rc = size > 0 ? create(d, spool, size) : -ENOENT;
         if (rc != 0) {
             rc = failed(d, rc, "cannot preallocate the dead letters", err);
@@ -163,16 +162,16 @@ lb_dead_open(lb_spool_t *spool, uint64_t size, lb_dead_t **dead,
     } else if (rc != 0) {
         rc = failed(d, rc, "cannot read", err);
 
-    } else if (memcmp(head, LB_DEAD_MAGIC, 8) != 0 ||
-               lb_get32(head + 8) != LB_FORMAT_VERSION ||
-               lb_get32(head + 12) != lb_crc32c(0, head + 16, 32) ||
-               memcmp(head + 16, lb_spool_uuid(spool), LB_UUID_LEN) != 0 ||
-               lb_get64(head + 32) < LB_DEAD_HEADER ||
-               lb_get64(head + 32) >= LB_POSITION_MAX) {
+    } else if (memcmp(header, LB_DEAD_MAGIC, 8) != 0 ||
+               lb_get32(header + 8) != LB_FORMAT_VERSION ||
+               lb_get32(header + 12) != lb_crc32c(0, header + 16, 32) ||
+               memcmp(header + 16, lb_spool_uuid(spool), LB_UUID_LEN) != 0 ||
+               lb_get64(header + 32) < LB_DEAD_HEADER ||
+               lb_get64(header + 32) >= LB_POSITION_MAX) {
         rc = failed(d, LB_EFOREIGN, "cannot use", err);
 
     } else {
-        d->size = lb_get64(head + 32);
+        d->size = lb_get64(header + 32);
     }
 
     if (rc != 0) {
@@ -184,7 +183,6 @@ lb_dead_open(lb_spool_t *spool, uint64_t size, lb_dead_t **dead,
 
     while (letter_at(d, d->end, &letter)) {
         d->end += letter.length;
-        d->count++;
     }
 
     *dead = d;
@@ -199,12 +197,6 @@ lb_dead_close(lb_dead_t *d)
         close(d->fd);
         free(d);
     }
-}
-
-uint64_t
-lb_dead_count(const lb_dead_t *d)
-{
-    return d->count;
 }
 
 int
@@ -300,7 +292,7 @@ lb_dead_mark(lb_dead_t *d, const lb_dead_letter_t *l, lb_dead_state_t state)
 {
     uint8_t word[4];
 
-    lb_put32(word, state == LB_DEAD_IS_OPEN        ? LB_DEAD_LETTER
+    lb_put32(word, state == LB_DEAD_IS_OPEN        ? LB_DEAD_OPEN
                    : state == LB_DEAD_IS_REPLAYING ? LB_DEAD_REPLAYING
                                                    : LB_DEAD_DONE);
 
@@ -341,7 +333,6 @@ start_anew(lb_dead_t *d)
     }
     if (rc == 0) {
         d->end = LB_DEAD_HEADER;
-        d->count = 0;
     }
 
     return rc;
@@ -377,7 +368,7 @@ begin(lb_dead_t *d, unsigned kind, const lb_ring_info_t *info,
         return NULL;
     }
 
-    lb_put32(letter, LB_DEAD_LETTER);
+    lb_put32(letter, LB_DEAD_OPEN);
     lb_put64(letter + 8, d->end);
     memcpy(letter + 16, info->uuid, LB_UUID_LEN);
     lb_put64(letter + 32, position);
@@ -410,7 +401,6 @@ finish(lb_dead_t *d, uint8_t *letter, lb_error_t *err)
     }
 
     d->end += total;
-    d->count++;
 
     return 0;
 }

@@ -50,8 +50,7 @@ int lb_dead_open(lb_spool_t *spool, uint64_t size, lb_dead_t **dead,
                  lb_error_t *err);
 void lb_dead_close(lb_dead_t *dead);
 
-/* Letters in the file, all or open ones. */
-uint64_t lb_dead_count(const lb_dead_t *dead);
+/* Letters that are open or being replayed. */
 uint64_t lb_dead_count_open(lb_dead_t *dead);
 
 /* The letter at *offset (0: the first), without reason and bytes; *offset

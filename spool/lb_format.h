@@ -296,7 +296,7 @@ _Static_assert(LB_RECORD_HEADER_MAX % 8 == 0, "records are 8-aligned");
  *  72  ..  reason (UTF-8 text), then the bytes, then zeros to 8
  */
 #define LB_DEAD_MAGIC "LBDEAD1\n"
-#define LB_DEAD_LETTER 0x4444424cu
+#define LB_DEAD_OPEN 0x4444424cu
 #define LB_DEAD_REPLAYING 0x5244424cu
 #define LB_DEAD_DONE 0x5844424cu
 #define LB_DEAD_HEADER LB_PAGE
