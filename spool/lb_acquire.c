@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "lb_checkpoint.h"
+#include "lb_claim.h"
 #include "lb_clock.h"
 #include "lb_marks.h"
 #include "lb_reader.h"

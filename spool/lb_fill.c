@@ -17,28 +17,13 @@
  * are never in there, because a position that is a lap on is behind the end.
  */
 
-#include "lb_ring_private.h"
+#include "lb_fill.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
-uint64_t lb_fill_slice = 8u << 20;
-
-int
-lb_fill_zero(int fd, uint64_t capacity, uint64_t from, uint64_t to)
-{
-    int rc = 0;
-    uint64_t offset, n;
-
-    for (; from < to && rc == 0; from += n) {
-        offset = from % capacity;
-        n = to - from < capacity - offset ? to - from : capacity - offset;
-        rc = lb_io_zero(fd, (off_t)(LB_RING_DATA + offset), n);
-    }
-
-    return rc;
-}
+#include "lb_io.h"
+#include "lb_spool_private.h"
 
 void
 lb_fill_init(lb_fill_t *fill, lb_spool_t *spool, uint32_t slot, int fd,
@@ -130,7 +115,7 @@ lb_fill_run(lb_fill_t *fill)
     to = fill->to;
 
     if (from < to) {
-        fill->result = lb_fill_zero(fill->fd, fill->capacity, from, to);
+        fill->result = lb_ring_zero(fill->fd, fill->capacity, from, to);
     }
 
     (void)pthread_mutex_unlock(&fill->lock);

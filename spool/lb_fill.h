@@ -13,9 +13,6 @@
 #include "lb_ringfile.h"
 #include "lb_spool.h"
 
-/* Bytes that are zero-filled in one go; tests make it small. */
-extern uint64_t lb_fill_slice;
-
 typedef struct {
     int fd; /* a description of its own; -1: nothing to fill */
     uint64_t capacity;
@@ -26,9 +23,6 @@ typedef struct {
     pthread_mutex_t lock;
     int result;
 } lb_fill_t;
-
-/* Zeros in a ring's data area, from a position on. */
-int lb_fill_zero(int fd, uint64_t capacity, uint64_t from, uint64_t to);
 
 void lb_fill_init(lb_fill_t *fill, lb_spool_t *spool, uint32_t slot, int fd,
                   uint64_t capacity, const lb_cell_t *cell);

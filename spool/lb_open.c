@@ -23,6 +23,21 @@
 #include "lb_spool_private.h"
 #include "lb_tie.h"
 
+/* LB_ECOPY, and what to do about it. */
+static int
+refuse(const lb_spool_t *s, const lb_left_t *left, lb_error_t *err)
+{
+    return lb_fail(
+        err, LB_ECOPY,
+        "spool \"%.120s\" was copied or moved here: %s; it was last used as "
+        "\"%.80s\" on \"%.40s\". It holds %s%llu events that would be "
+        "delivered twice if both were served. If the original is gone: "
+        "logbroker-spool move SPOOL. If it is not: logbroker-spool adopt SPOOL",
+        s->path, s->tie.why, s->tie.path, s->tie.host,
+        left->unknown || left->unreadable ? "at least " : "",
+        (unsigned long long)(left->events + left->letters));
+}
+
 /* Loads the identity, and creates it or makes a copy anew where that is
  * wanted; nobody else does at the same time. */
 static int
@@ -45,7 +60,7 @@ settle(lb_spool_t *s, unsigned flags, lb_error_t *err)
     lb_spool_left(s, &left);
 
     if (!(flags & LB_SPOOL_CREATE) || lb_left_any(&left)) {
-        return lb_renew_refuse(s, &left, err);
+        return refuse(s, &left, err);
     }
 
     why = s->tie.why;

@@ -22,20 +22,6 @@
 #include "lb_tie.h"
 
 int
-lb_renew_refuse(const lb_spool_t *s, const lb_left_t *left, lb_error_t *err)
-{
-    return lb_fail(
-        err, LB_ECOPY,
-        "spool \"%.120s\" was copied or moved here: %s; it was last used as "
-        "\"%.80s\" on \"%.40s\". It holds %s%llu events that would be "
-        "delivered twice if both were served. If the original is gone: "
-        "logbroker-spool move SPOOL. If it is not: logbroker-spool adopt SPOOL",
-        s->path, s->tie.why, s->tie.path, s->tie.host,
-        left->unknown || left->unreadable ? "at least " : "",
-        (unsigned long long)(left->events + left->letters));
-}
-
-int
 lb_spool_move(lb_spool_t *s, lb_error_t *err)
 {
     int rc;

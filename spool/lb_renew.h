@@ -6,7 +6,6 @@
 #define _LB_RENEW_H_INCLUDED_
 
 #include "lb_error.h"
-#include "lb_left.h"
 #include "lb_spool.h"
 
 /* Ties a spool that was moved to where it is now.  1: done, 0: it was tied
@@ -19,9 +18,5 @@ int lb_spool_renew(lb_spool_t *spool, lb_error_t *err);
 
 /* The same for whoever holds the lock of the directory. */
 int lb_renew_locked(lb_spool_t *spool, lb_error_t *err);
-
-/* LB_ECOPY, and what to do about it. */
-int lb_renew_refuse(const lb_spool_t *spool, const lb_left_t *left,
-                    lb_error_t *err);
 
 #endif /* _LB_RENEW_H_INCLUDED_ */

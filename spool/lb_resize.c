@@ -17,6 +17,7 @@
 
 #include "lb_cell.h"
 #include "lb_checkpoint.h"
+#include "lb_claim.h"
 #include "lb_io.h"
 #include "lb_ringfile.h"
 #include "lb_spool_private.h"

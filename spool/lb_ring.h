@@ -16,6 +16,7 @@
 
 #include "lb_acquire.h"
 #include "lb_checkpoint.h"
+#include "lb_claim.h"
 #include "lb_clock.h"
 #include "lb_crc32c.h"
 #include "lb_dead.h"

@@ -20,11 +20,12 @@
 #include "lb_cell.h"
 #include "lb_clock.h"
 #include "lb_crc32c.h"
-#include "lb_fill.h"
 #include "lb_io.h"
 #include "lb_record.h"
 #include "lb_spool_private.h"
 #include "lb_uuid.h"
+
+uint64_t lb_fill_slice = 8u << 20;
 
 void
 lb_ring_name(uint32_t slot, char name[LB_RING_NAME])
@@ -135,6 +136,21 @@ lb_ring_open(lb_spool_t *spool, uint32_t slot, int flags, int *fd,
     return rc;
 }
 
+int
+lb_ring_zero(int fd, uint64_t capacity, uint64_t from, uint64_t to)
+{
+    int rc = 0;
+    uint64_t offset, n;
+
+    for (; from < to && rc == 0; from += n) {
+        offset = from % capacity;
+        n = to - from < capacity - offset ? to - from : capacity - offset;
+        rc = lb_io_zero(fd, (off_t)(LB_RING_DATA + offset), n);
+    }
+
+    return rc;
+}
+
 /* Only what is synced at the end counts, so the order inside does not matter. */
 int
 lb_ring_make(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity,
@@ -180,7 +196,7 @@ lb_ring_make(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity,
         first = capacity;
     }
 
-    rc = lb_fill_zero(fd, capacity, cell.committed, cell.committed + first);
+    rc = lb_ring_zero(fd, capacity, cell.committed, cell.committed + first);
     if (rc != 0) {
         return rc;
     }

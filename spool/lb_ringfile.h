@@ -37,6 +37,13 @@ int lb_ring_open(lb_spool_t *spool, uint32_t slot, int flags, int *fd,
 /* 1 if the name of the slot still leads to this open file. */
 int lb_ring_same(lb_spool_t *spool, uint32_t slot, int fd);
 
+/* Zeros in the data area, from a position on: 0 or -errno. */
+int lb_ring_zero(int fd, uint64_t capacity, uint64_t from, uint64_t to);
+
+/* Bytes that are zero-filled in one go; two of them when a ring is created.
+ * Tests make it small. */
+extern uint64_t lb_fill_slice;
+
 /* For lb_resize.c: the file temp that a ring is made in, locked and given to
  * the owner of the ring it replaces (fd, or -1: of the spool).  -EEXIST:
  * somebody else is at it. */

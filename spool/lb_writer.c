@@ -15,81 +15,35 @@
  * is tried again and nothing of the failed group is ever committed; the flag in
  * the cell tells readers to believe the disk and not the page cache, and keeps
  * writers away until the ring is drained.  The flag may not get to the disk
- * either: so every claim begins with a sync, and what is not known to be
- * durable is then read back from the disk.
+ * either: so every claim (lb_claim.c) begins with a sync, and what is not known
+ * to be durable is then read back from the disk.
  */
 
-#include "lb_ring_private.h"
+#include "lb_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "lb_bytes.h"
+#include "lb_clock.h"
+#include "lb_crc32c.h"
+#include "lb_io.h"
+#include "lb_writer_private.h"
 
 #define STAGE_MIN (256u << 10)
 #define STAGE_KEEP (8u << 20)
 
-/* both cells and the counters */
-#define PAGE_USED (LB_RING_COUNTERS + 8 * LB_COUNTERS)
-
 uint64_t lb_cell_every = 64u << 20;
 
-typedef struct {
-    uint8_t *buf;
-    size_t len;
-    size_t cap;
-    uint64_t start; /* position of buf[0] */
-    uint64_t end_seq;
-    uint64_t records;
-    uint64_t events;
-    uint64_t bytes;
-} lb_group_t;
-
-struct lb_writer_s {
-    int fd;
-    char *path; /* of the file */
-    lb_identity_t id;
-    uint8_t page[PAGE_USED]; /* as written last */
-    uint64_t counters[LB_COUNTERS];
-    lb_cell_t cell;
-    uint64_t cell_synced; /* committed position of a cell that is durable */
-    uint64_t acked;       /* last seen; only grows */
-    lb_marks_t marks;
-
-    lb_group_t pending;
-    uint64_t next_seq; /* behind everything staged */
-
-    lb_group_t flight;
-    int in_flight;
-    int result;
-
-    /* of lb_writer_sync_*: up to where it makes durable, and how it went */
-    int syncing;
-    uint64_t sync_end;
-    int sync_result;
-
-    /* set by whoever writes or syncs, read by the staging thread */
-    atomic_int poisoned;
-    atomic_int dirty;
-
-    /* counted by the staging thread */
-    atomic_ullong full;
-
-    lb_fill_t fill;
-};
-
-/* Makes cell the ring's commit cell, in the copy that does not hold the present
- * one, and the counters those of the writer: one write, of sectors that change
- * independently.  dsync: on stable storage.  After a failure the present cell
- * stays the newest that this writer knows of. */
-static int
-store_cell(lb_writer_t *w, const lb_cell_t *cell, int dsync)
+int
+lb_writer_store_cell(lb_writer_t *w, const lb_cell_t *cell, int dsync)
 {
     int i, rc;
-    uint8_t page[PAGE_USED];
+    uint8_t page[LB_WRITER_PAGE_USED];
     lb_cell_t next = *cell;
 
     next.generation = w->cell.generation + 1;
@@ -115,8 +69,8 @@ store_cell(lb_writer_t *w, const lb_cell_t *cell, int dsync)
     return 0;
 }
 
-static void
-poison(lb_writer_t *w)
+void
+lb_writer_poison(lb_writer_t *w)
 {
     lb_cell_t cell = w->cell;
 
@@ -125,14 +79,14 @@ poison(lb_writer_t *w)
 
     /* Where even this fails, the next owner still begins with a sync and with
      * what is on the disk. */
-    (void)store_cell(w, &cell, 0);
+    (void)lb_writer_store_cell(w, &cell, 0);
 
     w->cell.flags |= LB_CELL_POISONED;
     atomic_store(&w->poisoned, 1);
 }
 
-static uint64_t
-load_acked(lb_writer_t *w)
+uint64_t
+lb_writer_load_acked(lb_writer_t *w)
 {
     lb_ack_t ack;
     uint8_t page[LB_CELL_STRIDE + LB_CELL_SIZE];
@@ -156,355 +110,6 @@ lb_writer_intact(lb_writer_t *w)
     return statx(w->fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_SIZE, &st) ==
                0 &&
            st.stx_nlink > 0 && st.stx_size >= LB_RING_DATA + w->id.capacity;
-}
-
-/* Drops positions from from on to to from the page cache. */
-static void
-drop_cache(lb_writer_t *w, uint64_t from, uint64_t to)
-{
-    uint64_t offset, n;
-
-    while (from < to) {
-        offset = from % w->id.capacity;
-        n = w->id.capacity - offset;
-
-        if (n > to - from) {
-            n = to - from;
-        }
-
-        /* whole pages only are dropped: those on the edges as well */
-        lb_io->drop_cache(w->fd,
-                          (off_t)((LB_RING_DATA + offset) / LB_PAGE * LB_PAGE),
-                          (off_t)(n + 2 * LB_PAGE));
-        from += n;
-    }
-}
-
-static int
-sync_failed(lb_spool_t *spool, lb_writer_t *w, int rc, lb_error_t *err)
-{
-    poison(w);
-
-    return lb_fail(err, rc,
-                   "cannot sync ring %u of spool \"%s\": %s; it is not used "
-                   "before what it holds is delivered",
-                   w->id.slot, spool->path, strerror(-rc));
-}
-
-/* The ring's entry in the checkpoint; *known: there is one. */
-static int
-load_entry(lb_spool_t *spool, const lb_writer_t *w, lb_ckpt_ring_t *entry,
-           int *known, lb_error_t *err)
-{
-    int rc;
-    lb_ckpt_ring_t *e;
-    lb_ckpt_state_t *st;
-
-    *known = 0;
-
-    st = malloc(sizeof(*st));
-    if (st == NULL) {
-        return lb_fail(err, -ENOMEM, "no memory to open a ring");
-    }
-
-    rc = lb_ckpt_peek(spool, st, err);
-    if (rc == 0) {
-        e = lb_ckpt_find(st, w->id.uuid);
-        *known = e != NULL;
-        if (e != NULL) {
-            *entry = *e;
-        }
-    }
-
-    free(st);
-
-    return rc;
-}
-
-/* Goes on where lb_recover says. */
-static int
-resume(lb_spool_t *spool, lb_writer_t *w, uint64_t budget, lb_error_t *err)
-{
-    int rc, known;
-    lb_cell_t cell;
-    lb_recovered_t found;
-    lb_ckpt_ring_t entry;
-
-    rc = load_entry(spool, w, &entry, &known, err);
-    if (rc != 0) {
-        return rc;
-    }
-
-    (void)load_acked(w);
-    if (known && entry.acked > w->acked) {
-        w->acked = entry.acked;
-    }
-
-    /* What an earlier owner wrote becomes durable, or, if it failed to and
-     * could not say so, goes from the page cache: from here on what is read is
-     * what is stored. */
-
-    rc = lb_io_sync(w->fd);
-    if (rc != 0) {
-        return sync_failed(spool, w, rc, err);
-    }
-
-    drop_cache(w, w->cell.durable, w->acked + w->id.capacity);
-
-    rc = lb_recover(w->fd, &w->id, &w->cell, known ? &entry : NULL, w->acked,
-                    budget, &found);
-
-    if (rc == LB_ELONG) {
-        return lb_fail(err, rc,
-                       "ring %u of spool \"%s\" has much behind its commit "
-                       "cell: it is left to be recovered",
-                       w->id.slot, spool->path);
-    }
-
-    if (rc != 0) {
-        return lb_fail(err, rc, "cannot read ring %u of spool \"%s\": %s",
-                       w->id.slot, spool->path, strerror(-rc));
-    }
-
-    w->counters[LB_COUNTER_RECOVERED] += found.events;
-    w->counters[LB_COUNTER_EVENTS] += found.events;
-
-    /* The new epoch must be on disk before a record carries it. */
-
-    cell = w->cell;
-    cell.committed = found.end;
-    cell.next_seq = found.seq;
-    cell.durable = found.end;
-    cell.epoch = found.epoch + 1;
-    cell.flags = 0;
-
-    /* the time of the last commit stays, unless there is a later one */
-    if (found.events > 0) {
-        cell.committed_us = lb_now_us();
-    }
-
-    rc = store_cell(w, &cell, 0);
-    if (rc == 0) {
-        rc = lb_io_sync(w->fd);
-    }
-    if (rc != 0) {
-        return sync_failed(spool, w, rc, err);
-    }
-
-    w->cell_synced = w->cell.committed;
-    w->next_seq = w->cell.next_seq;
-
-    lb_marks_open(&w->marks, w->fd, w->cell.committed);
-
-    return 0;
-}
-
-int
-lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot, lb_writer_t **writer,
-                     lb_error_t *err)
-{
-    return lb_writer_claim_within(spool, slot, 0, writer, err);
-}
-
-int
-lb_writer_claim_within(lb_spool_t *spool, uint32_t slot, uint64_t budget,
-                       lb_writer_t **writer, lb_error_t *err)
-{
-    int i, rc;
-    char name[LB_RING_NAME];
-    lb_writer_t *w;
-
-    w = calloc(1, sizeof(*w));
-    if (w == NULL) {
-        return lb_fail(err, -ENOMEM, "no memory to open a ring");
-    }
-
-    lb_ring_name(slot, name);
-
-    if (asprintf(&w->path, "%s/%s", spool->path, name) < 0) {
-        free(w);
-        return lb_fail(err, -ENOMEM, "no memory to open a ring");
-    }
-
-    rc = lb_ring_open(spool, slot, O_RDWR, &w->fd, &w->id, err);
-    if (rc != 0) {
-        free(w->path);
-        free(w);
-        return rc;
-    }
-
-    w->fill.fd = -1;
-
-    rc = lb_io_lock(w->fd);
-    if (rc != 0 || !lb_ring_same(spool, slot, w->fd)) {
-        rc = lb_fail(err, rc == 0 || rc == -EAGAIN ? LB_ELOCKED : rc,
-                     "ring %u of spool \"%s\" is held by another process", slot,
-                     spool->path);
-        goto failed;
-    }
-
-    rc = lb_io_read(w->fd, w->page, sizeof(w->page), LB_RING_WRITER);
-    if (rc != 0) {
-        rc = lb_fail(err, rc, "cannot read ring %u of spool \"%s\": %s", slot,
-                     spool->path, strerror(-rc));
-        goto failed;
-    }
-
-    if (lb_cell_decode(w->page, &w->cell) != 0) {
-        rc = lb_fail(err, LB_ECORRUPT,
-                     "ring %u of spool \"%s\" has no valid commit cell", slot,
-                     spool->path);
-        goto failed;
-    }
-
-    for (i = 0; i < LB_COUNTERS; i++) {
-        w->counters[i] = lb_get64(w->page + LB_RING_COUNTERS + 8 * i);
-    }
-
-    /* A poisoned ring first gives up what it holds: clearing the flag earlier
-     * would make readers trust the page cache again. */
-
-    if ((w->cell.flags & LB_CELL_POISONED) &&
-        load_acked(w) < w->cell.committed) {
-        rc = lb_fail(err, LB_EPOISONED,
-                     "ring %u of spool \"%s\" had an I/O error and is not "
-                     "drained yet",
-                     slot, spool->path);
-        goto failed;
-    }
-
-    /* what resume stores is still the same */
-    atomic_store(&w->fill.end, w->cell.fill_end);
-
-    rc = resume(spool, w, budget, err);
-    if (rc != 0) {
-        goto failed;
-    }
-
-    lb_fill_init(&w->fill, spool, slot, w->fd, w->id.capacity, &w->cell);
-
-    *writer = w;
-
-    return 0;
-
-failed:
-
-    lb_writer_close(w);
-
-    return rc;
-}
-
-typedef struct {
-    uint32_t slot;
-    int matches;
-    uint64_t room;
-} lb_candidate_t;
-
-static int
-better(const void *a, const void *b)
-{
-    const lb_candidate_t *x = a, *y = b;
-
-    if (x->matches != y->matches) {
-        return y->matches - x->matches;
-    }
-
-    if (x->room != y->room) {
-        return x->room > y->room ? -1 : 1;
-    }
-
-    return x->slot < y->slot ? -1 : x->slot > y->slot;
-}
-
-/* need 0: any ring will do. */
-static int
-claim_best(lb_spool_t *spool, uint64_t capacity, uint64_t need,
-           lb_writer_t **writer, lb_error_t *err)
-{
-    int i, n, rc, candidates = 0, held = 0;
-    uint32_t slots[LB_SLOTS_MAX];
-    uint64_t room, least;
-    lb_reader_t *reader;
-    lb_candidate_t c[LB_SLOTS_MAX];
-    lb_ring_info_t info;
-
-    n = lb_spool_slots(spool, slots, err);
-    if (n < 0) {
-        return n;
-    }
-
-    for (i = 0; i < n; i++) {
-
-        if (lb_reader_open(spool, slots[i], 0, &reader, NULL) != 0) {
-            continue;
-        }
-
-        rc = lb_reader_info(reader, &info);
-
-        lb_reader_close(reader);
-
-        if (rc != 0) {
-            continue;
-        }
-
-        room = info.capacity - (info.committed - info.acked);
-
-        if (need > 0) {
-            least = info.capacity / LB_RING_WORTH;
-
-            if (room < (need > least ? need : least) ||
-                ((info.flags & LB_CELL_POISONED) && room < info.capacity)) {
-                continue;
-            }
-        }
-
-        if (info.locked) {
-            held = 1;
-            continue;
-        }
-
-        c[candidates].slot = slots[i];
-        c[candidates].matches = info.capacity == capacity;
-        c[candidates].room = room;
-        candidates++;
-    }
-
-    qsort(c, (size_t)candidates, sizeof(c[0]), better);
-
-    rc = lb_fail(err, LB_ENOSLOT, "no ring of spool \"%s\" is free%s",
-                 spool->path, need > 0 ? " and has room" : "");
-
-    for (i = 0; i < candidates; i++) {
-        /* who looks for room has requests waiting */
-        rc = lb_writer_claim_within(spool, c[i].slot,
-                                    need > 0 ? LB_CLAIM_QUICK : 0, writer, err);
-        if (rc == 0) {
-            return 0;
-        }
-        held |= rc == LB_ELOCKED;
-    }
-
-    if (need > 0 && held) {
-        return LB_ELOCKED;
-    }
-
-    /* taken by others in the meantime, or not usable: one more is wanted */
-    return rc == LB_ELOCKED || rc == LB_EPOISONED || rc == LB_ELONG ? LB_ENOSLOT
-                                                                    : rc;
-}
-
-int
-lb_writer_claim(lb_spool_t *spool, uint64_t capacity, lb_writer_t **writer,
-                lb_error_t *err)
-{
-    return claim_best(spool, capacity, 0, writer, err);
-}
-
-int
-lb_writer_claim_room(lb_spool_t *spool, uint64_t capacity, uint64_t need,
-                     lb_writer_t **writer, lb_error_t *err)
-{
-    return claim_best(spool, capacity, need > 0 ? need : 1, writer, err);
 }
 
 void
@@ -581,7 +186,7 @@ next_position(const lb_writer_t *w)
 uint64_t
 lb_writer_room(lb_writer_t *w)
 {
-    return w->id.capacity - (next_position(w) - load_acked(w));
+    return w->id.capacity - (next_position(w) - lb_writer_load_acked(w));
 }
 
 static int
@@ -607,7 +212,7 @@ append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
     position = next_position(w);
 
     if (position + len - w->acked > w->id.capacity &&
-        position + len - load_acked(w) > w->id.capacity) {
+        position + len - lb_writer_load_acked(w) > w->id.capacity) {
         /* the next cell says so */
         atomic_fetch_add(&w->full, 1);
         atomic_store(&w->dirty, 1);
@@ -782,7 +387,7 @@ lb_writer_write(lb_writer_t *w, int sync)
     }
 
     if (rc != 0) {
-        poison(w);
+        lb_writer_poison(w);
         return w->result = rc;
     }
 
@@ -808,10 +413,10 @@ lb_writer_write(lb_writer_t *w, int sync)
 
     atomic_store(&w->dirty, !sync);
 
-    rc = store_cell(w, &cell, dsync);
+    rc = lb_writer_store_cell(w, &cell, dsync);
     if (rc != 0) {
         memcpy(w->counters, before, sizeof(before));
-        poison(w);
+        lb_writer_poison(w);
         return w->result = rc;
     }
 
@@ -918,7 +523,7 @@ lb_writer_sync_end(lb_writer_t *w)
     }
 
     if (w->sync_result != 0) {
-        poison(w);
+        lb_writer_poison(w);
         return w->sync_result;
     }
 
@@ -930,10 +535,10 @@ lb_writer_sync_end(lb_writer_t *w)
 
     w->counters[LB_COUNTER_SYNCS]++;
 
-    rc = store_cell(w, &cell, 0);
+    rc = lb_writer_store_cell(w, &cell, 0);
     if (rc != 0) {
         w->counters[LB_COUNTER_SYNCS]--;
-        poison(w);
+        lb_writer_poison(w);
         return rc;
     }
 

@@ -22,11 +22,6 @@
 
 typedef struct lb_writer_s lb_writer_t;
 
-/* Claims the ring of a slot: LB_ELOCKED if somebody has it.  The
- * flusher closes orphan rings with it: claim, recover, commit, release. */
-int lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot, lb_writer_t **writer,
-                         lb_error_t *err);
-
 /* Releases the lock.  Staged records that were not written are gone. */
 void lb_writer_close(lb_writer_t *writer);
 
@@ -123,14 +118,5 @@ uint64_t lb_writer_capacity(const lb_writer_t *writer);
 /* Bytes after which a commit cell is synced along with the data;
  * tests make it small. */
 extern uint64_t lb_cell_every;
-
-/* Like lb_writer_claim_slot; LB_ELONG if recovery has more than budget bytes
- * to look through (0: as many as there are). */
-int lb_writer_claim_within(lb_spool_t *spool, uint32_t slot, uint64_t budget,
-                           lb_writer_t **writer, lb_error_t *err);
-
-/* A claim that does not take long: what a recovery finds behind a cell that
- * this release has written, and some more. */
-#define LB_CLAIM_QUICK (128u << 20)
 
 #endif /* _LB_WRITER_H_INCLUDED_ */

@@ -23,6 +23,7 @@ FIX = "flusher/states/fix.c"
 SEND = "flusher/states/send.c"
 SETTLE = "flusher/states/settle.c"
 WRITER = "spool/lb_writer.c"
+CLAIM = "spool/lb_claim.c"
 
 # (what is broken, [(file, what stands there once, what stands there then)],
 #  [scenarios])
@@ -134,21 +135,21 @@ MUTATIONS = [
        "        if (day == 0) {\n            return;")],
      ["clocks_jump"]),
     ("a failed write is answered with 204",
-     [(WRITER, "    if (rc != 0) {\n        poison(w);\n"
+     [(WRITER, "    if (rc != 0) {\n        lb_writer_poison(w);\n"
        "        return w->result = rc;\n    }\n\n    cell = w->cell;",
        "    cell = w->cell;")],
      ["disk_errors"]),
     ("seqs are used again after a restart",
-     [(WRITER, "    w->next_seq = w->cell.next_seq;\n\n    lb_marks_open",
+     [(CLAIM, "    w->next_seq = w->cell.next_seq;\n\n    lb_marks_open",
        "    w->next_seq = 0;\n\n    lb_marks_open")],
      ["workers_killed", "nginx_killed"]),
     ("who takes a ring over forgets what is not delivered",
-     [(WRITER, "    cell.committed = found.end;\n    cell.next_seq = found.seq;",
+     [(CLAIM, "    cell.committed = found.end;\n    cell.next_seq = found.seq;",
        "    cell.committed = w->acked;\n    cell.next_seq = found.seq;")],
      ["workers_killed", "nginx_killed", "workers_die_at_each_point",
       "reloads"]),
     ("two workers write one ring",
-     [(WRITER, "    rc = lb_io_lock(w->fd);\n    if (rc != 0 || !lb_ring_same(",
+     [(CLAIM, "    rc = lb_io_lock(w->fd);\n    if (rc != 0 || !lb_ring_same(",
        "    rc = 0;\n    if (rc != 0 || !lb_ring_same(")],
      ["reloads"]),
     ("rings get their room when it is needed",

@@ -25,7 +25,6 @@
 
 #include "spool/lb_bytes.h"
 #include "spool/lb_ring.h"
-#include "spool/lb_ring_private.h"
 
 #define CAPACITY 4096u
 #define RING_SIZE (LB_RING_DATA + CAPACITY)

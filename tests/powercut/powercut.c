@@ -31,7 +31,6 @@
 #include "disk_model.h"
 #include "flusher/deliver.h"
 #include "spool/lb_io.h"
-#include "spool/lb_ring_private.h"
 
 #define RINGS 2
 #define CAPACITY 2048

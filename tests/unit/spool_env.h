@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "spool/lb_ring.h"
-#include "spool/lb_ring_private.h"
+#include "spool/lb_io.h"
 
 typedef struct {
     char dir[256];

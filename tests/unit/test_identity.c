@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "spool/lb_bytes.h"
+
 static lb_place_t place;
 
 static void

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "spool/lb_bytes.h"
+
 /* In place of the C library's, so that it can be counted. */
 static int times_asked;
 
