@@ -1,7 +1,7 @@
 /*
  * The logbroker module: takes log events over HTTP and keeps them in a ring.
  *
- *   handler.c   the request and its answer
+ *   request.c   the request and its answer
  *   headers.c   headers of requests and answers, answers
  *   dialect.c   protocols: the table; log.c is our own
  *   accept.c    media type, encoding and stream: what is taken
@@ -11,12 +11,12 @@
  *   mem.c       memory that grows
  *   record.c    from text to a record
  *   stage.c     from the body to a record, parking
- *   append.c    group commit and the requests that wait for it
+ *   group.c     group commit and the requests that wait for it
  *   room.c      from a full ring into another one
  *   hang.c      a disk that does not answer
  *   keys.c      idempotency keys
  *   access.c    nginx's own requests as events
- *   worker.c    the worker's ring: claim, create, sync, give back
+ *   ring.c      the worker's ring: claim, create, sync, give back
  *   status.c    counters, variables, status
  *   metrics.c   the status as text for Prometheus
  *   page.html   the status as a page
@@ -547,7 +547,7 @@ extern ngx_http_logbroker_worker_t  *ngx_http_logbroker_worker;
 extern ngx_http_logbroker_reason_t   ngx_http_logbroker_reasons[];
 
 
-/* handler.c */
+/* request.c */
 
 ngx_int_t ngx_http_logbroker_handler(ngx_http_request_t *r);
 
@@ -605,7 +605,7 @@ ngx_uint_t ngx_http_logbroker_staged(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, int rc, size_t len);
 void ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta);
 
-/* append.c */
+/* group.c */
 
 void ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_group_init(ngx_http_logbroker_group_t *group);
@@ -668,7 +668,7 @@ void ngx_http_logbroker_access_held(ngx_http_logbroker_worker_t *w);
 
 void ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name);
 
-/* worker.c */
+/* ring.c */
 
 ngx_int_t ngx_http_logbroker_init_process(ngx_cycle_t *cycle);
 void ngx_http_logbroker_exit_process(ngx_cycle_t *cycle);
