@@ -1,11 +1,9 @@
 """What more than one file of tests starts from."""
 
-import subprocess
-
 import pytest
 
 from env.broker import Broker
-from env.build import ROOT
+from env.build import library
 from env.clickhouse import ClickHouse
 from env.edge import Edge, make_certificate
 from env.faults import Faults
@@ -20,12 +18,9 @@ def nginx(tmp_path):
         yield n
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def faults_so(tmp_path_factory):
-    so = tmp_path_factory.mktemp("faults") / "faults.so"
-    subprocess.run(["gcc", "-D_GNU_SOURCE", "-O1", "-fPIC", "-shared", "-o",
-                    so, ROOT / "tests/env/faults.c", "-ldl"], check=True)
-    return so
+    return library("tests/env/faults.c", tmp_path_factory.mktemp("faults"))
 
 
 @pytest.fixture
@@ -39,13 +34,21 @@ def clickhouse(tmp_path):
         yield ch
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A ClickHouse for all tests of a file."""
+    with ClickHouse(tmp_path_factory.mktemp("clickhouse")) as ch:
+        yield ch
+
+
 @pytest.fixture
 def make_broker(tmp_path):
+    """Makes a broker that delivers to these URLs; it is not started."""
     brokers = []
 
-    def make(url, **kw):
-        b = Broker(tmp_path / f"broker-{len(brokers)}", [url], workers=1,
-                   rings=2, **kw)
+    def make(*urls, **kw):
+        kw = {"name": f"broker-{len(brokers)}", "workers": 1, "rings": 2, **kw}
+        b = Broker(tmp_path / f"broker-{len(brokers)}", urls, **kw)
         brokers.append(b)
         return b
 

@@ -18,12 +18,6 @@ from xml.etree import ElementTree
 RING = "00000000-0000-0000-0000-00000000000{}"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with ClickHouse(tmp_path_factory.mktemp("clickhouse")) as clickhouse:
-        yield clickhouse
-
-
 @pytest.fixture
 def clickhouse(server):
     server.query("TRUNCATE TABLE logbroker.logs")

@@ -59,7 +59,6 @@ def places(tmp_path_factory):
         p.stop()
 
 
-@pytest.mark.release_only
 @pytest.mark.parametrize("name", BAD_REQUESTS)
 @pytest.mark.parametrize("place", ["edge", "broker", "redirect"])
 def test_refusals_are_json(places, place, name):

@@ -9,9 +9,7 @@ import time
 
 import pytest
 
-from env.broker import Broker
 from env.build import ROOT
-from env.clickhouse import ClickHouse
 from env.door import Door
 from env.http import post
 from env.oracle import Oracle
@@ -22,27 +20,12 @@ KILLS = int(os.environ.get("LB_KILLS", "20"))
 
 
 @pytest.fixture
-def clickhouse(tmp_path):
-    with ClickHouse(tmp_path / "clickhouse") as ch:
-        yield ch
+def make_broker(make_broker, clickhouse):
+    def make(urls=None, **kw):
+        return make_broker(*(urls or [clickhouse.url]),
+                           **{"workers": 2, "rings": 16, **kw})
 
-
-@pytest.fixture
-def make_broker(tmp_path, clickhouse):
-    brokers = []
-
-    def make(**kw):
-        kw.setdefault("name", f"broker-{len(brokers)}")
-        urls = kw.pop("urls", [clickhouse.url])
-        b = Broker(tmp_path / kw["name"], urls, **kw)
-        brokers.append(b)
-        return b
-
-    yield make
-    for b in brokers:
-        b.stop()
-    reports = [r for b in brokers for r in b.sanitizer_reports()]
-    assert not reports, reports[0]
+    return make
 
 
 def drain(*brokers, timeout=90):
@@ -152,14 +135,10 @@ def test_binary_upgrade_under_load(clickhouse, make_broker):
 
     with Oracle([broker.port], seed=SEED, keepalive=False) as oracle:
         load(oracle, "load")
-        old = broker.nginx.pid
-        broker.nginx.signal(signal.SIGUSR2)
-        wait_for(lambda: (broker.dir / "nginx.pid.oldbin").exists()
-                 and (broker.dir / "nginx.pid").exists()
-                 and broker.nginx.pid != old, what="new master")
+        old = broker.nginx.upgrade()
         load(oracle, "both masters")
-        os.kill(old, signal.SIGQUIT)
-        wait_for(lambda: not os.path.exists(f"/proc/{old}"), what="old gone")
+        os.kill(old.pid, signal.SIGQUIT)
+        old.wait(20)
         load(oracle, "new master alone")
     assert set(oracle.statuses) == {204}, oracle.statuses
     drain(broker)

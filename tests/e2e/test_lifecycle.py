@@ -12,7 +12,7 @@ import pytest
 from env import spool
 from env.load import Load
 from env.nginx import Nginx
-from env.process import Daemon, alive, wait_for
+from env.process import alive, wait_for
 
 
 @pytest.mark.parametrize("sync", ["always", "off"])
@@ -155,17 +155,11 @@ def test_binary_upgrade(tmp_path):
     nginx = Nginx(tmp_path, workers=2, spool="size=4m rings=16")
     nginx.start(daemon=True)
     old = nginx.process
-    pid_file = tmp_path / "nginx.pid"
     try:
         wait_for(lambda: nginx.status()["total"]["rings"] >= 4,
                  what="spare rings")
         with Load(nginx) as load:
-            nginx.send(signal.SIGUSR2)
-            wait_for((tmp_path / "nginx.pid.oldbin").exists, what="upgrade")
-            nginx.process = Daemon(int(wait_for(
-                lambda: pid_file.exists() and pid_file.read_text(),
-                what="the new master")))
-            wait_for(lambda: len(nginx.workers()) == 2, what="new workers")
+            nginx.upgrade()
             load.more()
             os.kill(old.pid, signal.SIGQUIT)
             old.wait(20)

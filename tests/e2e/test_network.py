@@ -13,41 +13,31 @@ import time
 
 import pytest
 
-from env.broker import Broker
-from env.build import NGINX, ROOT, find
+from env.broker import FAST, Broker
+from env.build import ROOT, find
 from env.clickhouse import ClickHouse
 from env.door import Door
 from env.http import post
+from env.nginx import Nginx, configuration
 from env.oracle import Oracle
 from env.process import Process, free_port, wait_for
 
-FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000}}
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="needs namespaces")
 
 
 @pytest.fixture(scope="module")
-def clickhouse(tmp_path_factory):
-    with ClickHouse(tmp_path_factory.mktemp("clickhouse")) as ch:
-        yield ch
+def clickhouse(server):
+    return server
 
 
 @pytest.fixture
-def make_broker(tmp_path):
-    brokers = []
-
+def make_broker(make_broker):
     def make(*urls, **kw):
-        kw.setdefault("flusher", FAST)
-        b = Broker(tmp_path / f"broker-{len(brokers)}", urls, workers=1,
-                   rings=2, **kw)
-        brokers.append(b)
+        b = make_broker(*urls, **{"flusher": FAST, **kw})
         b.start_nginx()
         return b
 
-    yield make
-    for b in brokers:
-        b.stop()
-    reports = [r for b in brokers for r in b.sanitizer_reports()]
-    assert not reports, reports[0]
+    return make
 
 
 @pytest.fixture
@@ -95,45 +85,28 @@ def says(broker, words, timeout=60):
              f"{words!r} in {broker.dir}/flusher.log", every=0.05)
 
 
-class Proxy:
+class Proxy(Nginx):
     """An nginx before ClickHouse."""
 
+    ENDS = signal.SIGTERM
+
     def __init__(self, directory, servers, env=None):
-        self.dir = pathlib.Path(directory)
-        for temp in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
-            (self.dir / temp).mkdir(parents=True, exist_ok=True)
-        conf = self.dir / "nginx.conf"
-        conf.write_text(f"""
-{"user root;" if os.getuid() == 0 else ""}
-pid {self.dir}/nginx.pid;
-error_log {self.dir}/error.log info;
-events {{ }}
-http {{
+        self.servers = servers
+        super().__init__(directory, env=env)
+
+    def text(self):
+        return configuration(self.dir, main=self.main, http=f"""
     access_log off;
     client_max_body_size 0;
-    client_body_temp_path {self.dir}/body;
-    proxy_temp_path {self.dir}/proxy;
-    fastcgi_temp_path {self.dir}/fastcgi;
-    uwsgi_temp_path {self.dir}/uwsgi;
-    scgi_temp_path {self.dir}/scgi;
-    {servers}
-}}
-""")
-        self.process = Process(
-            "proxy", [NGINX, "-p", str(self.dir), "-c", str(conf), "-e",
-                      f"{self.dir}/error.log", "-g", "daemon off;"],
-            self.dir / "out", env)
+    {self.servers}""")
 
     def wait(self, *ports):
-        for port in ports:
-            def open_():
-                with socket.socket() as s:
-                    return s.connect_ex(("127.0.0.1", port)) == 0
-            wait_for(open_, what=f"nginx ({self.dir}/error.log)")
+        """Starts it; its ports are those of its servers."""
+        self.port = ports[0]
+        self.start(ring=False)
+        for self.port in ports:
+            wait_for(self.listening, what=f"nginx ({self.dir}/error.log)")
         return self
-
-    def stop(self):
-        self.process.stop()
 
 
 # what a URL may be
@@ -343,7 +316,7 @@ def test_a_proxy_with_a_clock_of_its_own(tmp_path, clickhouse, make_broker,
             listen 127.0.0.1:{port};
             location / {{ proxy_pass http://127.0.0.1:{clickhouse.port}; }}
         }}""", env=dict(
-            os.environ, FAKETIME="+2s", DONT_FAKE_MONOTONIC="1",
+            FAKETIME="+2s", DONT_FAKE_MONOTONIC="1",
             LD_PRELOAD="/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
         )).wait(port)
     try:
@@ -544,6 +517,13 @@ LOSS = {
 }
 
 
+def dropped():
+    """How many packets, so far."""
+    return int(subprocess.run(
+        ["nft", "list", "ruleset"], check=True, text=True,
+        capture_output=True).stdout.split("packets ")[1].split()[0])
+
+
 def lossy(what, directory):
     """In a network namespace of its own: nodes that share the second, and a
     door that sees when their requests come."""
@@ -572,16 +552,15 @@ def lossy(what, directory):
             brokers.append(b.start())
         with Oracle([b.port for b in brokers], threads=2) as oracle:
             end = time.monotonic() + 25
-            wait_for(lambda: time.monotonic() > end or
-                     len(door.starts) >= 20, 60, "requests", every=0.1)
+            wait_for(lambda: (time.monotonic() > end or
+                              len(door.starts) >= 20) and dropped(),
+                     60, "requests, and a packet that got lost", every=0.1)
         starts = sorted(door.starts)
         gaps = sorted(b - a for a, b in zip(starts, starts[1:]))
         wait_for(lambda: all(b.drained() for b in brokers), 120, "delivery",
                  every=0.1)
         oracle.verify(clickhouse)
-        lost = int(subprocess.run(
-            ["nft", "list", "ruleset"], check=True, text=True,
-            capture_output=True).stdout.split("packets ")[1].split()[0])
+        lost = dropped()
         for b in brokers:
             b.stop()
         reports = [r for b in brokers for r in b.sanitizer_reports()]

@@ -13,7 +13,7 @@ import pytest
 from env import spool
 from env.http import error
 from env.nginx import Nginx
-from env.process import Daemon, alive, wait_for
+from env.process import alive, wait_for
 
 
 def fill(nginx):
@@ -177,13 +177,7 @@ def test_full_then_drained(tmp_path, sync):
 
 def upgrade(nginx):
     """The binary, with all of its workers."""
-    old = nginx.process
-    pid = nginx.dir / "nginx.pid"
-    nginx.send(signal.SIGUSR2)
-    wait_for((nginx.dir / "nginx.pid.oldbin").exists, what="upgrade")
-    nginx.process = Daemon(int(wait_for(
-        lambda: pid.exists() and pid.read_text(), what="the new master")))
-    wait_for(lambda: len(nginx.workers()) == nginx.count, what="new workers")
+    old = nginx.upgrade()
     os.kill(old.pid, signal.SIGQUIT)
     old.wait(20)
 

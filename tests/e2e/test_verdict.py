@@ -11,7 +11,6 @@ import pytest
 
 from env.broker import Broker, figures
 from env.build import ROOT, find
-from env.clickhouse import ClickHouse
 from env.door import Door
 from env.http import post
 from env.process import wait_for
@@ -23,9 +22,8 @@ TABLE = SCHEMA[SCHEMA.index("CREATE TABLE"):].rstrip().rstrip(";")
 
 
 @pytest.fixture(scope="module")
-def clickhouse(tmp_path_factory):
-    with ClickHouse(tmp_path_factory.mktemp("clickhouse")) as ch:
-        yield ch
+def clickhouse(server):
+    return server
 
 
 def made(name, *changes):

@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("LB_BUILD", ROOT / "build")).resolve()
@@ -12,6 +13,32 @@ NGINX = os.environ.get("LB_NGINX", "/usr/sbin/nginx")
 def sanitized():
     cache = BUILD / "CMakeCache.txt"
     return cache.exists() and "LB_SANITIZE:BOOL=ON" in cache.read_text()
+
+
+def sanitizers(reports):
+    """The environment by which a sanitized build writes its reports there."""
+    if not sanitized():
+        return {}
+    return {"ASAN_OPTIONS": f"log_path={reports}/asan:detect_leaks=0:"
+                            "abort_on_error=0",
+            "UBSAN_OPTIONS": f"log_path={reports}/ubsan:print_stacktrace=1"}
+
+
+def preloads(*libraries):
+    """LD_PRELOAD of an nginx: a program that is not sanitized itself needs the
+    sanitizer's library first."""
+    asan = [subprocess.check_output(["gcc", "-print-file-name=libasan.so"],
+                                    text=True).strip()] if sanitized() else []
+    return ":".join(map(str, [*asan, *libraries]))
+
+
+def library(source, directory):
+    """A preloaded library of the tests, built from one file."""
+    so = pathlib.Path(directory) / f"{pathlib.Path(source).stem}.so"
+    if not so.exists():
+        subprocess.run(["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-O1",
+                        "-o", so, ROOT / source, "-ldl"], check=True)
+    return so
 
 
 def module():

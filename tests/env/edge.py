@@ -1,12 +1,13 @@
 """The edge and a broker with the configurations that are shipped."""
 
 import os
+import signal
 import socket
 import subprocess
 import threading
 
-from env.build import BUILD, NGINX, ROOT
-from env.process import Process, free_port, wait_for
+from env.build import BUILD, ROOT
+from env.nginx import Nginx
 
 
 def fill(template, values, replace=()):
@@ -23,30 +24,23 @@ def fill(template, values, replace=()):
     return text
 
 
-class Shipped:
-    """nginx with one of the templates, in a directory of its own."""
+class Shipped(Nginx):
+    """nginx with one of the templates; it is up when it is made."""
+
+    ENDS = signal.SIGTERM  # clients may wait for what never comes
 
     def __init__(self, directory, template, values, replace=()):
-        self.dir = directory
-        self.dir.mkdir(exist_ok=True)
-        self.port = free_port()
-        self.log = directory / "error.log"
-        values = {"RUN": str(directory), "LOG": "stderr", "WORKERS": "1",
-                  "LISTEN": "127.0.0.1:@PORT@", **values,
-                  "PORT": str(self.port)}
-        (directory / "nginx.conf").write_text(fill(template, values, replace))
-        argv = [NGINX, "-p", str(directory), "-e", "stderr",
-                "-c", str(directory / "nginx.conf"), "-g", "daemon off;"]
-        subprocess.run([*argv, "-t"], check=True, capture_output=True)
-        self.process = Process(template, argv, self.log)
-        wait_for(self.up, what=template)
+        self.template, self.values, self.replace = template, values, replace
+        super().__init__(directory)
+        status, said = self.test_conf()
+        assert status == 0, said
+        self.start(ring=False)
 
-    def up(self):
-        with socket.socket() as s:
-            return s.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def stop(self):
-        self.process.stop()
+    def text(self):
+        return self.main + fill(self.template, {
+            "RUN": str(self.dir), "LOG": str(self.error_log), "WORKERS": "1",
+            "LISTEN": "127.0.0.1:@PORT@", **self.values,
+            "PORT": str(self.port)}, self.replace)
 
 
 class Edge(Shipped):

@@ -16,18 +16,45 @@ import signal
 import socket
 import subprocess
 
-from env.build import NGINX, module, sanitized
+from env.build import NGINX, module, preloads, sanitizers
 from env.http import Answer
 from env.process import Daemon, alive, children, free_port, wait_for
 
 
-class Nginx:
-    """location and log are put into their blocks as they are; spool is what
-    follows the path in logbroker_spool."""
+def configuration(directory, http, *, main="", workers=1, threads=4):
+    """An nginx.conf that keeps to its directory; http goes in as it is."""
+    user = "user root;" if os.getuid() == 0 else ""
+    for temp in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
+        (directory / temp).mkdir(exist_ok=True)
+    return f"""
+{main}
+{user}
+worker_processes {workers};
+pid {directory}/nginx.pid;
+error_log {directory}/error.log info;
+thread_pool default threads={threads};
+events {{ worker_connections 1024; }}
+http {{
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    {http}
+}}
+"""
 
-    def __init__(self, directory, *, workers=1, spool="size=1m", location="",
-                 server="", http="", main="", listen="", preload=None,
-                 env=None, directives=None, threads=4):
+
+class Nginx:
+    """With the module, a spool, /log and /status.  location and server are put
+    into their blocks as they are; spool is what follows the path in
+    logbroker_spool.  Others than this one are made by another text()."""
+
+    ENDS = signal.SIGQUIT  # by default, in stop()
+
+    def __init__(self, directory, *, preload=None, env=None, main="",
+                 threads=4, access=None, **conf):
+        """access: what follows access_log."""
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.spool = self.dir / "spool"
@@ -39,54 +66,33 @@ class Nginx:
         self.reports = self.dir / "reports"
         self.reports.mkdir(exist_ok=True)
         self.process = None
-        self.env = dict(os.environ, **(env or {}))
-        preloads = [preload] if preload else []
-        if sanitized():
-            preloads.insert(0, subprocess.check_output(
-                ["gcc", "-print-file-name=libasan.so"], text=True).strip())
-            self.env["ASAN_OPTIONS"] = (
-                f"log_path={self.reports}/asan:detect_leaks=0:"
-                "abort_on_error=0")
-            self.env["UBSAN_OPTIONS"] = (
-                f"log_path={self.reports}/ubsan:print_stacktrace=1")
-        if preloads:
-            self.env["LD_PRELOAD"] = ":".join(str(p) for p in preloads)
+        self.env = {**os.environ, **(env or {}), **sanitizers(self.reports)}
+        self.env["LD_PRELOAD"] = preloads(
+            *([preload] if preload else []),
+            *self.env.get("LD_PRELOAD", "").replace(":", " ").split())
         # nginx drops its environment unless told otherwise
-        main += "".join(f"env {name};\n" for name in (
-            "LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS", *(env or {})))
-        self.main = main
+        self.main = main + "".join(f"env {name};\n" for name in sorted({
+            "LB_FAULT_DIR", "LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+            *(env or {})}))
         self.threads = threads
-        for temp in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
-            (self.dir / temp).mkdir(exist_ok=True)
-        self.write_conf(workers=workers, spool=spool, location=location,
-                        server=server, http=http, listen=listen,
-                        directives=directives)
+        self.access_to = access or f"{self.access_log} logbroker"
+        self.write_conf(**conf)
 
-    def write_conf(self, *, workers=1, spool="size=1m", location="",
-                   server="", http="", listen="", directives=None):
-        user = "user root;" if os.getuid() == 0 else ""
+    def write_conf(self, **conf):
+        self.conf.write_text(self.text(**conf))
+
+    def text(self, *, workers=1, spool="size=1m", location="", server="",
+             http="", listen="", directives=None):
         self.count = workers
         if directives is None:
             directives = f"logbroker_spool {self.spool} {spool};"
-        self.conf.write_text(f"""
-load_module {module()};
-{user}
-worker_processes {workers};
-pid {self.dir}/nginx.pid;
-error_log {self.error_log} info;
-thread_pool default threads={self.threads};
-{self.main}
-events {{ worker_connections 1024; }}
-http {{
+        return configuration(
+            self.dir, main=f"load_module {module()};\n{self.main}",
+            workers=workers, threads=self.threads, http=f"""
     log_format logbroker '$status $request_method $uri '
         'stream=$logbroker_stream events=$logbroker_events '
         'bytes=$logbroker_bytes ring=$logbroker_ring error=$logbroker_error';
-    access_log {self.access_log} logbroker;
-    client_body_temp_path {self.dir}/body;
-    proxy_temp_path {self.dir}/proxy;
-    fastcgi_temp_path {self.dir}/fastcgi;
-    uwsgi_temp_path {self.dir}/uwsgi;
-    scgi_temp_path {self.dir}/scgi;
+    access_log {self.access_to};
     keepalive_requests 1000000;
     {directives}
     {http}
@@ -97,9 +103,7 @@ http {{
         {server}
         location /log {{ logbroker; {location} }}
         location = /status {{ logbroker_status; }}
-    }}
-}}
-""")
+    }}""")
 
     def __enter__(self):
         return self.start()
@@ -108,14 +112,13 @@ http {{
         self.stop(check=kind is None)
 
     def command(self, daemon=False):
-        return [NGINX, "-p", str(self.dir), "-c", str(self.conf),
+        return [NGINX, "-p", str(self.dir), "-c", str(self.conf), "-e", "stderr",
                 "-g", f"daemon {'on' if daemon else 'off'};"]
 
     def test_conf(self):
         """nginx -t: (status, what it says)"""
-        p = subprocess.run(
-            [NGINX, "-t", "-p", str(self.dir), "-c", str(self.conf)],
-            env=self.env, capture_output=True, text=True, check=False)
+        p = subprocess.run([*self.command(), "-t"], env=self.env,
+                           capture_output=True, text=True, check=False)
         return p.returncode, p.stderr
 
     def start(self, ring=True, daemon=False):
@@ -128,12 +131,19 @@ http {{
                 stdout=out, stderr=out, start_new_session=True)
         if daemon:
             assert self.process.wait(20) == 0, self.log()
-            pid = self.dir / "nginx.pid"
-            self.process = Daemon(int(wait_for(
-                lambda: pid.exists() and pid.read_text(), what="pid file")))
-        wait_for(lambda: self.ready() if ring else self.listening(),
-                 what=f"nginx to be ready\n{self.log()}", timeout=30)
+            self.process = Daemon(wait_for(self.pid_in_file, what="pid file"))
+        try:
+            wait_for(self.ready if ring else self.listening, 60,
+                     "nginx to be ready")
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{self.log()}") from None
         return self
+
+    def pid_in_file(self):
+        try:
+            return int((self.dir / "nginx.pid").read_text())
+        except (OSError, ValueError):
+            return 0
 
     @property
     def pid(self):
@@ -151,12 +161,16 @@ http {{
             return s.connect_ex(("127.0.0.1", self.port)) == 0
 
     def ready(self):
+        """Every worker has a ring: as many are locked as there are workers."""
         if not self.listening():
             return False
+        try:
+            rings = self.status()["rings"]
+        except (OSError, http.client.HTTPException, ValueError):
+            return False  # of a worker that was just killed
         # a ring is also locked while it is created, at epoch 0
-        claimed = [r for r in self.status()["rings"]
-                   if r.get("locked") and r["epoch"] > 0]
-        return len(claimed) >= self.count
+        return len([r for r in rings if r.get("locked") and r["epoch"] > 0]) \
+            >= self.count
 
     def log(self):
         text = ""
@@ -181,11 +195,24 @@ http {{
         self.send(signal.SIGHUP)
         wait_for(lambda: set(self.workers()) - old, what="new workers")
 
-    def stop(self, sig=signal.SIGQUIT, timeout=30, check=True):
+    def upgrade(self):
+        """To a second master, with workers of its own; returns the old one,
+        which serves beside it."""
+        old = self.process
+        self.send(signal.SIGUSR2)
+        wait_for((self.dir / "nginx.pid.oldbin").exists, what="upgrade")
+        self.process = Daemon(wait_for(
+            lambda: self.pid_in_file() not in (0, old.pid)
+            and self.pid_in_file(), what="the new master"))
+        wait_for(lambda: len(self.workers()) == self.count,
+                 what="new workers")
+        return old
+
+    def stop(self, sig=None, timeout=30, check=True):
         if self.process is None:
             return
         if self.process.poll() is None:
-            self.send(sig)
+            self.send(sig or self.ENDS)
             try:
                 self.process.wait(timeout)
             except (subprocess.TimeoutExpired, AssertionError):
@@ -221,7 +248,9 @@ http {{
                          and "exited on signal 9" not in x
                          # ... while it was in there
                          and "was locked by" not in x
-                         and "open socket" not in x]
+                         and "open socket" not in x
+                         # as in containers
+                         and "setrlimit(RLIMIT_NOFILE" not in x]
                 assert not lines, lines
 
     # requests

@@ -77,7 +77,7 @@ def checkpoint_bit_flips(w):
     w.preload(trouble=True)
     b = w.broker()
     b.nginx.stop()
-    b.nginx_env.pop("LB_FAULT_DIR")
+    b.nginx.env.pop("LB_FAULT_DIR")
     b.start_nginx()
     done = 0
 

@@ -274,7 +274,7 @@ def at_every_point(w, sig, who):
     if who == "flusher":
         # nginx without the shim, so that ring points are the flusher's
         b.nginx.stop()
-        b.nginx_env.pop("LB_FAULT_DIR")
+        b.nginx.env.pop("LB_FAULT_DIR")
         b.start_nginx()
     else:
         b.flusher.kill()
@@ -462,12 +462,8 @@ def disk_full(w):
         wait_for(lambda: (b.spool / "dead").exists() and
                  (b.spool / "flusher.json").exists(), 20, "flusher")
         fill()
-        b.nginx_env.pop("LD_PRELOAD", None)
-        try:
-            b.ready, ready = b.listening, b.ready
-            b.start_nginx()
-        finally:
-            b.ready = ready
+        b.nginx.env.pop("LD_PRELOAD", None)
+        b.start_nginx(ready=False)
         with w.load() as oracle:
             wait_for(lambda: oracle.statuses.get(503, 0) > 20, 30, "503")
             assert not oracle.acked

@@ -35,7 +35,7 @@ def rows_set_aside(w):
     b = w.broker(flusher={**PATIENCE,
                           "dead_letters": {"max_bytes": 64 << 20}})
     b.nginx.stop()
-    b.nginx_env.pop("LB_FAULT_DIR")
+    b.nginx.env.pop("LB_FAULT_DIR")
     b.start_nginx()
     done = collections.Counter()
 

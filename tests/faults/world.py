@@ -5,10 +5,10 @@ import contextlib
 import os
 import pathlib
 import random
-import subprocess
 import time
 
 from env.broker import Broker
+from env.build import library
 from env.clickhouse import ClickHouse
 from env.door import Door
 from env.oracle import Oracle
@@ -33,15 +33,6 @@ def scenario(f=None, *, share=1.0, seconds=None):
         return f
 
     return add(f) if f is not None else add
-
-
-def library(source, directory):
-    """A preloaded library of the tests, built from one file."""
-    so = pathlib.Path(directory) / f"{pathlib.Path(source).stem}.so"
-    if not so.exists():
-        subprocess.run(["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-O1",
-                        "-o", so, ROOT / source, "-ldl"], check=True)
-    return so
 
 
 class World:
