@@ -5,15 +5,9 @@
  */
 
 #include "event/unfold.h"
+#include "event/members.h"
 
 #include <string.h>
-
-typedef struct {
-    const uint8_t *key; /* behind the quote */
-    size_t key_len;
-    const uint8_t *value;
-    const uint8_t *end; /* of the value */
-} part_t;
 
 static int
 one_of(const char *const *names, const uint8_t *key, size_t len)
@@ -24,69 +18,6 @@ one_of(const char *const *names, const uint8_t *key, size_t len)
         }
     }
     return 0;
-}
-
-/* Behind the string that begins at p. */
-static const uint8_t *
-skip_string(const uint8_t *p, const uint8_t *end)
-{
-    for (p++; p < end && *p != '"'; p++) {
-        p += *p == '\\';
-    }
-    return p < end ? p + 1 : end;
-}
-
-/* Behind the value that begins at p. */
-static const uint8_t *
-skip_value(const uint8_t *p, const uint8_t *end)
-{
-    size_t depth = 0;
-
-    while (p < end) {
-        switch (*p) {
-        case '"':
-            p = skip_string(p, end);
-            break;
-        case '{':
-        case '[':
-            depth++;
-            p++;
-            break;
-        case '}':
-        case ']':
-            if (depth == 0) {
-                return p;
-            }
-            depth--;
-            p++;
-            break;
-        case ',':
-            if (depth == 0) {
-                return p;
-            }
-            p++;
-            continue;
-        default:
-            p++;
-            continue;
-        }
-        if (depth == 0) {
-            return p;
-        }
-    }
-    return end;
-}
-
-/* The member at p; returns where the next one begins, or end. */
-static const uint8_t *
-member(const uint8_t *p, const uint8_t *end, part_t *m)
-{
-    m->key = p + 1;
-    p = skip_string(p, end);
-    m->key_len = (size_t)(p - 1 - m->key);
-    m->value = p < end ? p + 1 : end;
-    m->end = skip_value(m->value, end);
-    return m->end < end && *m->end == ',' ? m->end + 1 : end;
 }
 
 /* Is the value an array of objects, of at least one? */
@@ -101,7 +32,7 @@ are_objects(const uint8_t *p, const uint8_t *end)
         if (p >= end || *p != '{') {
             return 0;
         }
-        p = skip_value(p, end);
+        p = lb_skip_value(p, end);
     } while (p < end && *p == ',');
     return 1;
 }
@@ -151,7 +82,7 @@ lb_unfold(const uint8_t *line, size_t len, uint8_t *out, size_t cap,
     const uint8_t *p, *next, *object;
     const uint8_t *before = NULL; /* where the array's member begins */
     const uint8_t *behind = NULL;
-    part_t m, array = {0};
+    lb_member_t m, array = {0};
     uint8_t *o = out;
     uint8_t *const out_end = out + cap;
     uint32_t events = 0;
@@ -165,7 +96,7 @@ lb_unfold(const uint8_t *line, size_t len, uint8_t *out, size_t cap,
     end = line + len - 2; /* the closing brace */
 
     for (p = first; p < end; p = next) {
-        next = member(p, end, &m);
+        next = lb_member(p, end, &m);
 
         if (before == NULL && one_of(wrappers, m.key, m.key_len) &&
             are_objects(m.value, m.end)) {
@@ -186,7 +117,7 @@ lb_unfold(const uint8_t *line, size_t len, uint8_t *out, size_t cap,
         uint8_t *begin = o;
 
         object = p;
-        p = skip_value(p, array.end);
+        p = lb_skip_value(p, array.end);
 
         PUT(object, (size_t)(p - 1 - object));
 

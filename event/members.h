@@ -1,0 +1,92 @@
+/*
+ * The members of an object that a scanner wrote: no white space, strings that
+ * end, brackets that match, so that nothing has to be checked again.  Still
+ * nothing is read behind end.
+ */
+
+#ifndef _LB_MEMBERS_H_INCLUDED_
+#define _LB_MEMBERS_H_INCLUDED_
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct {
+    const uint8_t *key; /* behind the quote; escapes as they are */
+    size_t key_len;
+    const uint8_t *value;
+    const uint8_t *end; /* of the value */
+} lb_member_t;
+
+/* Behind the string that begins at p. */
+static inline const uint8_t *
+lb_skip_string(const uint8_t *p, const uint8_t *end)
+{
+    for (p++; p < end && *p != '"'; p++) {
+        p += *p == '\\';
+    }
+    return p < end ? p + 1 : end;
+}
+
+/* Behind the value that begins at p. */
+static inline const uint8_t *
+lb_skip_value(const uint8_t *p, const uint8_t *end)
+{
+    size_t depth = 0;
+
+    while (p < end) {
+        switch (*p) {
+        case '"':
+            p = lb_skip_string(p, end);
+            break;
+        case '{':
+        case '[':
+            depth++;
+            p++;
+            break;
+        case '}':
+        case ']':
+            if (depth == 0) {
+                return p;
+            }
+            depth--;
+            p++;
+            break;
+        case ',':
+            if (depth == 0) {
+                return p;
+            }
+            p++;
+            continue;
+        default:
+            p++;
+            continue;
+        }
+        if (depth == 0) {
+            return p;
+        }
+    }
+    return end;
+}
+
+/* The member at p, which is behind the object's '{' at first; end is the
+ * object's '}'.  Returns where the next one begins, or end. */
+static inline const uint8_t *
+lb_member(const uint8_t *p, const uint8_t *end, lb_member_t *m)
+{
+    m->key = p + 1;
+    p = lb_skip_string(p, end);
+    m->key_len = (size_t)(p - 1 - m->key);
+    m->value = p < end ? p + 1 : end;
+    m->end = lb_skip_value(m->value, end);
+    return m->end < end && *m->end == ',' ? m->end + 1 : end;
+}
+
+/* Is this its name? */
+static inline int
+lb_member_is(const lb_member_t *m, const char *name)
+{
+    return strlen(name) == m->key_len && memcmp(name, m->key, m->key_len) == 0;
+}
+
+#endif /* _LB_MEMBERS_H_INCLUDED_ */
