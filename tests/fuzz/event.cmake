@@ -27,3 +27,34 @@ foreach(part scanner lift)
         target_link_libraries(fuzz_${part} PRIVATE PkgConfig::JANSSON)
     endif()
 endforeach()
+
+# Input formats: one fuzzer, built once per row of event/format.h.
+set(format_sources bulk.c format.c reject.c)
+list(TRANSFORM format_sources PREPEND ${CMAKE_SOURCE_DIR}/event/)
+
+foreach(format bulk)
+    add_executable(replay_${format}
+                   ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_format.c
+                   ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)
+    target_compile_options(replay_${format} PRIVATE
+        -include ${CMAKE_SOURCE_DIR}/event/${format}.h
+        -DLB_FUZZ_FORMAT=lb_format_${format})
+    target_link_libraries(replay_${format} PRIVATE lb_format)
+    add_test(NAME replay_${format}
+             COMMAND replay_${format}
+                     ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${format})
+
+    if(LB_FUZZ)
+        add_executable(fuzz_${format}
+                       ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_format.c
+                       ${format_sources} ${event_sources})
+        target_compile_options(fuzz_${format} PRIVATE
+            -include ${CMAKE_SOURCE_DIR}/event/${format}.h
+            -DLB_FUZZ_FORMAT=lb_format_${format}
+            -fsanitize=fuzzer,address,undefined
+            -fno-sanitize-recover=undefined)
+        target_link_options(fuzz_${format} PRIVATE
+            -fsanitize=fuzzer,address,undefined)
+        target_link_libraries(fuzz_${format} PRIVATE PkgConfig::JANSSON)
+    endif()
+endforeach()

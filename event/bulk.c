@@ -1,0 +1,504 @@
+/*
+ * Elasticsearch's _bulk: see bulk.h.
+ */
+
+#include "event/bulk.h"
+#include "event/json.h"
+#include "event/lines.h"
+#include "event/members.h"
+#include "event/reject.h"
+
+#include <stdio.h>
+
+/* The longest action line: _index has at most 255 bytes, _id 512; escapes. */
+#define ACTION_MAX 8192
+
+/* Of a stream, as the spool has it. */
+#define STREAM_MAX 64
+
+/* As many rejected events of a request are kept. */
+#define REJECTED_MAX 1000
+
+typedef struct {
+    const char *name; /* "create", "index", "update", "delete" */
+    int document;     /* one follows */
+    int taken;
+} verb_t;
+
+static const verb_t verbs[] = {
+    {"create", 1, 1},
+    {"index", 1, 1},
+    {"update", 1, 0},
+    {"delete", 0, 0},
+};
+
+typedef struct {
+    const verb_t *verb; /* NULL: it is no action */
+    const char *error;
+    /* JSON as it stands, in line; len 0: not given */
+    const uint8_t *index;
+    size_t index_len; /* without the quotes */
+    const uint8_t *id;
+    size_t id_len; /* with the quotes, if there are any */
+
+    char stream[STREAM_MAX];
+    size_t stream_len;
+    uint8_t line[ACTION_MAX + 2];
+} action_t;
+
+typedef struct {
+    const lb_scan_options_t *options;
+    lb_scan_result_t *res;
+    const uint8_t *in;
+    uint8_t *o, *end;
+
+    const char *path_index; /* of the request's path, NULL: none */
+    int brief;              /* statuses alone */
+
+    /* the context in force; -1: the location's stream */
+    char stream[STREAM_MAX];
+    int stream_len;
+
+    size_t row; /* of the line, 1-based */
+    size_t actions;
+    size_t items;
+    size_t errors;
+} bulk_t;
+
+static int
+all_digits(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] < '0' || p[i] > '9') {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Bytes of "-2026.11.26", "-2026-11-26" or "-2026.11" at the end of a name. */
+static size_t
+date_len(const char *s, size_t len)
+{
+    const char *p;
+
+    if (len > 11) {
+        p = s + len - 11;
+        if (p[0] == '-' && all_digits(p + 1, 4) &&
+            (p[5] == '.' || p[5] == '-') && all_digits(p + 6, 2) &&
+            p[8] == p[5] && all_digits(p + 9, 2)) {
+            return 11;
+        }
+    }
+    if (len > 8) {
+        p = s + len - 8;
+        if (p[0] == '-' && all_digits(p + 1, 4) && p[5] == '.' &&
+            all_digits(p + 6, 2)) {
+            return 8;
+        }
+    }
+    return 0;
+}
+
+const char *
+lb_bulk_stream(const char *index, size_t *len)
+{
+    size_t n = *len;
+
+    if (n > 4 && memcmp(index, ".ds-", 4) == 0) {
+        index += 4;
+        n -= 4;
+        if (n > 7 && index[n - 7] == '-' && all_digits(index + n - 6, 6)) {
+            n -= 7;
+        }
+    }
+    *len = n - date_len(index, n);
+    return index;
+}
+
+static int
+valid_stream(const char *s, size_t len)
+{
+    if (len == 0 || len > STREAM_MAX) {
+        return 0;
+    }
+    for (size_t i = 0; i < len; i++) {
+        char c = s[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+              (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-')) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* The stream of an action: NULL, or what is wrong with its index. */
+static const char *
+name_stream(const bulk_t *b, action_t *a)
+{
+    const char *index = (const char *)a->index;
+    size_t len = a->index_len;
+
+    if (len == 0 && b->path_index != NULL) {
+        index = b->path_index;
+        len = strlen(index);
+    }
+    if (len == 0) {
+        a->stream_len = 0;
+        return NULL;
+    }
+    index = lb_bulk_stream(index, &len);
+    if (!valid_stream(index, len)) {
+        return "an index is the name of a stream: up to 64 letters, digits, "
+               "'.', '-' and '_'";
+    }
+    memcpy(a->stream, index, len);
+    a->stream_len = len;
+    return NULL;
+}
+
+/* The members of an action: {"_index":"x","_id":"7"} from p to end. */
+static void
+read_target(action_t *a, const uint8_t *p, const uint8_t *end)
+{
+    lb_member_t m;
+
+    for (p++; p < end - 1;) {
+        p = lb_member(p, end - 1, &m);
+        if (lb_member_is(&m, "_index") && *m.value == '"') {
+            a->index = m.value + 1;
+            a->index_len = (size_t)(m.end - m.value) - 2;
+        } else if (lb_member_is(&m, "_id") &&
+                   (*m.value == '"' || (*m.value >= '0' && *m.value <= '9'))) {
+            a->id = m.value;
+            a->id_len = (size_t)(m.end - m.value);
+        }
+    }
+}
+
+/* The action in a line.  What it is not allowed to be is in a->error. */
+static void
+read_action(const bulk_t *b, action_t *a, const uint8_t *line, size_t len)
+{
+    lb_scan_result_t res;
+    lb_member_t m;
+    const uint8_t *end;
+
+    a->verb = NULL;
+    a->index_len = a->id_len = a->stream_len = 0;
+    a->error = "an action is an object with one member: create, index, update "
+               "or delete";
+
+    if (lb_scan_json(line, len, a->line, sizeof(a->line), ACTION_MAX, &res) !=
+            LB_SCAN_OK ||
+        res.events != 1 || a->line[1] != '"') {
+        return;
+    }
+
+    end = a->line + res.out_len - 2; /* the closing brace */
+    if (lb_member(a->line + 1, end, &m) != end || *m.value != '{') {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        if (lb_member_is(&m, verbs[i].name)) {
+            a->verb = &verbs[i];
+            read_target(a, m.value, m.end);
+            a->error = verbs[i].taken
+                           ? name_stream(b, a)
+                           : "update and delete are not supported: what is "
+                             "stored is not changed";
+            return;
+        }
+    }
+}
+
+/* A line of context where the stream is another one than that before. */
+static int
+enter(bulk_t *b, const char *stream, int len)
+{
+    int n;
+
+    if (len == b->stream_len &&
+        (len <= 0 || memcmp(stream, b->stream, (size_t)len) == 0)) {
+        return 0;
+    }
+    if ((size_t)(b->end - b->o) < 32 + STREAM_MAX) {
+        return -1;
+    }
+    n = len < 0 ? sprintf((char *)b->o, "%c{}\n", LB_LINES_CONTEXT)
+                : sprintf((char *)b->o, "%c{\"stream\":\"%.*s\"}\n",
+                          LB_LINES_CONTEXT, len, stream);
+    b->o += n;
+    if (len > 0) {
+        memcpy(b->stream, stream, (size_t)len);
+    }
+    b->stream_len = len;
+    return 0;
+}
+
+static int
+put(bulk_t *b, const void *data, size_t len)
+{
+    return lb_reply_put(b->options->reply, data, len);
+}
+
+/* The item of an action; error NULL: it is stored. */
+static int
+item(bulk_t *b, const action_t *a, const char *error)
+{
+    const char *verb = a->verb != NULL ? a->verb->name : "index";
+    char text[512];
+    int n, bad;
+
+    n = snprintf(text, sizeof(text), "%s{\"%s\":{", b->items++ > 0 ? "," : "",
+                 verb);
+    bad = put(b, text, (size_t)n);
+
+    if (!b->brief) {
+        const char *index = a->index_len > 0        ? (const char *)a->index
+                            : b->path_index != NULL ? b->path_index
+                                                    : "";
+        size_t len = a->index_len > 0 ? a->index_len : strlen(index);
+
+        bad |=
+            put(b, "\"_index\":\"", 10) | put(b, index, len) | put(b, "\",", 2);
+        if (a->id_len > 0) {
+            bad |= put(b, "\"_id\":", 6) |
+                   (*a->id == '"' ? 0 : put(b, "\"", 1)) |
+                   put(b, a->id, a->id_len) |
+                   (*a->id == '"' ? 0 : put(b, "\"", 1)) | put(b, ",", 1);
+        }
+    }
+
+    if (error == NULL) {
+        n = snprintf(text, sizeof(text), "%s\"status\":201}}",
+                     b->brief ? "" : "\"result\":\"created\",");
+    } else {
+        b->errors++;
+        n = snprintf(text, sizeof(text),
+                     "\"status\":400,\"error\":{\"type\":"
+                     "\"document_parsing_exception\",\"reason\":"
+                     "\"line %zu: %s\"}}}",
+                     b->row, error);
+    }
+    return bad | put(b, text, (size_t)n);
+}
+
+/* What could not be taken is kept, and said. */
+static lb_scan_status_t
+reject(bulk_t *b, const action_t *a, const uint8_t *line, size_t len,
+       const char *error)
+{
+    lb_scan_result_t *res = b->res;
+    char place[32];
+    lb_reject_t r = {
+        .reason = error,
+        .place = place,
+        .origin = a->stream,
+        .origin_len = a->stream_len,
+        .body = line,
+        .body_len = len,
+    };
+    size_t n;
+
+    if (item(b, a, error) != 0) {
+        return LB_SCAN_NOMEM;
+    }
+    if (res->rejected++ == 0) {
+        res->error = error;
+        res->offset = res->event_start = (size_t)(line - b->in);
+        res->row = b->row;
+        res->column = 1;
+    }
+    if (res->rejected > REJECTED_MAX || len == 0) {
+        return LB_SCAN_OK;
+    }
+
+    snprintf(place, sizeof(place), "line %zu", b->row);
+    if (enter(b, "rejected", 8) != 0) {
+        return LB_SCAN_NOSPACE;
+    }
+    n = lb_reject_put(b->o, (size_t)(b->end - b->o), &r);
+    if (n == 0) {
+        return LB_SCAN_NOSPACE;
+    }
+    b->o += n;
+    res->events++;
+    return LB_SCAN_OK;
+}
+
+/* The first byte of a line that is no white space, or 0. */
+static uint8_t
+first(const uint8_t *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (p[i] != ' ' && p[i] != '\t' && p[i] != '\r') {
+            return p[i];
+        }
+    }
+    return 0;
+}
+
+static lb_scan_status_t
+document(bulk_t *b, const action_t *a, const uint8_t *line, size_t len)
+{
+    lb_scan_result_t one;
+    lb_scan_status_t rc;
+    size_t extra = a->id_len > 0 ? a->id_len + 7 : 0; /* ,"_id": */
+    uint8_t *o;
+
+    if (a->error != NULL) {
+        return reject(b, a, line, len, a->error);
+    }
+    if (enter(b, a->stream, a->stream_len > 0 ? (int)a->stream_len : -1) != 0) {
+        return LB_SCAN_NOSPACE;
+    }
+
+    rc = lb_scan_json(line, len, b->o, (size_t)(b->end - b->o),
+                      b->options->max_event, &one);
+    switch (rc) {
+    case LB_SCAN_OK:
+        break;
+    case LB_SCAN_NOSPACE:
+        return rc;
+    case LB_SCAN_TOOBIG:
+        return reject(b, a, line, len, "the document is too large");
+    default:
+        return reject(b, a, line, len, "the document is no valid JSON object");
+    }
+    if (one.events != 1 || first(line, len) != '{') {
+        return reject(b, a, line, len,
+                      "a document is one JSON object on one line");
+    }
+    if (one.out_len + extra > b->options->max_event + 1) {
+        return reject(b, a, line, len, "the document is too large");
+    }
+
+    o = b->o + one.out_len;
+    if (extra > 0) {
+        int empty = one.out_len == 3;
+
+        if ((size_t)(b->end - o) < extra) {
+            return LB_SCAN_NOSPACE;
+        }
+        o -= 2;
+        o += sprintf((char *)o, "%s\"_id\":", empty ? "" : ",");
+        memcpy(o, a->id, a->id_len);
+        o += a->id_len;
+        *o++ = '}';
+        *o++ = '\n';
+    }
+    b->o = o;
+    b->res->events++;
+    return item(b, a, NULL) != 0 ? LB_SCAN_NOMEM : LB_SCAN_OK;
+}
+
+static lb_scan_status_t
+scan_lines(bulk_t *b, size_t len)
+{
+    const uint8_t *const end = b->in + len;
+    const uint8_t *p, *nl;
+    lb_scan_status_t rc;
+    action_t action;
+    int pending = 0; /* a document is awaited */
+    size_t n;
+
+    action.verb = NULL;
+
+    for (p = b->in; p < end; p = nl + 1) {
+        nl = memchr(p, '\n', (size_t)(end - p));
+        if (nl == NULL) {
+            nl = end;
+        }
+        n = (size_t)(nl - p);
+        b->row++;
+
+        if (first(p, n) == 0) {
+            continue;
+        }
+        if (pending) {
+            pending = 0;
+            rc = document(b, &action, p, n);
+        } else {
+            read_action(b, &action, p, n);
+            b->actions += action.verb != NULL;
+            if (action.verb != NULL && action.verb->document) {
+                pending = 1;
+                continue;
+            }
+            rc = reject(b, &action, p, n, action.error);
+        }
+        if (rc != LB_SCAN_OK) {
+            return rc;
+        }
+    }
+
+    return pending ? reject(b, &action, p, 0,
+                            "the body ends behind an action, without its "
+                            "document")
+                   : LB_SCAN_OK;
+}
+
+static lb_scan_status_t
+scan_bulk(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
+          const lb_scan_options_t *options, lb_scan_result_t *res)
+{
+    static const char begin[] = "{\"took\":0,\"errors\":false,\"items\":[";
+    bulk_t b = {
+        .options = options,
+        .res = res,
+        .in = in,
+        .o = out,
+        .end = out + cap,
+        .path_index = lb_param(options, "index"),
+        .brief = lb_param(options, "filter_path") != NULL,
+        .stream_len = -1,
+    };
+    lb_scan_status_t rc;
+
+    memset(res, 0, sizeof(*res));
+
+    if (put(&b, begin, sizeof(begin) - 1) != 0) {
+        return LB_SCAN_NOMEM;
+    }
+    rc = scan_lines(&b, len);
+    if (rc != LB_SCAN_OK) {
+        return rc;
+    }
+    if (b.items == 0) {
+        return LB_SCAN_EMPTY;
+    }
+    if (b.actions == 0) {
+        return LB_SCAN_BAD; /* nothing of it is a bulk */
+    }
+    if (put(&b, "]}", 2) != 0) {
+        return LB_SCAN_NOMEM;
+    }
+    if (b.errors > 0) {
+        memcpy(options->reply->data + sizeof("{\"took\":0,\"errors\":") - 1,
+               "true, ", 6);
+    }
+    res->out_len = (size_t)(b.o - out);
+    return LB_SCAN_OK;
+}
+
+/* What is kept of a rejected line may need six bytes for one of it, and has
+ * members and contexts of its own. */
+static size_t
+bulk_out_max(size_t len)
+{
+    const size_t rejected = REJECTED_MAX * 512;
+
+    return len > (SIZE_MAX - rejected) / 7 ? SIZE_MAX : len * 7 + rejected;
+}
+
+static const char *const bulk_types[] = {"", NULL};
+
+const lb_format_t lb_format_bulk = {
+    .name = "bulk",
+    .types = bulk_types,
+    .scan = scan_bulk,
+    .out_usual = 9,
+    .out_max = bulk_out_max,
+};
