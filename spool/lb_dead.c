@@ -2,6 +2,10 @@
  * The file of dead letters.  Only the flusher appends, and only behind what is
  * there; marks are single aligned words, so that a reader sees one or the other
  * and a crash leaves the old letter or the new one.
+ *
+ * The file is read as a whole once, when it is opened.  What it says about
+ * which event stays in memory and grows with the file; if the file is another
+ * one meanwhile, or its last letter is, it is read again.
  */
 
 #include "lb_dead.h"
@@ -17,15 +21,25 @@
 #include "lb_bytes.h"
 #include "lb_clock.h"
 #include "lb_crc32c.h"
+#include "lb_dead_index.h"
 #include "lb_io.h"
+#include "lb_spool_private.h"
 
 /* One letter holds at most this many raw bytes; longer damage is cut. */
 #define PIECE (1u << 20)
 
+/* Marks are read in pieces of this size. */
+#define MARKS 16384
+
 struct lb_dead_s {
     int fd;
+    lb_spool_t *spool;
+    struct stat file; /* as it was opened */
     uint64_t size;
-    uint64_t end; /* behind the last valid letter */
+    uint64_t end;     /* behind the last valid letter */
+    uint64_t last;    /* the last valid letter, if end is not the first */
+    uint8_t seal[12]; /* its CRC and offset */
+    lb_dead_index_t index;
     char path[4200];
 };
 
@@ -38,10 +52,12 @@ failed(lb_dead_t *d, int rc, const char *what, lb_error_t *err)
                    lb_strerror(rc, buf, sizeof(buf)));
 }
 
-/* 1 and the letter if a valid one lies at the offset, else 0. */
+/* 1 and the letter if a valid one lies at the offset, 0 if there is none, or
+ * an error: nobody can tell. */
 static int
 letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
 {
+    int rc;
     size_t i;
     uint8_t header[LB_DEAD_FIXED], *rest;
     uint64_t len;
@@ -52,10 +68,13 @@ letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
 
     memset(l, 0, sizeof(*l));
 
-    if (offset > d->size - LB_DEAD_FIXED ||
-        lb_io_read(d->fd, header, LB_DEAD_FIXED, (off_t)offset) != 0 ||
-        lb_get64(header + 8) != offset) {
+    if (offset > d->size - LB_DEAD_FIXED) {
         return 0;
+    }
+
+    rc = lb_io_read(d->fd, header, LB_DEAD_FIXED, (off_t)offset);
+    if (rc != 0 || lb_get64(header + 8) != offset) {
+        return rc == -ENODATA ? 0 : rc;
     }
 
     magic = lb_get32(header);
@@ -68,6 +87,7 @@ letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
 
     l->state = (lb_dead_state_t)i;
     l->offset = offset;
+    memcpy(l->seal, header + 4, sizeof(l->seal));
     memcpy(l->ring, header + 16, LB_UUID_LEN);
     l->position = lb_get64(header + 32);
     l->first_seq = lb_get64(header + 40);
@@ -83,10 +103,14 @@ letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
     }
 
     rest = malloc(len + 1);
-    if (rest == NULL ||
-        lb_io_read(d->fd, rest, len, (off_t)(offset + LB_DEAD_FIXED)) != 0) {
+    if (rest == NULL) {
+        return -ENOMEM;
+    }
+
+    rc = lb_io_read(d->fd, rest, len, (off_t)(offset + LB_DEAD_FIXED));
+    if (rc != 0) {
         free(rest);
-        return 0;
+        return rc == -ENODATA ? 0 : rc;
     }
 
     crc = lb_crc32c(0, header + 8, LB_DEAD_FIXED - 8);
@@ -99,7 +123,7 @@ letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
 }
 
 static int
-create(lb_dead_t *d, lb_spool_t *spool, uint64_t size)
+create(lb_dead_t *d, uint64_t size)
 {
     int rc;
     uint8_t header[LB_DEAD_HEADER];
@@ -107,7 +131,7 @@ create(lb_dead_t *d, lb_spool_t *spool, uint64_t size)
     memset(header, 0, sizeof(header));
     memcpy(header, LB_DEAD_MAGIC, 8);
     lb_put32(header + 8, LB_FORMAT_VERSION);
-    memcpy(header + 16, lb_spool_uuid(spool), LB_UUID_LEN);
+    memcpy(header + 16, lb_spool_uuid(d->spool), LB_UUID_LEN);
     lb_put64(header + 32, size);
     lb_put32(header + 12, lb_crc32c(0, header + 16, 32));
 
@@ -128,61 +152,147 @@ create(lb_dead_t *d, lb_spool_t *spool, uint64_t size)
     return rc;
 }
 
+/* Opens the file that the name leads to now. */
+static int
+attach(lb_dead_t *d, uint64_t size, lb_error_t *err)
+{
+    int rc;
+    uint8_t header[LB_DEAD_HEADER], zero[8] = {0};
+
+    d->fd = openat(d->spool->dirfd, "dead",
+                   O_RDWR | (size > 0 ? O_CREAT : 0) | O_CLOEXEC, 0660);
+    if (d->fd < 0) {
+        return failed(d, -errno, "cannot open", err);
+    }
+
+    if (fstat(d->fd, &d->file) != 0) {
+        return failed(d, -errno, "cannot open", err);
+    }
+
+    rc = lb_io_read(d->fd, header, sizeof(header), 0);
+
+    if (rc == -ENODATA || (rc == 0 && memcmp(header, zero, 8) == 0)) {
+        rc = size > 0 ? create(d, size) : -ENOENT;
+        return rc == 0
+                   ? 0
+                   : failed(d, rc, "cannot preallocate the dead letters", err);
+    }
+
+    if (rc != 0) {
+        return failed(d, rc, "cannot read", err);
+    }
+
+    if (memcmp(header, LB_DEAD_MAGIC, 8) != 0 ||
+        lb_get32(header + 8) != LB_FORMAT_VERSION ||
+        lb_get32(header + 12) != lb_crc32c(0, header + 16, 32) ||
+        memcmp(header + 16, lb_spool_uuid(d->spool), LB_UUID_LEN) != 0 ||
+        lb_get64(header + 32) < LB_DEAD_HEADER ||
+        lb_get64(header + 32) >= LB_POSITION_MAX) {
+        return failed(d, LB_EFOREIGN, "cannot use", err);
+    }
+
+    d->size = lb_get64(header + 32);
+
+    return 0;
+}
+
+/* Takes up the letters behind those that are known. */
+static int
+extend(lb_dead_t *d, lb_error_t *err)
+{
+    int rc;
+    lb_dead_letter_t l;
+
+    while ((rc = letter_at(d, d->end, &l)) > 0) {
+
+        rc = lb_dead_index_reserve(&d->index, l.kind, l.ring);
+        if (rc != 0) {
+            break;
+        }
+
+        lb_dead_index_add(&d->index, l.kind, l.ring, l.first_seq, l.position,
+                          d->end, l.state == LB_DEAD_IS_DONE);
+        d->last = d->end;
+        memcpy(d->seal, l.seal, sizeof(d->seal));
+        d->end += l.length;
+    }
+
+    return rc == 0 ? 0 : failed(d, rc, "cannot read", err);
+}
+
+static void
+forget(lb_dead_t *d)
+{
+    lb_dead_index_clear(&d->index);
+    d->end = LB_DEAD_HEADER;
+}
+
+/* What is in memory becomes what is in the file that has the name now. */
+static int
+refresh(lb_dead_t *d, lb_error_t *err)
+{
+    int rc, fd;
+    struct stat now;
+    lb_dead_letter_t l;
+
+    if (fstatat(d->spool->dirfd, "dead", &now, 0) != 0) {
+        return failed(d, -errno,
+                      "nothing is sent without the dead letters, put the file "
+                      "back or start the flusher anew:",
+                      err);
+    }
+
+    if (now.st_ino != d->file.st_ino || now.st_dev != d->file.st_dev) {
+        fd = d->fd;
+        forget(d);
+        rc = attach(d, 0, err);
+        if (rc != 0) {
+            if (d->fd >= 0) {
+                close(d->fd);
+            }
+            d->fd = fd;
+            d->file.st_ino = 0; /* once more next time */
+            return rc;
+        }
+        close(fd);
+
+    } else if (d->end > LB_DEAD_HEADER) {
+        rc = letter_at(d, d->last, &l);
+        if (rc < 0) {
+            return failed(d, rc, "cannot read", err);
+        }
+        if (rc == 0 || memcmp(l.seal, d->seal, sizeof(l.seal)) != 0) {
+            forget(d);
+        }
+    }
+
+    return extend(d, err);
+}
+
 int
 lb_dead_open(lb_spool_t *spool, uint64_t size, lb_dead_t **dead,
              lb_error_t *err)
 {
     int rc;
-    uint8_t header[LB_DEAD_HEADER], zero[8] = {0};
     lb_dead_t *d;
-    lb_dead_letter_t letter;
 
     d = calloc(1, sizeof(*d));
     if (d == NULL) {
         return lb_fail(err, -ENOMEM, "no memory for the dead letters");
     }
 
+    d->spool = spool;
     (void)snprintf(d->path, sizeof(d->path), "%s/dead", lb_spool_path(spool));
 
-    d->fd = open(d->path, O_RDWR | (size > 0 ? O_CREAT : 0) | O_CLOEXEC, 0660);
-    if (d->fd < 0) {
-        rc = failed(d, -errno, "cannot open", err);
-        free(d);
-        return rc;
-    }
-
-    rc = lb_io_read(d->fd, header, sizeof(header), 0);
-
-    if (rc == -ENODATA || (rc == 0 && memcmp(header, zero, 8) == 0)) {
-        rc = size > 0 ? create(d, spool, size) : -ENOENT;
-        if (rc != 0) {
-            rc = failed(d, rc, "cannot preallocate the dead letters", err);
-        }
-
-    } else if (rc != 0) {
-        rc = failed(d, rc, "cannot read", err);
-
-    } else if (memcmp(header, LB_DEAD_MAGIC, 8) != 0 ||
-               lb_get32(header + 8) != LB_FORMAT_VERSION ||
-               lb_get32(header + 12) != lb_crc32c(0, header + 16, 32) ||
-               memcmp(header + 16, lb_spool_uuid(spool), LB_UUID_LEN) != 0 ||
-               lb_get64(header + 32) < LB_DEAD_HEADER ||
-               lb_get64(header + 32) >= LB_POSITION_MAX) {
-        rc = failed(d, LB_EFOREIGN, "cannot use", err);
-
-    } else {
-        d->size = lb_get64(header + 32);
+    rc = attach(d, size, err);
+    if (rc == 0) {
+        forget(d);
+        rc = extend(d, err);
     }
 
     if (rc != 0) {
         lb_dead_close(d);
         return rc;
-    }
-
-    d->end = LB_DEAD_HEADER;
-
-    while (letter_at(d, d->end, &letter)) {
-        d->end += letter.length;
     }
 
     *dead = d;
@@ -194,7 +304,10 @@ void
 lb_dead_close(lb_dead_t *d)
 {
     if (d != NULL) {
-        close(d->fd);
+        if (d->fd >= 0) {
+            close(d->fd);
+        }
+        lb_dead_index_clear(&d->index);
         free(d);
     }
 }
@@ -206,7 +319,7 @@ lb_dead_next(lb_dead_t *d, uint64_t *offset, lb_dead_letter_t *l)
         *offset = LB_DEAD_HEADER;
     }
 
-    if (!letter_at(d, *offset, l)) {
+    if (letter_at(d, *offset, l) <= 0) {
         return 0;
     }
 
@@ -215,14 +328,52 @@ lb_dead_next(lb_dead_t *d, uint64_t *offset, lb_dead_letter_t *l)
     return 1;
 }
 
+int
+lb_dead_rows(lb_dead_t *d, const uint8_t ring[LB_UUID_LEN], uint64_t first,
+             uint64_t end, uint64_t *seqs, size_t max, size_t *n,
+             lb_error_t *err)
+{
+    int rc = refresh(d, err);
+
+    *n = rc == 0 ? lb_dead_index_rows(&d->index, ring, first, end, seqs, max)
+                 : 0;
+
+    return rc;
+}
+
+/* Letters that are done stay so: only the marks of the others are read. */
 uint64_t
 lb_dead_count_open(lb_dead_t *d)
 {
-    uint64_t at = 0, n = 0;
-    lb_dead_letter_t l;
+    size_t i, n = 0, got = 0;
+    uint8_t marks[MARKS];
+    uint64_t at, from = 0;
+    lb_error_t err;
 
-    while (lb_dead_next(d, &at, &l)) {
-        n += l.state != LB_DEAD_IS_DONE;
+    (void)refresh(d, &err);
+
+    for (i = 0; i < d->index.n; i++) {
+
+        at = d->index.letter[i];
+        if (at & LB_DEAD_INDEX_DONE) {
+            continue;
+        }
+
+        if (at < from || at + 4 > from + got) {
+            from = at;
+            got = d->size - at < MARKS ? (size_t)(d->size - at) : MARKS;
+            if (lb_io_read(d->fd, marks, got, (off_t)at) != 0) {
+                got = 0;
+                n++;
+                continue;
+            }
+        }
+
+        if (lb_get32(marks + (at - from)) == LB_DEAD_DONE) {
+            d->index.letter[i] |= LB_DEAD_INDEX_DONE;
+        } else {
+            n++;
+        }
     }
 
     return n;
@@ -232,16 +383,27 @@ int
 lb_dead_read(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
 {
     int rc;
-    uint64_t at = 0;
+    uint64_t at;
+    lb_error_t err;
+
+    memset(l, 0, sizeof(*l));
 
     /* Only what is a letter from the start of the file on is one: bytes inside
      * a letter come from clients. */
 
-    do {
-        if (!lb_dead_next(d, &at, l)) {
-            return -ENOENT;
-        }
-    } while (l->offset != offset);
+    rc = refresh(d, &err);
+    if (rc != 0) {
+        return rc;
+    }
+
+    if (!lb_dead_index_begins(&d->index, offset)) {
+        return -ENOENT;
+    }
+
+    rc = letter_at(d, offset, l);
+    if (rc <= 0) {
+        return rc == 0 ? -ENOENT : rc;
+    }
 
     l->reason = calloc(1, l->reason_len + 1);
     l->bytes = malloc(l->bytes_len + 1);
@@ -299,22 +461,15 @@ lb_dead_mark(lb_dead_t *d, const lb_dead_letter_t *l, lb_dead_state_t state)
     return lb_io_write(d->fd, word, sizeof(word), (off_t)l->offset, 1);
 }
 
+/* 1 if there is this letter, 0 if not. */
 static int
 known(lb_dead_t *d, unsigned kind, const uint8_t ring[LB_UUID_LEN],
-      uint64_t position, uint64_t seq)
+      uint64_t position, uint64_t seq, lb_error_t *err)
 {
-    uint64_t at = 0;
-    lb_dead_letter_t l;
+    int rc = refresh(d, err);
 
-    while (lb_dead_next(d, &at, &l)) {
-        if (l.kind == kind && memcmp(l.ring, ring, LB_UUID_LEN) == 0 &&
-            l.position == position &&
-            (kind == LB_DEAD_BITROT || l.first_seq == seq)) {
-            return 1;
-        }
-    }
-
-    return 0;
+    return rc != 0 ? rc
+                   : lb_dead_index_has(&d->index, kind, ring, seq, position);
 }
 
 /* Makes room if nobody needs what is there. */
@@ -322,9 +477,17 @@ static int
 start_anew(lb_dead_t *d)
 {
     int rc;
+    uint64_t at = 0;
+    lb_dead_letter_t l;
 
-    if (lb_dead_count_open(d) != 0) {
-        return -ENOSPC;
+    /* by the file: two that mark one letter at once may have opened it again */
+    while (lb_dead_next(d, &at, &l)) {
+        if (l.state != LB_DEAD_IS_DONE) {
+            return -ENOSPC;
+        }
+    }
+    if (at < d->end) {
+        return LB_ECORRUPT;
     }
 
     rc = lb_io_zero(d->fd, LB_DEAD_HEADER, d->end - LB_DEAD_HEADER);
@@ -332,7 +495,7 @@ start_anew(lb_dead_t *d)
         rc = lb_io_sync(d->fd);
     }
     if (rc == 0) {
-        d->end = LB_DEAD_HEADER;
+        forget(d);
     }
 
     return rc;
@@ -362,7 +525,9 @@ begin(lb_dead_t *d, unsigned kind, const lb_ring_info_t *info,
         return NULL;
     }
 
-    letter = calloc(1, total);
+    letter = lb_dead_index_reserve(&d->index, kind, info->uuid) == 0
+                 ? calloc(1, total)
+                 : NULL;
     if (letter == NULL) {
         (void)failed(d, -ENOMEM, "no memory for a dead letter in", err);
         return NULL;
@@ -394,15 +559,19 @@ finish(lb_dead_t *d, uint8_t *letter, lb_error_t *err)
     lb_put32(letter + 4, lb_crc32c(0, letter + 8, LB_DEAD_FIXED - 8 + len));
 
     rc = lb_io_write(d->fd, letter, total, (off_t)d->end, 1);
-    free(letter);
 
-    if (rc != 0) {
-        return failed(d, rc, "cannot write", err);
+    if (rc == 0) {
+        lb_dead_index_add(&d->index, lb_get16(letter + 70), letter + 16,
+                          lb_get64(letter + 40), lb_get64(letter + 32), d->end,
+                          0);
+        d->last = d->end;
+        memcpy(d->seal, letter + 4, sizeof(d->seal));
+        d->end += total;
     }
 
-    d->end += total;
+    free(letter);
 
-    return 0;
+    return rc == 0 ? 0 : failed(d, rc, "cannot write", err);
 }
 
 static int
@@ -434,8 +603,9 @@ lb_dead_bitrot(lb_dead_t *d, lb_reader_t *reader, const lb_ring_info_t *info,
     size_t len;
     uint8_t *letter, *bytes;
 
-    if (known(d, LB_DEAD_BITROT, info->uuid, from, first_seq)) {
-        return 0;
+    rc = known(d, LB_DEAD_BITROT, info->uuid, from, first_seq, err);
+    if (rc != 0) {
+        return rc > 0 ? 0 : rc;
     }
 
     len = to - from < PIECE ? (size_t)(to - from) : PIECE;
@@ -468,8 +638,9 @@ lb_dead_row(lb_dead_t *d, lb_reader_t *reader, const lb_ring_info_t *info,
     int rc;
     uint8_t *letter, *bytes;
 
-    if (known(d, LB_DEAD_ROW, info->uuid, rec->position, seq)) {
-        return 0;
+    rc = known(d, LB_DEAD_ROW, info->uuid, rec->position, seq, err);
+    if (rc != 0) {
+        return rc > 0 ? 0 : rc;
     }
 
     letter = begin(d, LB_DEAD_ROW, info, rec->position, seq, 1, reason,

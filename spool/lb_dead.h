@@ -41,7 +41,8 @@ typedef struct {
     uint64_t set_aside_us;
     size_t reason_len;
     size_t bytes_len;
-    char *reason; /* of lb_dead_read: zero-terminated */
+    uint8_t seal[12]; /* CRC and offset, as they are stored */
+    char *reason;     /* of lb_dead_read: zero-terminated */
     uint8_t *bytes;
 } lb_dead_letter_t;
 
@@ -52,6 +53,13 @@ void lb_dead_close(lb_dead_t *dead);
 
 /* Letters that are open or being replayed. */
 uint64_t lb_dead_count_open(lb_dead_t *dead);
+
+/* How many events of a ring with seqs in [first, end) are dead letters, done
+ * or not; the first max of their seqs, in order.  0; or an error: the file was
+ * removed or damaged, and it is not known what is a dead letter. */
+int lb_dead_rows(lb_dead_t *dead, const uint8_t ring[LB_UUID_LEN],
+                 uint64_t first, uint64_t end, uint64_t *seqs, size_t max,
+                 size_t *n, lb_error_t *err);
 
 /* The letter at *offset (0: the first), without reason and bytes; *offset
  * moves to the next.  1, or 0 at the end. */

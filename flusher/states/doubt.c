@@ -3,24 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Rows between the first and the last in the table that are dead letters: a
- * batch goes without those that break a constraint. */
-static uint64_t
-set_aside_between(lb_deliver_t *d, const lb_beyond_t *b)
-{
-    uint64_t offset = 0, n = 0;
-    lb_dead_letter_t letter;
-
-    while (lb_dead_next(d->dead, &offset, &letter)) {
-        n += letter.kind == LB_DEAD_ROW &&
-             memcmp(letter.ring, b->ring, LB_UUID_LEN) == 0 &&
-             letter.first_seq >= b->first_seq &&
-             letter.first_seq <= b->last_seq;
-    }
-
-    return n;
-}
-
 /* Acks what is in the table behind the acked positions.  0, or -1: it does not
  * look like batches of ours. */
 static int
@@ -29,7 +11,9 @@ take_over(lb_deliver_t *d, const lb_beyond_t *beyond, uint32_t n)
     int rc;
     char uuid[LB_UUID_TEXT];
     uint32_t i;
+    size_t dead;
     uint64_t position, rows = 0;
+    lb_error_t err;
     lb_ckpt_ring_t *e;
     lb_flusher_ring_t *r;
 
@@ -47,9 +31,17 @@ take_over(lb_deliver_t *d, const lb_beyond_t *beyond, uint32_t n)
             return -1;
         }
 
+        /* a batch goes without its dead letters */
+        rc = lb_dead_rows(d->dead, beyond[i].ring, beyond[i].first_seq,
+                          beyond[i].last_seq + 1, NULL, 0, &dead, &err);
+        if (rc != 0) {
+            lb_deliver_trouble(d, LB_LOG_ERROR, "%s", err.text);
+            return -1;
+        }
+
         if (beyond[i].first_seq < e->acked_seq ||
             beyond[i].last_seq - beyond[i].first_seq + 1 !=
-                beyond[i].rows + set_aside_between(d, &beyond[i])) {
+                beyond[i].rows + dead) {
             lb_deliver_trouble(
                 d, LB_LOG_ERROR,
                 "ClickHouse holds %llu rows of ring %s from seq %llu to "

@@ -8,30 +8,40 @@
 
 /* An event that is a dead letter is never part of a batch again, whatever the
  * table would say to it now: the letter may be replayed.  Leaves the others as
- * the rows of the batch.  0, or -1: there are more letters than room. */
-int
+ * the rows of the batch.  0; LB_EFULL: there are more letters than room; or
+ * another error, which was said. */
+static int
 exclude_letters(lb_deliver_t *d)
 {
+    int rc;
+    size_t k, n;
     uint32_t i;
-    uint64_t offset = 0;
+    lb_error_t err;
     lb_ckpt_ring_t *e;
-    lb_dead_letter_t letter;
+
+    static uint64_t seqs[LB_EXCLUDED_MAX];
 
     d->nexcluded = 0;
 
-    while (lb_dead_next(d->dead, &offset, &letter)) {
-        for (i = 0; letter.kind == LB_DEAD_ROW && i < d->state->nrings; i++) {
-            e = &d->state->rings[i];
-            if (memcmp(e->uuid, letter.ring, LB_UUID_LEN) != 0 ||
-                letter.first_seq < e->acked_seq ||
-                letter.first_seq >= e->end_seq) {
-                continue;
-            }
-            if (d->nexcluded == LB_EXCLUDED_MAX) {
-                return -1;
-            }
+    for (i = 0; i < d->state->nrings; i++) {
+        e = &d->state->rings[i];
+        if (e->end_seq <= e->acked_seq) {
+            continue;
+        }
+
+        rc = lb_dead_rows(d->dead, e->uuid, e->acked_seq, e->end_seq, seqs,
+                          LB_EXCLUDED_MAX, &n, &err);
+        if (rc != 0) {
+            lb_deliver_trouble(d, LB_LOG_ERROR, "%s", err.text);
+            return rc;
+        }
+        if (n > LB_EXCLUDED_MAX - d->nexcluded) {
+            return LB_EFULL;
+        }
+
+        for (k = 0; k < n; k++) {
             d->excluded[d->nexcluded].entry = i;
-            d->excluded[d->nexcluded++].seq = letter.first_seq;
+            d->excluded[d->nexcluded++].seq = seqs[k];
         }
     }
 
@@ -114,9 +124,14 @@ lb_fix_picked(lb_deliver_t *d)
 static int
 fix_chosen(lb_deliver_t *d)
 {
-    if (exclude_letters(d) != 0) {
-        d->poison.limit = LB_EXCLUDED_MAX;
+    int rc = exclude_letters(d);
+
+    if (rc != 0) {
         lb_deliver_clear(d);
+        if (rc != LB_EFULL) {
+            return -1;
+        }
+        d->poison.limit = LB_EXCLUDED_MAX;
         return lb_deliver_store(d);
     }
 
