@@ -3,9 +3,9 @@
  * event.
  *
  * Nobody waits for these events: they join the pending group in the log phase
- * and are written with it.  While the worker waits for a ring some are held in
- * memory.  What finds no room is counted and gone, as nothing else is, since
- * there is nobody left to tell.
+ * and are written with it.  While the worker waits for a ring, some are held in
+ * memory.  An event that finds no room is dropped and counted: its request was
+ * already answered.  Nothing else is ever dropped.
  */
 
 
@@ -15,6 +15,7 @@
 
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_record.h"
+#include "ngx_http_logbroker_access.h"
 #include "ngx_http_logbroker_access_event.h"
 
 
@@ -471,8 +472,9 @@ ngx_http_logbroker_access_store(ngx_http_logbroker_worker_t *w,
         return "the disk is too slow";
     }
 
-    /* scanned like a client's event: what we built is not trusted either; but
-     * how large it is no client has decided, whom limits could restrain */
+    /* Scanned like a client's event: what we built is not trusted either.  The
+     * limits for a client's events do not apply: its size is not a client's
+     * choice. */
 
     ngx_memzero(&reply, sizeof(lb_reply_t));
     ngx_memzero(&record, sizeof(ngx_http_logbroker_record_t));
@@ -546,8 +548,6 @@ ngx_http_logbroker_access_hold(ngx_http_logbroker_worker_t *w,
     return NULL;
 }
 
-
-/* There is a ring, or there will be none. */
 
 void
 ngx_http_logbroker_access_held(ngx_http_logbroker_worker_t *w)

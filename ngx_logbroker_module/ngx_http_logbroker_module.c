@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_access.h"
 
 
 #define NGX_HTTP_LOGBROKER_SIZE_MIN      (64 * 1024)

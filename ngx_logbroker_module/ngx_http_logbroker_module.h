@@ -653,17 +653,6 @@ void ngx_http_logbroker_keys_end_group(ngx_http_logbroker_worker_t *w,
     ngx_queue_t *queue, ngx_uint_t end);
 void ngx_http_logbroker_keys_look(ngx_http_logbroker_worker_t *w);
 
-/* access.c */
-
-char *ngx_http_logbroker_access_log(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_logbroker_access_field(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_logbroker_access_merge(ngx_conf_t *cf,
-    ngx_http_logbroker_loc_conf_t *prev, ngx_http_logbroker_loc_conf_t *conf);
-ngx_int_t ngx_http_logbroker_access_init(ngx_conf_t *cf);
-void ngx_http_logbroker_access_held(ngx_http_logbroker_worker_t *w);
-
 /* module.c */
 
 void ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name);

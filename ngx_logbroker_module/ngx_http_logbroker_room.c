@@ -20,6 +20,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_access.h"
 
 
 /* milliseconds for which requests wait for room that another worker has */

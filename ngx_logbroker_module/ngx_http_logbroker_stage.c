@@ -12,6 +12,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_access.h"
 #include "ngx_http_logbroker_record.h"
 
 

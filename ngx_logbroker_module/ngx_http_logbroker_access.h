@@ -1,0 +1,33 @@
+/*
+ * logbroker_access_log: nginx's own requests as events.
+ */
+
+
+#ifndef _NGX_HTTP_LOGBROKER_ACCESS_H_INCLUDED_
+#define _NGX_HTTP_LOGBROKER_ACCESS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_logbroker_module.h"
+
+
+/* the directives */
+
+char *ngx_http_logbroker_access_log(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_logbroker_access_field(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_logbroker_access_merge(ngx_conf_t *cf,
+    ngx_http_logbroker_loc_conf_t *prev, ngx_http_logbroker_loc_conf_t *conf);
+
+/* Adds the handler of the log phase. */
+ngx_int_t ngx_http_logbroker_access_init(ngx_conf_t *cf);
+
+/* There is a ring, or there will be none: takes in what was held. */
+void ngx_http_logbroker_access_held(ngx_http_logbroker_worker_t *w);
+
+
+#endif /* _NGX_HTTP_LOGBROKER_ACCESS_H_INCLUDED_ */
