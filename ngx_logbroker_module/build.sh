@@ -36,11 +36,12 @@ fi
 mkdir -p "$build"
 
 # A new configuration only when something it depends on has changed.
-stamp="$cc|$cc_flags|$ld_flags|$*|$source"
+files=$(cd "$here/.." && echo ngx_logbroker_module/*.[ch] spool/*.[ch] event/*.[ch])
+stamp="$cc|$cc_flags|$ld_flags|$*|$source|$files"
 if [ ! -f "$build/Makefile" ] || [ "$module/config" -nt "$build/Makefile" ] ||
     [ "$here/build.sh" -nt "$build/Makefile" ] ||
-    [ "$here/../spool" -nt "$build/Makefile" ] ||
     [ "$here/../spool/CMakeLists.txt" -nt "$build/Makefile" ] ||
+    [ "$here/../event/CMakeLists.txt" -nt "$build/Makefile" ] ||
     [ "$module/page.html" -nt "$build/Makefile" ] ||
     [ "$module/page.sh" -nt "$build/Makefile" ] ||
     [ "$stamp" != "$(cat "$build/flags" 2>/dev/null)" ]; then

@@ -8,8 +8,8 @@
  *
  *  1. ngx_http_logbroker_NAME.c defines the three functions below and the row
  *     ngx_http_logbroker_NAME, declared at the end of this file.
- *  2. The row goes into the table in ngx_http_logbroker_decode.c, the file and
- *     its library into `config`; a new package into packages.txt.
+ *  2. The row goes into the table in ngx_http_logbroker_decode.c, its library
+ *     into `config`, a new package into packages.txt.
  *  3. Its name goes into docs/directives.md, a body of it into
  *     tests/e2e/test_bodies.py: cut, followed by rubbish, larger than it says,
  *     a bomb.

@@ -11,8 +11,7 @@
  *  2. ngx_http_logbroker_NAME.c with the functions below and the row,
  *     ngx_http_logbroker_NAME, declared at the end of this file.
  *  3. The row goes into the table in ngx_http_logbroker_dialect.c, its
- *     directive into ngx_http_logbroker_commands, as that of "logbroker", the
- *     file into `config`.
+ *     directive into ngx_http_logbroker_commands, as that of "logbroker".
  *  4. docs/directives.md gets the directive, tests/e2e a file that speaks the
  *     protocol.
  *
