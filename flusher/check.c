@@ -7,16 +7,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "flusher/clickhouse/http.h"
+#include "flusher/clickhouse/clickhouse.h"
 #include "flusher/pace.h"
-#include "flusher/clickhouse/preflight.h"
 #include "spool/lb_io.h"
 #include "spool/lb_ring.h"
 
 /* What a flusher that serves the spool has found out: its request was enough.
  * 0 if there is none. */
 static int
-ask_flusher(const lb_options_t *o, lb_preflight_t *p)
+ask_flusher(const lb_options_t *o, lb_verdict_t *p)
 {
     int fd, locked;
     char path[4200];
@@ -75,7 +74,7 @@ wait_but(const lb_pace_t *pace, int64_t ms)
 
 typedef struct {
     const lb_options_t *options;
-    lb_preflight_t *preflight;
+    lb_verdict_t *verdict;
     lb_pace_t pace;
     int asked; /* a flusher has come: its request is enough */
 } check_t;
@@ -87,7 +86,7 @@ gate(void *arg)
 
     wait_but(&c->pace, 0);
 
-    c->asked = ask_flusher(c->options, c->preflight);
+    c->asked = ask_flusher(c->options, c->verdict);
     if (c->asked) {
         return 1;
     }
@@ -100,48 +99,40 @@ gate(void *arg)
 int
 lb_check_table(const lb_options_t *o, const volatile sig_atomic_t *abort)
 {
-    char sql[LB_PREFLIGHT_SQL];
     uint32_t tries = 0;
-    lb_ch_t *ch;
-    lb_preflight_t p;
-    check_t c = {.options = o, .preflight = &p};
-
-    static lb_ch_result_t result;
+    lb_sink_t *sink;
+    lb_said_t said;
+    lb_verdict_t p;
+    check_t c = {.options = o, .verdict = &p};
 
     if (!ask_flusher(o, &p)) {
 
-        ch = lb_ch_new(o, abort);
-        if (ch == NULL) {
+        sink = lb_clickhouse_new(o, abort);
+        if (sink == NULL) {
             fputs("logbroker-flusher: cannot initialise curl\n", stderr);
             return 1;
         }
 
         /* in a second of this node, like any request */
         lb_pace_init(&c.pace, o->node_index, o->node_count, lb_mono_ms());
-        lb_ch_set_gate(ch, gate, &c);
-
-        lb_preflight_sql(o, sql, sizeof(sql));
+        sink->set_gate(sink->ctx, gate, &c);
         memset(&p, 0, sizeof(p));
 
         do {
             /* the connection a little ahead */
             wait_but(&c.pace, 500);
-            lb_ch_query(ch, sql, &result);
+            sink->check(sink->ctx, &p, &said);
 
-            if (result.outcome == LB_CH_NOT_SENT) {
-                lb_ch_next_url(ch);
+            if (said.outcome == LB_SINK_NOT_SENT) {
+                sink->next(sink->ctx);
                 tries++;
             }
 
             /* without a setting that was refused, or another server */
-        } while (!c.asked &&
-                 (result.relearn ||
-                  (result.outcome == LB_CH_NOT_SENT && tries < o->nurls)));
+        } while (!c.asked && (said.again || (said.outcome == LB_SINK_NOT_SENT &&
+                                             tries < o->nurls)));
 
-        if (!c.asked) {
-            lb_preflight_judge(o, &result, &p);
-        }
-        lb_ch_free(ch);
+        sink->free(sink->ctx);
     }
 
     fprintf(stderr, "exactly once into %s.%s: %s%s%s\n", o->database, o->table,

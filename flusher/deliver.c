@@ -234,12 +234,6 @@ lb_deliver_ack(lb_deliver_t *d)
     return lb_deliver_store_and_tell(d);
 }
 
-void
-lb_deliver_free(lb_deliver_t *d)
-{
-    lb_sift_forget(d);
-}
-
 int
 lb_deliver_step(lb_deliver_t *d)
 {

@@ -38,12 +38,10 @@
 #ifndef _LB_DELIVER_H_INCLUDED_
 #define _LB_DELIVER_H_INCLUDED_
 
-#include "flusher/pick.h"
-#include "flusher/clickhouse/http.h"
-#include "flusher/clickhouse/question.h"
 #include "flusher/log.h"
+#include "flusher/pick.h"
 #include "flusher/poison.h"
-#include "flusher/source.h"
+#include "flusher/sink.h"
 
 typedef enum {
     LB_DELIVER_EMPTY,
@@ -53,25 +51,6 @@ typedef enum {
     LB_DELIVER_DOUBT,
 } lb_deliver_state_t;
 
-/* Why the INSERT in doubt may have failed, beyond the network and the day. */
-typedef enum {
-    LB_BLAME_NONE,
-    LB_BLAME_DATA,  /* a value that the table cannot take */
-    LB_BLAME_SIZE,  /* too large for the server, a proxy or the timeout */
-    LB_BLAME_BYTES, /* ours: they cannot be made again as they were fixed */
-} lb_blame_t;
-
-/* How requests are made: lb_ch_* outside of tests. */
-typedef struct {
-    void *ctx;
-    void (*insert)(void *ctx, const lb_ch_insert_t *insert,
-                   lb_ch_result_t *result);
-    void (*query)(void *ctx, const char *sql, lb_ch_result_t *result);
-    void (*next_url)(void *ctx);
-    void (*query_rows)(void *ctx, const char *sql, const char *structure,
-                       const lb_ch_insert_t *rows, lb_ch_result_t *result);
-} lb_transport_t;
-
 typedef struct {
     uint64_t batches;  /* acked */
     uint64_t requests; /* all */
@@ -79,8 +58,6 @@ typedef struct {
     uint64_t not_sent;
     uint64_t refused;
     uint64_t unknown;
-    uint64_t set_aside;   /* damaged places */
-    uint64_t poison;      /* rows ClickHouse cannot take, set aside */
     uint64_t renamed;     /* batches that went on under a new token */
     uint64_t view_misses; /* batches a materialized view did not take */
 } lb_deliver_counters_t;
@@ -92,7 +69,7 @@ typedef struct {
     lb_rings_t *rings;
     lb_dead_t *dead;
     const lb_options_t *options;
-    const lb_transport_t *transport;
+    const lb_sink_t *sink;
     int64_t late_ms; /* how late an INSERT may come, see LB_LATE_MS */
     void (*log)(int level, const char *fmt, ...)
         __attribute__((format(printf, 2, 3)));
@@ -100,8 +77,6 @@ typedef struct {
     lb_deliver_state_t at;
     int store_pending;       /* the state in memory is not stored yet */
     uint32_t failures;       /* since the last ack */
-    unsigned ask_flags;      /* LB_ASK_*: what is not ours to read */
-    uint64_t reads;          /* how often ClickHouse reads a row; 0: once */
     uint64_t size_limit;     /* rows the server was able to take, 0: any */
     uint32_t size_successes; /* since that limit was set or raised */
     uint32_t turns;          /* batches picked */
@@ -124,22 +99,17 @@ typedef struct {
     int64_t quiet_ms; /* how long the server has said that it is not in */
     int64_t quiet_at; /* monotonic ms of the last such answer, 0 */
     lb_blame_t blame;
-    uint32_t answered;  /* INSERTs that were answered, and it was not in */
-    uint64_t read_rows; /* by the INSERT in doubt, 0: not told */
+    uint32_t answered; /* INSERTs that were answered, and it was not in */
 
-    /* Constraints that rows have broken, in the words of the server, and the
-     * events of the batch that were set aside for it. */
-#define LB_CONSTRAINTS_MAX 8
+    /* Events of the batch that were set aside for a constraint of the table. */
 #define LB_EXCLUDED_MAX 4096
-    char *constraint[LB_CONSTRAINTS_MAX];
-    uint32_t nconstraints;
     lb_excluded_t excluded[LB_EXCLUDED_MAX];
     uint32_t nexcluded; /* letters of its ranges; no letter is ever sent */
     int no_sift;        /* it did not help: halve this batch */
 
     lb_poison_t poison;
     lb_deliver_counters_t counters;
-    lb_ch_result_t result;
+    lb_said_t said; /* by the last request */
     char last_error[512];
     uint64_t last_error_us;
     uint64_t last_success_us;
@@ -156,9 +126,6 @@ typedef struct {
  * checkpoint that is damaged or older than the acks in the rings is DOUBT.
  * 0, or an error that the flusher must not go on with. */
 int lb_deliver_init(lb_deliver_t *d, lb_error_t *err);
-
-/* Frees what delivery keeps for itself. */
-void lb_deliver_free(lb_deliver_t *d);
 
 /* 1 if a step would have something to do. */
 int lb_deliver_wanted(lb_deliver_t *d);

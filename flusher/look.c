@@ -43,30 +43,22 @@ lb_look_due(const lb_look_t *l, int64_t now, int wanted)
     return wanted ? now >= l->at && l->since >= l->need : now >= l->idle;
 }
 
-/* 1 if an exception can come from a table or rights that were changed, 0 if the
- * server is merely busy or on its way down. */
-static int
-smells(int code)
-{
-    return code != 0 && !(lb_ch_error(code) & LB_CH_BUSY);
-}
-
 void
 lb_look_request(lb_look_t *l, int64_t now, uint32_t node_count,
-                const lb_ch_result_t *result)
+                const lb_said_t *said)
 {
     int64_t at;
 
     l->since++;
 
-    if (result->relearn && result->code == LB_CH_SETTING_CONSTRAINT) {
+    if (said->hold) {
         l->at = now;
         l->idle = now;
         l->need = 0;
         return;
     }
 
-    if (result->outcome == LB_CH_DONE || !smells(result->code)) {
+    if (!said->suspect) {
         return;
     }
 
@@ -85,7 +77,7 @@ lb_look_request(lb_look_t *l, int64_t now, uint32_t node_count,
 
 void
 lb_look_made(lb_look_t *l, int64_t now, uint32_t node_count,
-             const lb_preflight_t *p, int again)
+             const lb_verdict_t *p, int again)
 {
     int good = strcmp(p->verdict, "yes") == 0;
 

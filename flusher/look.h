@@ -1,5 +1,5 @@
 /*
- * When to look.  After a start, delivery comes first: the look is made when
+ * When to check the table.  After a start, delivery comes first: the look is made when
  * there is nothing to deliver, or after some requests.  Then regularly, more
  * often while the verdict is not yes, and soon after an error that can come from
  * a changed table.  It is a request like any other, in this node's own slots.
@@ -8,7 +8,7 @@
 #ifndef _LB_LOOK_H_INCLUDED_
 #define _LB_LOOK_H_INCLUDED_
 
-#include "flusher/clickhouse/preflight.h"
+#include "flusher/sink.h"
 
 typedef struct {
     int64_t at;    /* monotonic ms, not earlier if something is to do, */
@@ -25,10 +25,10 @@ int lb_look_due(const lb_look_t *l, int64_t now, int wanted);
 
 /* Another request was made and ended so. */
 void lb_look_request(lb_look_t *l, int64_t now, uint32_t node_count,
-                     const lb_ch_result_t *result);
+                     const lb_said_t *said);
 
 /* A look was made.  again: it has to be repeated at once. */
 void lb_look_made(lb_look_t *l, int64_t now, uint32_t node_count,
-                  const lb_preflight_t *p, int again);
+                  const lb_verdict_t *p, int again);
 
 #endif /* _LB_LOOK_H_INCLUDED_ */

@@ -6,11 +6,10 @@
 #define _LB_METRICS_H_INCLUDED_
 
 #include "flusher/deliver.h"
-#include "flusher/clickhouse/preflight.h"
 
 typedef struct {
     uint64_t started_us;
-    lb_preflight_t preflight;
+    lb_verdict_t preflight;
     uint64_t looked_us;      /* when that was judged, 0: not yet */
     int64_t clock_offset_ms; /* ours minus ClickHouse's, 0: they agree */
     lb_backlog_t backlog;

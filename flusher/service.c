@@ -6,14 +6,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "flusher/clickhouse/clickhouse.h"
 #include "flusher/log.h"
 #include "flusher/notify.h"
 
 /* how often the rings are looked at: part of the time until an event is in */
 #define LOOK_MS 50
-
-/* looks at the table after which refused settings are tried again */
-#define FORGET_LOOKS 30
 
 /* A request is begun before it may be sent, by the time that its batch and its
  * connection took at most of late, half as much again, and this. */
@@ -25,32 +23,6 @@
 /* A request that is ready waits so long at most: if its turn is over, something
  * else may have to be done until the next. */
 #define GATE_MAX_MS 5000
-
-static void
-transport_insert(void *ctx, const lb_ch_insert_t *insert,
-                 lb_ch_result_t *result)
-{
-    lb_ch_insert(*(lb_ch_t **)ctx, insert, result);
-}
-
-static void
-transport_query(void *ctx, const char *sql, lb_ch_result_t *result)
-{
-    lb_ch_query(*(lb_ch_t **)ctx, sql, result);
-}
-
-static void
-transport_next_url(void *ctx)
-{
-    lb_ch_next_url(*(lb_ch_t **)ctx);
-}
-
-static void
-transport_query_rows(void *ctx, const char *sql, const char *structure,
-                     const lb_ch_insert_t *rows, lb_ch_result_t *result)
-{
-    lb_ch_query_rows(*(lb_ch_t **)ctx, sql, structure, rows, result);
-}
 
 /* Milliseconds until a request that is ready so much later may be sent. */
 static int64_t
@@ -124,10 +96,6 @@ lb_service_start(lb_service_t *f)
     int64_t now = lb_mono_ms();
     lb_error_t err;
 
-    static lb_transport_t transport = {NULL, transport_insert, transport_query,
-                                       transport_next_url,
-                                       transport_query_rows};
-
     if (lb_spool_open(f->options->spool, LB_SPOOL_CREATE, &f->spool, &err) !=
             0 ||
         lb_ckpt_open(f->spool, &f->ckpt, &f->state, &err) != 0) {
@@ -147,14 +115,13 @@ lb_service_start(lb_service_t *f)
         return -1;
     }
 
-    f->ch = lb_ch_new(f->options, &f->signals->abort);
-    if (f->ch == NULL) {
+    f->sink = lb_clickhouse_new(f->options, &f->signals->abort);
+    if (f->sink == NULL) {
         lb_log(LB_LOG_ERROR, "cannot initialise curl");
         return -1;
     }
 
-    lb_ch_set_gate(f->ch, gate, f);
-    transport.ctx = &f->ch;
+    f->sink->set_gate(f->sink->ctx, gate, f);
 
     f->deliver.spool = f->spool;
     f->deliver.ckpt = f->ckpt;
@@ -162,7 +129,7 @@ lb_service_start(lb_service_t *f)
     f->deliver.rings = &f->rings;
     f->deliver.dead = f->dead;
     f->deliver.options = f->options;
-    f->deliver.transport = &transport;
+    f->deliver.sink = f->sink;
     f->deliver.log = lb_log;
 
     if (lb_deliver_init(&f->deliver, &err) != 0) {
@@ -193,8 +160,9 @@ lb_service_start(lb_service_t *f)
 void
 lb_service_stop(lb_service_t *f)
 {
-    lb_ch_free(f->ch);
-    lb_deliver_free(&f->deliver);
+    if (f->sink != NULL) {
+        f->sink->free(f->sink->ctx);
+    }
     lb_dead_close(f->dead);
     lb_rings_close(&f->rings);
     lb_ckpt_close(f->ckpt);
@@ -208,7 +176,6 @@ reload(lb_service_t *f)
 {
     char text[512];
     int other;
-    lb_ch_t *ch;
     lb_options_t *o;
 
     o = lb_options_load(f->config, text, sizeof(text));
@@ -225,16 +192,12 @@ reload(lb_service_t *f)
         return;
     }
 
-    ch = lb_ch_new(o, &f->signals->abort);
-    if (ch == NULL) {
+    if (f->sink->configure(f->sink->ctx, o) != 0) {
         lb_log(LB_LOG_ERROR, "the old settings stay: no memory");
         lb_options_free(o);
         return;
     }
 
-    lb_ch_free(f->ch);
-    f->ch = ch;
-    lb_ch_set_gate(f->ch, gate, f);
     other = strcmp(o->database, f->options->database) != 0 ||
             strcmp(o->table, f->options->table) != 0;
     lb_options_free(f->options);
@@ -242,7 +205,6 @@ reload(lb_service_t *f)
     f->deliver.options = o;
     f->pace.index = o->node_index;
     f->pace.count = o->node_count;
-    f->deliver.ask_flags = 0;
     lb_look_init(&f->look, lb_mono_ms());
     f->retry_at = 0;
 
@@ -262,44 +224,29 @@ reload(lb_service_t *f)
 static void
 preflight(lb_service_t *f)
 {
-    int again;
-    char sql[LB_PREFLIGHT_SQL];
-    lb_ch_result_t *r = &f->deliver.result;
-    lb_preflight_t *p = &f->metrics.preflight, before = *p;
+    lb_said_t *said = &f->deliver.said;
+    lb_verdict_t *p = &f->metrics.preflight, before = *p;
 
-    /* what could not be set may be allowed by now */
-    if (!f->look_again && (p->hold || ++f->looks % FORGET_LOOKS == 0)) {
-        lb_ch_forget_settings(f->ch);
-    }
-
-    lb_preflight_sql(f->options, sql, sizeof(sql));
+    f->sink->check(f->sink->ctx, p, said);
     f->deliver.counters.requests++;
-    lb_ch_query(f->ch, sql, r);
 
-    /* once more without the setting it stumbled on */
-    again = f->look_again = r->relearn;
-    p->hold |= r->relearn && r->code == LB_CH_SETTING_CONSTRAINT;
+    /* it says nothing that it was not this node's turn any more */
+    lb_look_made(&f->look, lb_mono_ms(), f->options->node_count, p,
+                 said->again || said->late);
 
-    /* nor does it say anything that it was not this node's turn any more */
-    again |= r->late;
-
-    lb_look_made(&f->look, lb_mono_ms(), f->options->node_count, p, again);
-
-    if (again) {
+    if (said->again || said->late) {
         return;
     }
 
-    if (r->outcome != LB_CH_DONE) {
-        f->deliver.counters.not_sent += r->outcome == LB_CH_NOT_SENT;
-        lb_ch_next_url(f->ch);
+    if (said->outcome != LB_SINK_DONE) {
+        f->deliver.counters.not_sent += said->outcome == LB_SINK_NOT_SENT;
+        f->sink->next(f->sink->ctx);
         f->deliver.moved = 1;
     }
 
-    lb_preflight_judge(f->options, r, p);
     if (p->replicated >= 0) {
         memcpy(f->deliver.table_uuid, p->table_uuid, LB_UUID_LEN);
     }
-    lb_look_made(&f->look, lb_mono_ms(), f->options->node_count, p, 0);
     f->metrics.looked_us = lb_now_us();
 
     if (p->hold || strcmp(p->verdict, "unknown") == 0) {
@@ -371,7 +318,7 @@ look_at_clock(lb_service_t *f)
 {
     int off;
     int64_t now;
-    lb_ch_result_t *r = &f->deliver.result;
+    lb_said_t *r = &f->deliver.said;
 
     if (r->date == 0 && f->metrics.preflight.server_ms == 0) {
         return;
@@ -415,9 +362,9 @@ look_at_clock(lb_service_t *f)
 static void
 reached(lb_service_t *f, int look)
 {
-    const lb_ch_result_t *r = &f->deliver.result;
+    const lb_said_t *r = &f->deliver.said;
 
-    if (r->outcome != LB_CH_NOT_SENT || r->late) {
+    if (r->outcome != LB_SINK_NOT_SENT || r->late) {
         f->unreachable = 0;
         return;
     }
@@ -494,10 +441,8 @@ turn(lb_service_t *f)
 
             if (f->deliver.counters.requests != before) {
                 lb_look_request(&f->look, lb_mono_ms(), f->options->node_count,
-                                &f->deliver.result);
-                f->metrics.preflight.hold |=
-                    f->deliver.result.relearn &&
-                    f->deliver.result.code == LB_CH_SETTING_CONSTRAINT;
+                                &f->deliver.said);
+                f->metrics.preflight.hold |= f->deliver.said.hold;
             }
         }
 
@@ -505,15 +450,15 @@ turn(lb_service_t *f)
             reached(f, look);
         }
 
-        if (f->deliver.result.new_password) {
-            f->deliver.result.new_password = 0;
+        if (f->deliver.said.new_password) {
+            f->deliver.said.new_password = 0;
             lb_log(LB_LOG_INFO, "clickhouse.password_file has changed and is "
                                 "used from now on");
         }
 
         /* a packet got lost: it may have come much later than it was sent */
-        if (f->deliver.result.repeated) {
-            f->deliver.result.repeated = 0;
+        if (f->deliver.said.repeated) {
+            f->deliver.said.repeated = 0;
             lb_pace_start(&f->pace, lb_mono_ms());
         }
 

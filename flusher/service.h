@@ -29,15 +29,13 @@ typedef struct {
     lb_ckpt_state_t state;
     lb_rings_t rings;
     lb_dead_t *dead;
-    lb_ch_t *ch;
+    lb_sink_t *sink;
     lb_deliver_t deliver;
     lb_pace_t pace;
     lb_clock_t clock;
     int clock_told;
     lb_metrics_t metrics;
     lb_look_t look;
-    int look_again; /* a setting was refused: without it, at once */
-    uint32_t looks;
     int64_t retry_at;     /* monotonic ms, for backoff */
     int64_t begun_at;     /* monotonic ms of the last step */
     int64_t prepare_ms;   /* from there until its request is ready */

@@ -12,7 +12,8 @@ struct lb_source_s {
     const lb_ckpt_state_t *state;
     const lb_excluded_t *excluded; /* the next one, */
     uint32_t nexcluded;            /* and how many there are from it on */
-    lb_native_t *native;
+    const lb_encoder_t *encoder;
+    void *out; /* of the encoder */
     char error[256];
 
     uint32_t entry;       /* of state->rings */
@@ -36,8 +37,9 @@ struct lb_source_s {
 };
 
 lb_source_t *
-lb_source_new(lb_rings_t *rings, const lb_ckpt_state_t *state,
-              const lb_excluded_t *excluded, uint32_t n)
+lb_source_new(const lb_encoder_t *encoder, lb_rings_t *rings,
+              const lb_ckpt_state_t *state, const lb_excluded_t *excluded,
+              uint32_t n)
 {
     lb_source_t *s = calloc(1, sizeof(*s));
 
@@ -49,9 +51,10 @@ lb_source_new(lb_rings_t *rings, const lb_ckpt_state_t *state,
     s->state = state;
     s->excluded = excluded;
     s->nexcluded = n;
-    s->native = lb_native_new(state->broker);
+    s->encoder = encoder;
+    s->out = encoder->open(state->broker);
 
-    if (s->native == NULL) {
+    if (s->out == NULL) {
         free(s);
         return NULL;
     }
@@ -63,7 +66,7 @@ void
 lb_source_free(lb_source_t *s)
 {
     if (s != NULL) {
-        lb_native_free(s->native);
+        s->encoder->close(s->out);
         free(s->line);
         free(s);
     }
@@ -110,7 +113,7 @@ add(lb_source_t *s, const uint8_t *event, size_t len)
         return 0;
     }
 
-    return lb_native_add(s->native, event, len, seq);
+    return s->encoder->add(s->out, event, len, seq);
 }
 
 static int
@@ -148,7 +151,7 @@ feed_record(lb_source_t *s)
     const uint8_t *data;
     lb_line_t line;
 
-    while (s->at < end && !lb_native_full(s->native)) {
+    while (s->at < end && !s->encoder->full(s->out)) {
 
         rc = lb_reader_view(s->r->reader, s->at, end, 1, &data, &n);
         if (rc != 0) {
@@ -157,7 +160,7 @@ feed_record(lb_source_t *s)
 
         lb_lines_view(&s->lines, data, n);
 
-        while (!lb_native_full(s->native) && lb_lines_next(&s->lines, &line)) {
+        while (!s->encoder->full(s->out) && lb_lines_next(&s->lines, &line)) {
 
             if (line.context) {
                 continue;
@@ -204,7 +207,7 @@ feed(lb_source_t *s)
     uint64_t end;
     const lb_ckpt_ring_t *e;
 
-    while (!s->done && !lb_native_full(s->native)) {
+    while (!s->done && !s->encoder->full(s->out)) {
 
         if (s->in_record) {
             rc = feed_record(s);
@@ -253,7 +256,7 @@ feed(lb_source_t *s)
             return source_failed(s, rc, "a record of the batch");
         }
 
-        rc = lb_native_record(s->native, e->uuid, &s->rec);
+        rc = s->encoder->record(s->out, e->uuid, &s->rec);
         if (rc != 0) {
             return source_failed(s, rc, "cannot encode an event");
         }
@@ -280,7 +283,7 @@ lb_source_read(void *source, void *buf, size_t size)
     lb_source_t *s = source;
 
     for (;;) {
-        n = lb_native_take(s->native, buf, size);
+        n = s->encoder->take(s->out, buf, size);
         if (n > 0) {
             return (long)n;
         }
@@ -292,7 +295,7 @@ lb_source_read(void *source, void *buf, size_t size)
         rc = feed(s);
 
         if (rc == 0) {
-            rc = lb_native_close(s->native);
+            rc = s->encoder->end(s->out);
         }
 
         if (rc != 0) {

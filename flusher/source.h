@@ -6,13 +6,14 @@
 #define _LB_SOURCE_H_INCLUDED_
 
 #include "flusher/batch.h"
-#include "flusher/clickhouse/native.h"
+#include "flusher/encode.h"
 
-/* The bytes of the batch in flight, as a pure function of state, rings and the
+/* The bytes of the batch in flight, as a pure function of encoder, state, rings and the
  * n excluded events, which must stay where they are. */
 typedef struct lb_source_s lb_source_t;
 
-lb_source_t *lb_source_new(lb_rings_t *rings, const lb_ckpt_state_t *state,
+lb_source_t *lb_source_new(const lb_encoder_t *encoder, lb_rings_t *rings,
+                           const lb_ckpt_state_t *state,
                            const lb_excluded_t *excluded, uint32_t n);
 void lb_source_free(lb_source_t *s);
 

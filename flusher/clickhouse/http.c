@@ -440,10 +440,10 @@ lb_ch_perform(lb_ch_t *ch)
 
     r->timed_out |= rc == CURLE_OPERATION_TIMEDOUT && ch->deadline != 0;
     r->outcome = ch->deadline == 0 || (rc == CURLE_SEND_ERROR && sent == 0)
-                     ? LB_CH_NOT_SENT
-                     : LB_CH_UNKNOWN;
+                     ? LB_SINK_NOT_SENT
+                     : LB_SINK_UNKNOWN;
 
-    if (r->outcome == LB_CH_NOT_SENT) {
+    if (r->outcome == LB_SINK_NOT_SENT) {
         r->complete = 0;
     }
 
@@ -453,7 +453,7 @@ lb_ch_perform(lb_ch_t *ch)
             "%s: the connection was there too late for this node's turn, it "
             "takes the next",
             lb_ch_url(ch));
-    } else if (r->outcome == LB_CH_NOT_SENT && ch->fd >= 0) {
+    } else if (r->outcome == LB_SINK_NOT_SENT && ch->fd >= 0) {
         lb_ch_say(r, "%s: the server closed the connection before the request",
                   lb_ch_url(ch));
     } else if (ch->read_failed) {

@@ -3,8 +3,8 @@
  * connect.h the only part that knows curl.
  */
 
-#ifndef _LB_CLICKHOUSE_H_INCLUDED_
-#define _LB_CLICKHOUSE_H_INCLUDED_
+#ifndef _LB_HTTP_H_INCLUDED_
+#define _LB_HTTP_H_INCLUDED_
 
 #include <signal.h>
 #include <stddef.h>
@@ -12,16 +12,10 @@
 
 #include "flusher/clickhouse/errors.h"
 #include "flusher/options.h"
-
-typedef enum {
-    LB_CH_DONE,     /* an INSERT: every row is in; a query: answered */
-    LB_CH_NOT_SENT, /* no connection: the server knows nothing of it */
-    LB_CH_REFUSED,  /* the server said no, for certain: nothing is in */
-    LB_CH_UNKNOWN,  /* anything else: it may be in or not */
-} lb_ch_outcome_t;
+#include "flusher/sink.h"
 
 typedef struct {
-    lb_ch_outcome_t outcome;
+    lb_sink_outcome_t outcome;
     int code;           /* ClickHouse's exception code, 0: none */
     long http;          /* status, 0: no answer */
     char text[512];     /* for people, one line; empty if DONE */
@@ -84,8 +78,8 @@ void lb_ch_forget_settings(lb_ch_t *ch);
  * X-ClickHouse-Summary or NULL; body: the start of the answer.  reads is 1, or
  * more if materialized views read the rows too and are counted with them;
  * *read_rows is what was counted. */
-lb_ch_outcome_t lb_ch_judge(long http, int code, const char *summary,
-                            const char *body, uint64_t rows, uint64_t reads,
-                            uint64_t *read_rows);
+lb_sink_outcome_t lb_ch_judge(long http, int code, const char *summary,
+                              const char *body, uint64_t rows, uint64_t reads,
+                              uint64_t *read_rows);
 
-#endif /* _LB_CLICKHOUSE_H_INCLUDED_ */
+#endif /* _LB_HTTP_H_INCLUDED_ */

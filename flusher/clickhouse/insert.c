@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-lb_ch_outcome_t
+lb_sink_outcome_t
 lb_ch_judge(long http, int code, const char *summary, const char *body,
             uint64_t rows, uint64_t reads, uint64_t *read_rows)
 {
@@ -14,20 +14,20 @@ lb_ch_judge(long http, int code, const char *summary, const char *body,
 
     if (code != 0) {
         return (lb_ch_error(code) & LB_CH_DEFINITE) && !lb_ch_blames_view(body)
-                   ? LB_CH_REFUSED
-                   : LB_CH_UNKNOWN;
+                   ? LB_SINK_REFUSED
+                   : LB_SINK_UNKNOWN;
     }
 
     /* An exception may follow the headers of a 200. */
     if (http != 200 || strstr(body, "DB::Exception") != NULL) {
-        return LB_CH_UNKNOWN;
+        return LB_SINK_UNKNOWN;
     }
 
     /* A body that was cut, or read otherwise than it was meant, can be
      * answered with 200: what counts is how many rows arrived. */
     p = summary != NULL ? strstr(summary, "\"read_rows\":") : NULL;
     if (p == NULL) {
-        return LB_CH_UNKNOWN;
+        return LB_SINK_UNKNOWN;
     }
 
     p += strlen("\"read_rows\":");
@@ -38,8 +38,8 @@ lb_ch_judge(long http, int code, const char *summary, const char *body,
     /* views may have views, which read what those let through */
     return *read_rows == rows * reads ||
                    (reads > 1 && *read_rows > rows * reads)
-               ? LB_CH_DONE
-               : LB_CH_UNKNOWN;
+               ? LB_SINK_DONE
+               : LB_SINK_UNKNOWN;
 }
 
 long
@@ -146,7 +146,7 @@ lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert, lb_ch_result_t *result)
             ch->zstd = ZSTD_createCCtx();
         }
         if (ch->zstd == NULL) {
-            r->outcome = LB_CH_NOT_SENT;
+            r->outcome = LB_SINK_NOT_SENT;
             lb_ch_say(r, "no memory for the compressor");
             return;
         }
@@ -167,7 +167,7 @@ lb_ch_insert(lb_ch_t *ch, const lb_ch_insert_t *insert, lb_ch_result_t *result)
     r->outcome = lb_ch_judge(r->http, r->code, ch->summary, r->answer,
                              insert->rows, insert->reads, &r->read_rows);
 
-    if (r->outcome != LB_CH_DONE) {
+    if (r->outcome != LB_SINK_DONE) {
         lb_ch_quote(ch);
     }
 

@@ -71,15 +71,15 @@ typedef struct {
     size_t cap;
 } buffer_t;
 
-struct lb_native_s {
+typedef struct {
     buffer_t column[LB_NATIVE_COLUMNS];
-    buffer_t head[LB_NATIVE_COLUMNS]; /* what comes before the values */
+    buffer_t header[LB_NATIVE_COLUMNS]; /* what comes before the values */
     size_t rows;
     size_t bytes;
     size_t due; /* rows whose constant columns are not written yet */
 
     int closed;
-    size_t piece; /* of 2 * LB_NATIVE_COLUMNS: head, values, head, ... */
+    size_t piece; /* of 2 * LB_NATIVE_COLUMNS: header, values, header, ... */
     size_t taken; /* of that piece */
 
     char *broker;
@@ -92,7 +92,7 @@ struct lb_native_s {
     size_t stream_len;
     char client[INET6_ADDRSTRLEN];
     size_t client_len;
-};
+} native_t;
 
 static int
 reserve(buffer_t *b, size_t more)
@@ -254,10 +254,10 @@ put_u64(buffer_t *b, uint64_t v)
     return 0;
 }
 
-lb_native_t *
-lb_native_new(const char *broker)
+static void *
+native_open(const char *broker)
 {
-    lb_native_t *n = calloc(1, sizeof(*n));
+    native_t *n = calloc(1, sizeof(*n));
 
     if (n == NULL) {
         return NULL;
@@ -274,10 +274,11 @@ lb_native_new(const char *broker)
     return n;
 }
 
-void
-lb_native_free(lb_native_t *n)
+static void
+native_close(void *arg)
 {
     size_t i;
+    native_t *n = arg;
 
     if (n == NULL) {
         return;
@@ -285,21 +286,21 @@ lb_native_free(lb_native_t *n)
 
     for (i = 0; i < LB_NATIVE_COLUMNS; i++) {
         free(n->column[i].data);
-        free(n->head[i].data);
+        free(n->header[i].data);
     }
 
     free(n->broker);
     free(n);
 }
 
-void
-lb_native_reset(lb_native_t *n)
+static void
+reset(native_t *n)
 {
     size_t i;
 
     for (i = 0; i < LB_NATIVE_COLUMNS; i++) {
         n->column[i].len = 0;
-        n->head[i].len = 0;
+        n->header[i].len = 0;
     }
 
     n->rows = 0;
@@ -312,7 +313,7 @@ lb_native_reset(lb_native_t *n)
 
 /* What all events of a record share, for those that were added. */
 static int
-put_due(lb_native_t *n)
+put_due(native_t *n)
 {
     int rc;
     size_t due = n->due;
@@ -334,11 +335,12 @@ put_due(lb_native_t *n)
     return rc != 0 ? -ENOMEM : 0;
 }
 
-int
-lb_native_record(lb_native_t *n, const uint8_t ring[LB_UUID_LEN],
-                 const lb_record_t *record)
+static int
+native_record(void *arg, const uint8_t ring[LB_UUID_LEN],
+              const lb_record_t *record)
 {
     size_t i;
+    native_t *n = arg;
 
     if (put_due(n) != 0) {
         return -ENOMEM;
@@ -366,11 +368,12 @@ lb_native_record(lb_native_t *n, const uint8_t ring[LB_UUID_LEN],
     return 0;
 }
 
-int
-lb_native_add(lb_native_t *n, const uint8_t *event, size_t len, uint64_t seq)
+static int
+native_add(void *arg, const uint8_t *event, size_t len, uint64_t seq)
 {
     int rc;
     uint8_t *scratch;
+    native_t *n = arg;
     buffer_t *c = n->column;
     lb_fields_t f;
 
@@ -401,22 +404,19 @@ lb_native_add(lb_native_t *n, const uint8_t *event, size_t len, uint64_t seq)
     return 0;
 }
 
-int
-lb_native_full(const lb_native_t *n)
+static int
+native_full(const void *arg)
 {
+    const native_t *n = arg;
+
     return n->rows >= LB_NATIVE_ROWS || n->bytes >= LB_NATIVE_BYTES;
 }
 
-size_t
-lb_native_rows(const lb_native_t *n)
-{
-    return n->rows;
-}
-
-int
-lb_native_close(lb_native_t *n)
+static int
+native_end(void *arg)
 {
     size_t i;
+    native_t *n = arg;
     buffer_t *h;
 
     if (n->rows == 0) {
@@ -428,7 +428,7 @@ lb_native_close(lb_native_t *n)
     }
 
     for (i = 0; i < LB_NATIVE_COLUMNS; i++) {
-        h = &n->head[i];
+        h = &n->header[i];
         h->len = 0;
 
         if (i == 0) {
@@ -452,10 +452,11 @@ lb_native_close(lb_native_t *n)
     return 0;
 }
 
-size_t
-lb_native_take(lb_native_t *n, void *buf, size_t size)
+static size_t
+native_take(void *arg, void *buf, size_t size)
 {
     size_t done = 0, k;
+    native_t *n = arg;
     buffer_t *b;
 
     if (!n->closed) {
@@ -464,7 +465,7 @@ lb_native_take(lb_native_t *n, void *buf, size_t size)
 
     while (done < size && n->piece < 2 * LB_NATIVE_COLUMNS) {
 
-        b = n->piece % 2 ? &n->column[n->piece / 2] : &n->head[n->piece / 2];
+        b = n->piece % 2 ? &n->column[n->piece / 2] : &n->header[n->piece / 2];
 
         k = b->len - n->taken;
         if (k > size - done) {
@@ -482,8 +483,13 @@ lb_native_take(lb_native_t *n, void *buf, size_t size)
     }
 
     if (done == 0) {
-        lb_native_reset(n);
+        reset(n);
     }
 
     return done;
 }
+
+const lb_encoder_t lb_native_encoder = {
+    LB_NATIVE_VERSION, native_open, native_close, native_record,
+    native_add,        native_full, native_end,   native_take,
+};

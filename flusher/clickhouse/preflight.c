@@ -225,7 +225,7 @@ table_setting(const char *engine, const char *name, unsigned long long def)
 }
 
 static void
-judge_engine(const char *engine, const char *full, lb_preflight_t *p)
+judge_engine(const char *engine, const char *full, lb_verdict_t *p)
 {
     size_t len;
     unsigned long long window;
@@ -288,7 +288,7 @@ judge_engine(const char *engine, const char *full, lb_preflight_t *p)
 }
 
 static void
-unknown(lb_preflight_t *p, const char *why)
+unknown(lb_verdict_t *p, const char *why)
 {
     p->verdict = "unknown";
     (void)snprintf(p->reason, sizeof(p->reason), "%.500s", why);
@@ -296,7 +296,7 @@ unknown(lb_preflight_t *p, const char *why)
 
 void
 lb_preflight_judge(const lb_options_t *o, const lb_ch_result_t *result,
-                   lb_preflight_t *p)
+                   lb_verdict_t *p)
 {
     int n, held = p->hold;
     char *c, why[512], *field[FIELDS];
@@ -309,7 +309,7 @@ lb_preflight_judge(const lb_options_t *o, const lb_ch_result_t *result,
     p->replicated = -1;
     memset(p->table_uuid, 0, sizeof(p->table_uuid));
 
-    if (result->outcome != LB_CH_DONE) {
+    if (result->outcome != LB_SINK_DONE) {
         unknown(p, result->text);
 
         /* nothing can be sent either: this is known */

@@ -18,7 +18,7 @@ with_settings(lb_ch_t *ch, const char *sql)
     size = strlen(sql) + strlen(settings) + sizeof(" SETTINGS ");
     text = malloc(size);
     if (text == NULL) {
-        ch->result->outcome = LB_CH_NOT_SENT;
+        ch->result->outcome = LB_SINK_NOT_SENT;
         lb_ch_say(ch->result, "no memory for a question");
         return NULL;
     }
@@ -35,11 +35,11 @@ judge_query(lb_ch_t *ch)
 
     if (r->http == 200 && r->code == 0 && !ch->truncated &&
         strstr(r->answer, "DB::Exception") == NULL) {
-        r->outcome = LB_CH_DONE;
+        r->outcome = LB_SINK_DONE;
         return;
     }
 
-    r->outcome = r->code != 0 ? LB_CH_REFUSED : LB_CH_UNKNOWN;
+    r->outcome = r->code != 0 ? LB_SINK_REFUSED : LB_SINK_UNKNOWN;
     lb_ch_quote(ch);
     lb_ch_learn(ch);
 }
@@ -115,7 +115,7 @@ lb_ch_query_rows(lb_ch_t *ch, const char *sql, const char *structure,
     }
 
     if (url == NULL) {
-        result->outcome = LB_CH_NOT_SENT;
+        result->outcome = LB_SINK_NOT_SENT;
         lb_ch_say(result, "no memory for a question");
     } else {
         (void)snprintf(url, size,

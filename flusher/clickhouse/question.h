@@ -11,7 +11,7 @@
 #ifndef _LB_QUESTION_H_INCLUDED_
 #define _LB_QUESTION_H_INCLUDED_
 
-#include "flusher/batch.h"
+#include "flusher/sink.h"
 
 /* What the user may not look at is not asked. */
 #define LB_ASK_NO_PROCESSES 0x1u
@@ -19,16 +19,6 @@
 
 /* "db.table" of the checkpoint as SQL. */
 void lb_question_table(const char *table, char *out, size_t size);
-
-/* What the query ids of all INSERTs of a spool begin with, and the token of
- * the state's batch without the n excluded events: spool, number of the batch,
- * and a digest of its content, so that no other content can ever go under the
- * same token. */
-#define LB_TOKEN_PREFIX 34
-void lb_question_prefix(const uint8_t spool[LB_UUID_LEN],
-                        char prefix[LB_TOKEN_PREFIX]);
-void lb_question_token(const uint8_t spool[LB_UUID_LEN], lb_ckpt_state_t *state,
-                       const lb_excluded_t *excluded, uint32_t n);
 
 /* About the batch in flight; table is "db.table".  The caller frees it; NULL:
  * no memory. */
@@ -52,13 +42,6 @@ int lb_question_batch_answer(const char *text, lb_answer_t *answer);
  * can have, 0: any. */
 char *lb_question_beyond(const lb_ckpt_state_t *state, const char *prefix,
                          uint64_t from_us, uint64_t to_us, unsigned flags);
-
-typedef struct {
-    uint8_t ring[LB_UUID_LEN];
-    uint64_t rows;
-    uint64_t first_seq;
-    uint64_t last_seq;
-} lb_beyond_t;
 
 /* Fills at most max entries and *n; running and behind as above.  0, or -1. */
 int lb_question_beyond_answer(const char *text, lb_answer_t *answer,

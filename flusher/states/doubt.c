@@ -91,12 +91,9 @@ take_over(lb_deliver_t *d, const lb_beyond_t *beyond, uint32_t n)
 int
 lb_state_doubt(lb_deliver_t *d)
 {
-    int rc;
-    char prefix[LB_TOKEN_PREFIX];
     uint32_t i, n;
     uint64_t from_us, to_us;
-    lb_answer_t answer;
-    lb_ch_result_t *r = &d->result;
+    lb_settled_t settled;
 
     static lb_beyond_t beyond[LB_SLOTS_MAX];
 
@@ -122,38 +119,29 @@ lb_state_doubt(lb_deliver_t *d)
     }
 
     lb_batch_span(d->rings, d->state, &from_us, &to_us);
-    lb_question_prefix(lb_spool_uuid(d->spool), prefix);
-    lb_settle_query(
-        d, lb_question_beyond(d->state, prefix, from_us, to_us, d->ask_flags));
+    d->sink->beyond(d->sink->ctx, d->state, lb_spool_uuid(d->spool), from_us,
+                    to_us, beyond, LB_SLOTS_MAX, &n, &d->said, &settled);
 
-    if (r->outcome != LB_CH_DONE ||
-        lb_question_beyond_answer(r->answer, &answer, beyond, LB_SLOTS_MAX,
-                                  &n) != 0) {
-
-        if (lb_settle_cannot_ask(d, &rc)) {
-            return rc;
-        }
-
-        if (lb_ch_no_table(r->code) && lb_settle_other_table(d)) {
-            n = 0;
-            memset(&answer, 0, sizeof(answer));
-        } else {
-            lb_deliver_trouble(
-                d, LB_LOG_WARN,
-                "cannot ask what ClickHouse holds behind the checkpoint: "
-                "%s",
-                r->text[0] != '\0' ? r->text : r->answer);
-            lb_settle_move_on(d);
-            return 0;
-        }
+    if (lb_settle_asked(d, &settled)) {
+        return 1;
     }
 
-    if (answer.running > 0 || answer.behind > 0) {
+    if (settled.as != LB_SETTLED &&
+        !(settled.as == LB_SETTLED_NO_TABLE && lb_settle_other_table(d))) {
+        lb_deliver_trouble(
+            d, LB_LOG_WARN,
+            "cannot ask what ClickHouse holds behind the checkpoint: %s",
+            d->said.text);
+        lb_settle_move_on(d);
+        return 0;
+    }
+
+    if (settled.running > 0 || settled.behind > 0) {
         d->quiet_ms = 0;
         d->quiet_at = 0;
         lb_deliver_trouble(
             d, LB_LOG_WARN,
-            answer.running > 0
+            settled.running > 0
                 ? "an INSERT of this spool still runs: waiting for it"
                 : "this replica is behind the others: waiting for it");
         return 0;

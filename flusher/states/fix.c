@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "flusher/token.h"
+
 /* age of events from which on the log speaks of the table's TTL */
 #define LB_OLD_DAYS 7
 
@@ -61,14 +63,13 @@ lb_fix_same_batch(lb_deliver_t *d)
     uint64_t rows = st->rows;
     char token[LB_TOKEN_MAX + 1];
 
-    same = st->encoding == LB_ENCODING && exclude_letters(d) == 0 &&
-           st->rows == rows;
+    same = lb_encoder_find(d->sink->encoders, st->encoding) != NULL &&
+           exclude_letters(d) == 0 && st->rows == rows;
     st->rows = rows;
 
     if (same && d->nexcluded > 0) {
         memcpy(token, st->token, sizeof(token));
-        lb_question_token(lb_spool_uuid(d->spool), st, d->excluded,
-                          d->nexcluded);
+        lb_token_make(lb_spool_uuid(d->spool), st, d->excluded, d->nexcluded);
         same = strcmp(token, st->token) == 0;
         memcpy(st->token, token, sizeof(token));
     }
@@ -87,14 +88,14 @@ lb_fix_picked(lb_deliver_t *d)
     lb_ckpt_state_t *st = d->state;
 
     st->batch_id++;
-    st->encoding = LB_ENCODING;
+    st->encoding = d->sink->encoders[0]->version;
     st->fixed_us = lb_now_us();
     st->flags |= LB_CKPT_IN_FLIGHT;
     (void)snprintf(st->table, sizeof(st->table), "%s.%s", d->options->database,
                    d->options->table);
     (void)snprintf(st->broker, sizeof(st->broker), "%s", d->options->broker);
     memcpy(st->table_uuid, d->table_uuid, LB_UUID_LEN);
-    lb_question_token(lb_spool_uuid(d->spool), st, d->excluded, d->nexcluded);
+    lb_token_make(lb_spool_uuid(d->spool), st, d->excluded, d->nexcluded);
 
     d->at = LB_DELIVER_FIXED;
     d->repeated = 0;
@@ -111,7 +112,6 @@ lb_fix_picked(lb_deliver_t *d)
     d->gone = 0;
     d->blame = LB_BLAME_NONE;
     d->answered = 0;
-    d->read_rows = 0;
 
     /* On failure the batch stays fixed in memory and the store is repeated
      * before anything is sent. */
@@ -198,7 +198,6 @@ lb_state_empty(lb_deliver_t *d)
     }
 
     if (rc > 0) {
-        d->counters.set_aside += (uint64_t)rc;
         lb_deliver_trouble(
             d, LB_LOG_ERROR,
             "%d damaged places in the rings were set aside as dead "

@@ -8,6 +8,29 @@
 /* errors in answer to the same INSERT after which it may be its size */
 #define LB_SIZE_ANSWERS 4
 
+lb_source_t *
+lb_send_source(lb_deliver_t *d, lb_sink_batch_t *batch)
+{
+    lb_source_t *source;
+    const lb_encoder_t *encoder;
+
+    /* One that is not known here is only repeated if rows of it are in: then
+     * the token counts and not the bytes. */
+    encoder = lb_encoder_find(d->sink->encoders, d->state->encoding);
+    if (encoder == NULL) {
+        encoder = d->sink->encoders[0];
+    }
+
+    source =
+        lb_source_new(encoder, d->rings, d->state, d->excluded, d->nexcluded);
+
+    batch->state = d->state;
+    batch->read = lb_source_read;
+    batch->arg = source;
+
+    return source;
+}
+
 /* The rows are in the table, but a materialized view threw, or it is not known
  * whether the INSERT came as far as the views: the same token again, which the
  * table deduplicates and the views take if they have not.  Not for ever: a view
@@ -34,129 +57,131 @@ lb_send_for_views(lb_deliver_t *d)
 }
 
 static lb_blame_t
-blame(const lb_ch_result_t *r, const lb_source_t *source, uint32_t answered)
+blame(const lb_sent_t *sent, const lb_source_t *source, uint32_t answered)
 {
     if (lb_source_damaged(source)) {
         return LB_BLAME_BYTES;
     }
 
-    if (lb_ch_error(r->code) & LB_CH_DATA) {
-        return LB_BLAME_DATA;
+    /* Something before the server may refuse it again and again. */
+    return sent->blame == LB_BLAME_NONE && sent->answered &&
+                   answered >= LB_SIZE_ANSWERS
+               ? LB_BLAME_SIZE
+               : sent->blame;
+}
+
+/* It is not known whether the batch is in. */
+static int
+unknown(lb_deliver_t *d, const lb_sent_t *sent, const lb_source_t *source)
+{
+    const lb_said_t *said = &d->said;
+
+    d->counters.unknown++;
+    d->repeated = 1;
+
+    if (sent->loose) {
+        d->loose = 1;
+        d->quiet_ms = 0;
     }
 
-    /* What was not sent to its end within the time never gets in, nor does what
-     * something before the server refuses again and again. */
-    return lb_ch_blames_size(r->http, r->code) ||
-                   (r->timed_out && !r->complete) ||
-                   (r->http != 0 && answered >= LB_SIZE_ANSWERS)
-               ? LB_BLAME_SIZE
-               : LB_BLAME_NONE;
+    d->quiet_at = 0;
+    d->claimed = 0;
+    d->answered += sent->answered;
+    d->blame = blame(sent, source, d->answered);
+    d->view_failed = sent->view_failed;
+    d->views_done = sent->views_done;
+    (void)snprintf(d->poison.reason, sizeof(d->poison.reason), "%s",
+                   said->text);
+
+    if (d->blame == LB_BLAME_DATA && !d->view_failed) {
+        d->no_sift |= !sent->siftable;
+    }
+
+    if (!d->there) {
+        d->at = LB_DELIVER_UNKNOWN;
+        lb_deliver_trouble(
+            d, LB_LOG_WARN,
+            "outcome of a batch of %llu rows unknown, will ask for its rows: "
+            "%s%s%s token=%s",
+            (unsigned long long)d->state->rows, said->text,
+            lb_source_error(source)[0] != '\0' ? ": " : "",
+            lb_source_error(source), d->state->token);
+        return 0;
+    }
+
+    lb_deliver_trouble(d, LB_LOG_WARN,
+                       "a batch of %llu rows is in, its materialized views may "
+                       "not have it yet: %s token=%s",
+                       (unsigned long long)d->state->rows, said->text,
+                       d->state->token);
+
+    /* an answer, or none in time, is the views' doing */
+    d->view_failed |= sent->answered || sent->timed_out;
+
+    /* reads are counted otherwise where all is deduplicated */
+    return d->views_done ? lb_deliver_ack(d) == 0 : lb_send_for_views(d) && 0;
 }
 
 int
 lb_state_fixed(lb_deliver_t *d)
 {
-    char table[LB_TABLE_MAX + 8];
-    lb_ch_insert_t insert;
-    lb_ch_result_t *r = &d->result;
+    int rc = 0;
+    lb_sent_t sent;
     lb_source_t *source;
+    lb_sink_batch_t batch;
+    const lb_said_t *said = &d->said;
 
-    source = lb_source_new(d->rings, d->state, d->excluded, d->nexcluded);
+    source = lb_send_source(d, &batch);
     if (source == NULL) {
         lb_deliver_trouble(d, LB_LOG_ERROR, "no memory to encode a batch");
         return 0;
     }
 
-    lb_sift_describe(d, &insert, table, sizeof(table));
-    insert.arg = source;
-
     d->moved = 0;
-    d->counters.requests++;
-    d->transport->insert(d->transport->ctx, &insert, r);
+    d->sink->send(d->sink->ctx, &batch, &d->said, &sent);
+    d->counters.requests += (uint64_t)said->made;
 
-    switch (r->outcome) {
-    case LB_CH_DONE:
-        lb_source_free(source);
+    switch (said->outcome) {
+    case LB_SINK_DONE:
         if (!d->repeated || d->there) {
-            return lb_deliver_ack(d) == 0;
+            rc = lb_deliver_ack(d) == 0;
+            break;
         }
         /* the token is known; are the rows? */
         d->claimed = 1;
         d->view_failed = 0;
         d->at = LB_DELIVER_UNKNOWN;
-        return 1;
-    case LB_CH_NOT_SENT:
+        rc = 1;
+        break;
+    case LB_SINK_NOT_SENT:
         d->counters.not_sent++;
-        if (r->late) {
-            d->log(LB_LOG_INFO, "%s", r->text);
+        if (said->late) {
+            d->log(LB_LOG_INFO, "%s", said->text);
             break;
         }
         lb_deliver_trouble(d, LB_LOG_WARN,
                            "ClickHouse cannot be reached (%s); %llu rows wait",
-                           r->text, (unsigned long long)insert.rows);
-        d->transport->next_url(d->transport->ctx);
+                           said->text, (unsigned long long)d->state->rows);
+        d->sink->next(d->sink->ctx);
         break;
-    case LB_CH_REFUSED:
+    case LB_SINK_REFUSED:
         d->counters.refused++;
         lb_deliver_trouble(
             d, LB_LOG_ERROR,
-            "ClickHouse refused a batch of %llu rows, nothing is lost, it "
-            "is sent again: %s",
-            (unsigned long long)insert.rows, r->text);
-        if (lb_ch_no_table(r->code) && lb_settle_other_table(d)) {
+            "ClickHouse refused a batch of %llu rows, nothing is lost, it is "
+            "sent again: %s",
+            (unsigned long long)d->state->rows, said->text);
+        if (sent.no_table && lb_settle_other_table(d)) {
             /* it may have to go to the one that is configured now */
             d->at = LB_DELIVER_UNKNOWN;
         }
-        d->transport->next_url(d->transport->ctx);
+        d->sink->next(d->sink->ctx);
         break;
     default:
-        d->counters.unknown++;
-        d->repeated = 1;
-        /* What is not ClickHouse's own answer is no end of the INSERT: a proxy
-         * that says 504 may let it through yet. */
-        if (r->complete && r->code == 0 && r->http != 413) {
-            d->loose = 1;
-            d->quiet_ms = 0;
-        }
-        d->quiet_at = 0;
-        d->claimed = 0;
-        d->read_rows = r->read_rows;
-        d->answered += r->http != 0;
-        d->blame = blame(r, source, d->answered);
-        d->view_failed = lb_ch_blames_view(r->answer);
-        d->views_done =
-            r->http == 200 && r->code == 0 && r->read_rows >= d->state->rows;
-        (void)snprintf(d->poison.reason, sizeof(d->poison.reason), "%s",
-                       r->text);
-        if (d->blame == LB_BLAME_DATA && !d->view_failed) {
-            lb_sift_note(d, r->answer);
-        }
-
-        if (d->there) {
-            lb_source_free(source);
-            lb_deliver_trouble(
-                d, LB_LOG_WARN,
-                "a batch of %llu rows is in, its materialized views may "
-                "not have it yet: %s",
-                (unsigned long long)insert.rows, r->text);
-            /* an answer, or none in time, is the views' doing */
-            d->view_failed |= r->http != 0 || r->timed_out;
-            /* reads are counted otherwise where all is deduplicated */
-            return d->views_done ? lb_deliver_ack(d) == 0
-                                 : lb_send_for_views(d) && 0;
-        }
-
-        d->at = LB_DELIVER_UNKNOWN;
-        lb_deliver_trouble(
-            d, LB_LOG_WARN,
-            "outcome of a batch of %llu rows unknown, will ask for its "
-            "rows: %s%s%s",
-            (unsigned long long)insert.rows, r->text,
-            lb_source_error(source)[0] != '\0' ? ": " : "",
-            lb_source_error(source));
+        rc = unknown(d, &sent, source);
     }
 
     lb_source_free(source);
 
-    return 0;
+    return rc;
 }

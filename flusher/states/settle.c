@@ -1,7 +1,6 @@
 #include "flusher/states/states.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 int
@@ -15,34 +14,13 @@ lb_settle_other_table(const lb_deliver_t *d)
     return strcmp(now, d->state->table) != 0;
 }
 
-/* Rows that materialized views read are counted with those of the table.  How
- * many are told by a batch of which it is known that all of it got in; from
- * then on the next ones need not be asked about. */
-static void
-learn_reads(lb_deliver_t *d)
-{
-    uint64_t reads = d->state->rows > 0 ? d->read_rows / d->state->rows : 0;
-
-    if (reads > 0 && reads != (d->reads != 0 ? d->reads : 1)) {
-        d->reads = reads;
-        d->log(LB_LOG_INFO,
-               "ClickHouse counted %llu rows for it: %s, and the next batches "
-               "are judged by that",
-               (unsigned long long)d->read_rows,
-               reads > 1 ? "materialized views read the table's rows too"
-                         : "no materialized view reads them any more");
-    }
-
-    d->read_rows = 0;
-}
-
 /* The question goes on to the next server. */
 void
 lb_settle_move_on(lb_deliver_t *d)
 {
     d->moved = 1;
     d->quiet_at = 0;
-    d->transport->next_url(d->transport->ctx);
+    d->sink->next(d->sink->ctx);
 }
 
 /* 1 if an attempt that was not answered may still come in: asks on. */
@@ -134,7 +112,7 @@ not_in(lb_deliver_t *d)
         lb_deliver_clear(d);
         /* memory may be short there and not elsewhere */
         if (!d->moved) {
-            d->transport->next_url(d->transport->ctx);
+            d->sink->next(d->sink->ctx);
         }
         return lb_deliver_store(d) == 0;
     case LB_BLAME_BYTES:
@@ -157,14 +135,14 @@ not_in(lb_deliver_t *d)
     /* The server that failed may fail again; one that had to be asked in its
      * place is another already. */
     if (!d->moved) {
-        d->transport->next_url(d->transport->ctx);
+        d->sink->next(d->sink->ctx);
     }
 
     return 1;
 }
 
 static int
-judge(lb_deliver_t *d, const lb_answer_t *a)
+judge(lb_deliver_t *d, const lb_settled_t *a)
 {
     static const uint8_t none[LB_UUID_LEN];
     lb_ckpt_state_t *st = d->state;
@@ -179,7 +157,9 @@ judge(lb_deliver_t *d, const lb_answer_t *a)
         } else {
             d->log(LB_LOG_INFO, "the batch of %llu rows had got in",
                    (unsigned long long)a->found);
-            learn_reads(d);
+            if (a->note[0] != '\0') {
+                d->log(LB_LOG_INFO, "%s", a->note);
+            }
         }
         return d->view_failed || (a->views > 0 && !d->claimed && !d->views_done)
                    ? lb_send_for_views(d)
@@ -237,104 +217,61 @@ judge(lb_deliver_t *d, const lb_answer_t *a)
         return 1;
     }
 
-    if (d->claimed && a->replicated && (d->ask_flags & LB_ASK_NO_REPLICAS)) {
+    if (d->claimed && a->blind[0] != '\0') {
         lb_deliver_trouble(
             d, LB_LOG_ERROR,
-            "ClickHouse answers success to token %s and does not show its "
-            "%llu rows; whether this replica is only behind cannot be "
-            "seen: grant SELECT ON system.replicas. Asking again",
-            st->token, (unsigned long long)st->rows);
+            "ClickHouse answers success to token %s and does not show its %llu "
+            "rows; whether this replica is only behind cannot be seen: %s. "
+            "Asking again",
+            st->token, (unsigned long long)st->rows, a->blind);
         return 0;
     }
 
     return not_in(d);
 }
 
-/* An answer to a question that is an error: 1 if it is dealt with. */
 int
-lb_settle_cannot_ask(lb_deliver_t *d, int *rc)
+lb_settle_asked(lb_deliver_t *d, const lb_settled_t *settled)
 {
-    lb_ch_result_t *r = &d->result;
-    unsigned flag = 0;
-    const char *what = "";
+    d->counters.requests += (uint64_t)d->said.made;
+    d->counters.checks += (uint64_t)d->said.made;
 
-    if (r->code == LB_CH_ACCESS_DENIED) {
-        if (strstr(r->text, "processes") != NULL) {
-            flag = LB_ASK_NO_PROCESSES;
-            what = "system.processes: only the deduplication token protects "
-                   "against an INSERT that is still running; grant "
-                   "SELECT(query_id) ON system.processes";
-        } else if (strstr(r->text, "replicas") != NULL) {
-            flag = LB_ASK_NO_REPLICAS;
-            what = "system.replicas: it cannot be seen whether a replica is "
-                   "behind the others; grant SELECT ON system.replicas";
-        }
+    if (settled->as == LB_SETTLED) {
+        return 0;
     }
 
-    if (flag != 0 && !(d->ask_flags & flag)) {
-        d->ask_flags |= flag;
-        d->log(LB_LOG_WARN, "the user may not read %s", what);
-        *rc = 1;
+    if (settled->as == LB_SETTLED_AGAIN) {
+        d->log(LB_LOG_WARN, "%s", settled->note);
         return 1;
     }
 
-    if (r->outcome == LB_CH_NOT_SENT) {
-        d->counters.not_sent++;
-    } else if (r->outcome == LB_CH_REFUSED) {
-        d->counters.refused++;
-    }
+    d->counters.not_sent += d->said.outcome == LB_SINK_NOT_SENT;
+    d->counters.refused += d->said.outcome == LB_SINK_REFUSED;
 
     return 0;
-}
-
-/* Makes a request; frees the SQL. */
-void
-lb_settle_query(lb_deliver_t *d, char *sql)
-{
-    if (sql == NULL) {
-        memset(&d->result, 0, offsetof(lb_ch_result_t, answer) + 1);
-        d->result.outcome = LB_CH_UNKNOWN;
-        (void)snprintf(d->result.text, sizeof(d->result.text),
-                       "no memory for the question");
-        return;
-    }
-
-    d->counters.requests++;
-    d->counters.checks++;
-    d->transport->query(d->transport->ctx, sql, &d->result);
-    free(sql);
 }
 
 /* The table that the batch was fixed for has lost its name. */
 static int
 look_elsewhere(lb_deliver_t *d)
 {
-    char *sql = malloc(256);
-    lb_ch_result_t *r = &d->result;
-    size_t len;
+    lb_settled_t settled;
 
-    if (sql != NULL) {
-        lb_question_where(d->state->table_uuid, sql, 256);
+    d->sink->where(d->sink->ctx, d->state->table_uuid, d->other, &d->said,
+                   &settled);
+
+    if (lb_settle_asked(d, &settled)) {
+        return 1;
     }
 
-    lb_settle_query(d, sql);
-
-    if (r->outcome != LB_CH_DONE) {
-        int rc = 0;
-
-        if (!lb_settle_cannot_ask(d, &rc)) {
-            lb_deliver_trouble(d, LB_LOG_WARN,
-                               "cannot ask where table %s went: %s",
-                               d->state->table, r->text);
-            lb_settle_move_on(d);
-        }
-        return rc;
+    if (settled.as != LB_SETTLED) {
+        lb_deliver_trouble(d, LB_LOG_WARN, "cannot ask where table %s went: %s",
+                           d->state->table, d->said.text);
+        lb_settle_move_on(d);
+        return 0;
     }
 
-    len = strcspn(r->answer, "\n");
-
-    if (len > 0 && len <= LB_TABLE_MAX && strchr(r->answer, '.') != NULL) {
-        (void)snprintf(d->other, sizeof(d->other), "%.*s", (int)len, r->answer);
+    if (d->other[0] != '\0') {
         return 1;
     }
 
@@ -349,10 +286,7 @@ look_elsewhere(lb_deliver_t *d)
 int
 lb_state_unknown(lb_deliver_t *d)
 {
-    int rc;
-    char prefix[LB_TOKEN_PREFIX];
-    lb_answer_t answer;
-    lb_ch_result_t *r = &d->result;
+    lb_settled_t settled;
     const char *table = d->state->table;
 
     static const uint8_t none[LB_UUID_LEN];
@@ -366,20 +300,20 @@ lb_state_unknown(lb_deliver_t *d)
 
     d->gone &= d->elsewhere;
 
-    lb_question_prefix(lb_spool_uuid(d->spool), prefix);
-    lb_settle_query(d,
-                    lb_question_batch(d->state, table, prefix, d->ask_flags));
+    d->sink->settle(d->sink->ctx, d->state, lb_spool_uuid(d->spool), table,
+                    &d->said, &settled);
 
-    if (r->outcome == LB_CH_DONE &&
-        lb_question_batch_answer(r->answer, &answer) == 0) {
-        return judge(d, &answer);
+    if (lb_settle_asked(d, &settled)) {
+        return 1;
     }
 
-    if (lb_settle_cannot_ask(d, &rc)) {
-        return rc;
-    }
-
-    if (r->code == LB_CH_ACCESS_DENIED && d->elsewhere) {
+    switch (settled.as) {
+    case LB_SETTLED:
+        return judge(d, &settled);
+    case LB_SETTLED_DENIED:
+        if (!d->elsewhere) {
+            break;
+        }
         lb_deliver_trouble(
             d, LB_LOG_ERROR,
             "a batch of %llu rows was sent to the table that is now %s, "
@@ -389,10 +323,7 @@ lb_state_unknown(lb_deliver_t *d)
             (unsigned long long)d->state->rows, table, table);
         d->other[0] = '\0';
         return 0;
-    }
-
-    if (lb_ch_no_table(r->code)) {
-
+    case LB_SETTLED_NO_TABLE:
         if (d->elsewhere) {
             /* it has moved on: where to? */
             d->other[0] = '\0';
@@ -409,12 +340,14 @@ lb_state_unknown(lb_deliver_t *d)
         if (lb_settle_other_table(d)) {
             return not_in(d);
         }
+        break;
+    default:
+        break;
     }
 
     lb_deliver_trouble(d, LB_LOG_WARN,
                        "cannot ask about the batch of %llu rows: %s",
-                       (unsigned long long)d->state->rows,
-                       r->text[0] != '\0' ? r->text : r->answer);
+                       (unsigned long long)d->state->rows, d->said.text);
     lb_settle_move_on(d);
 
     return 0;

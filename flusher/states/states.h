@@ -7,6 +7,7 @@
 #define _LB_STATES_H_INCLUDED_
 
 #include "flusher/deliver.h"
+#include "flusher/source.h"
 
 /* Each makes at most one request and moves on: 1 after progress, 0 after a
  * failure that calls for backoff. */
@@ -54,6 +55,10 @@ int lb_fix_same_batch(lb_deliver_t *d);
 
 /* send.c */
 
+/* The batch in flight, to be read once; the caller frees the source.  NULL: no
+ * memory. */
+lb_source_t *lb_send_source(lb_deliver_t *d, lb_sink_batch_t *batch);
+
 /* The rows are in, but maybe not in the views: again, for their sake. */
 int lb_send_for_views(lb_deliver_t *d);
 
@@ -68,22 +73,12 @@ int lb_settle_may_come_late(lb_deliver_t *d);
 /* 1 if the batch was fixed for another table than the configured one. */
 int lb_settle_other_table(const lb_deliver_t *d);
 
-/* An answer to a question that is an error: 1 if it is dealt with. */
-int lb_settle_cannot_ask(lb_deliver_t *d, int *rc);
-
-/* Makes a request; frees the SQL. */
-void lb_settle_query(lb_deliver_t *d, char *sql);
+/* A question was asked: counts and logs it.  1: it is to be asked again. */
+int lb_settle_asked(lb_deliver_t *d, const lb_settled_t *settled);
 
 /* sift.c */
 
 /* Nothing of the batch is in, and the server blames its data. */
 int lb_state_poisoned(lb_deliver_t *d);
-
-/* Keeps what an error says of a constraint; forgets all. */
-void lb_sift_note(lb_deliver_t *d, const char *error);
-void lb_sift_forget(lb_deliver_t *d);
-
-void lb_sift_describe(lb_deliver_t *d, lb_ch_insert_t *insert, char *table,
-                      size_t size);
 
 #endif /* _LB_STATES_H_INCLUDED_ */

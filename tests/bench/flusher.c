@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "flusher/clickhouse/clickhouse.h"
 #include "flusher/deliver.h"
 
 #define RECORD 20000
@@ -159,7 +160,7 @@ discard(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *r)
 
     sent_rows += insert->rows;
     memset(r, 0, offsetof(lb_ch_result_t, answer));
-    r->outcome = n == 0 ? LB_CH_DONE : LB_CH_UNKNOWN;
+    r->outcome = n == 0 ? LB_SINK_DONE : LB_SINK_UNKNOWN;
 }
 
 static void
@@ -167,7 +168,7 @@ by_http(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *r)
 {
     batch_rows = insert->rows;
     lb_ch_insert(ctx, insert, r);
-    if (r->outcome != LB_CH_DONE) {
+    if (r->outcome != LB_SINK_DONE) {
         die("insert", r->text);
     }
     sent_rows += insert->rows;
@@ -320,7 +321,10 @@ drain(const char *path, const char *mode)
     d.state = &state;
     d.rings = &rings;
     d.options = &o;
-    d.transport = &transport;
+    d.sink = lb_clickhouse_over(&transport, &o);
+    if (d.sink == NULL) {
+        die("sink", "no memory");
+    }
     d.log = log_line;
 
     if (lb_deliver_init(&d, &err) != 0) {

@@ -22,6 +22,7 @@ DELIVER = "flusher/deliver.c"
 FIX = "flusher/states/fix.c"
 SEND = "flusher/states/send.c"
 SETTLE = "flusher/states/settle.c"
+CLICKHOUSE = "flusher/clickhouse/clickhouse.c"
 WRITER = "spool/lb_writer.c"
 CLAIM = "spool/lb_claim.c"
 
@@ -52,8 +53,8 @@ MUTATIONS = [
      ["requests_are_cut", "overload", "server_dies_anywhere",
       "insert_calls_fail"]),
     ("a batch that was not sent counts as delivered",
-     [(SEND, "    case LB_CH_NOT_SENT:\n",
-       "    case LB_CH_NOT_SENT:\n        (void)lb_deliver_ack(d);\n")],
+     [(SEND, "    case LB_SINK_NOT_SENT:\n",
+       "    case LB_SINK_NOT_SENT:\n        (void)lb_deliver_ack(d);\n")],
      ["clickhouse_killed"]),
     ("a refused batch counts as delivered",
      [(SEND, "        d->counters.refused++;\n        lb_deliver_trouble(",
@@ -62,8 +63,8 @@ MUTATIONS = [
     ("a 200 is believed whatever comes with it",
      [("flusher/clickhouse/insert.c",
        'if (http != 200 || strstr(body, "DB::Exception") != NULL) {\n'
-       "        return LB_CH_UNKNOWN;\n    }",
-       "if (http == 200 && body != NULL) {\n        return LB_CH_DONE;\n    }")],
+       "        return LB_SINK_UNKNOWN;\n    }",
+       "if (http == 200 && body != NULL) {\n        return LB_SINK_DONE;\n    }")],
      ["false_answers"]),
     ("a success in answer to a repeated token is believed",
      [(SEND, "if (!d->repeated || d->there) {",
@@ -108,15 +109,17 @@ MUTATIONS = [
        "ch->url %= ch->options->nurls;")],
      ["sick_and_healthy"]),
     ("a question goes to another server than the batch",
-     [(SEND, "        d->counters.unknown++;\n",
-       "        d->counters.unknown++;\n        d->moved = 1;\n"
-       "        d->transport->next_url(d->transport->ctx);\n")],
+     [(SEND, "    d->counters.unknown++;\n",
+       "    d->counters.unknown++;\n    d->moved = 1;\n"
+       "    d->sink->next(d->sink->ctx);\n")],
      ["question_goes_after_the_batch"]),
     ("no INSERT is thought to come late",
      [(SETTLE, "    if (!d->loose) {", "    if (d->loose < 2) {")],
      ["inserts_arrive_late"]),
     ("a batch too large is sent again as it is",
      [(SEND, "               ? LB_BLAME_SIZE\n",
+       "               ? LB_BLAME_NONE\n"),
+      (CLICKHOUSE, "               ? LB_BLAME_SIZE\n",
        "               ? LB_BLAME_NONE\n")],
      ["batch_too_large_for_a_proxy", "batch_too_large_for_the_server"]),
     ("batches do not grow again",

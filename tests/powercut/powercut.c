@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "disk_model.h"
+#include "flusher/clickhouse/clickhouse.h"
 #include "flusher/deliver.h"
 #include "spool/lb_io.h"
 
@@ -149,7 +150,7 @@ serve_insert(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *result)
 
     if (n < 0) {
         /* the batch cannot be read: the request is cut, nothing gets in */
-        result->outcome = LB_CH_UNKNOWN;
+        result->outcome = LB_SINK_UNKNOWN;
         return;
     }
 
@@ -196,17 +197,17 @@ serve_insert(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *result)
     dice = server.chaos ? roll(8) : 7;
 
     if (dice == 0) {
-        result->outcome = LB_CH_NOT_SENT;
+        result->outcome = LB_SINK_NOT_SENT;
         return;
     }
 
     if (dice == 1) {
-        result->outcome = LB_CH_REFUSED;
+        result->outcome = LB_SINK_REFUSED;
         return;
     }
 
     if (dice == 2) {
-        result->outcome = LB_CH_UNKNOWN;
+        result->outcome = LB_SINK_UNKNOWN;
         return;
     }
 
@@ -219,7 +220,7 @@ serve_insert(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *result)
      * with success, and nothing is in. */
     if (!r->committed && !r->known && server.chaos && roll(6) == 0) {
         r->known = 1;
-        result->outcome = LB_CH_UNKNOWN;
+        result->outcome = LB_SINK_UNKNOWN;
         return;
     }
 
@@ -236,9 +237,9 @@ serve_insert(void *ctx, const lb_ch_insert_t *insert, lb_ch_result_t *result)
         r->known = 1;
     }
 
-    result->outcome = dice < 5 ? LB_CH_UNKNOWN : LB_CH_DONE;
+    result->outcome = dice < 5 ? LB_SINK_UNKNOWN : LB_SINK_DONE;
 
-    if (server.mark && result->outcome == LB_CH_DONE && r->committed) {
+    if (server.mark && result->outcome == LB_SINK_DONE && r->committed) {
         dm_mark(ANSWERED, i);
     }
 }
@@ -298,13 +299,13 @@ serve_query(void *ctx, const char *sql, lb_ch_result_t *result)
     memset(result, 0, offsetof(lb_ch_result_t, answer) + 1);
 
     if (server.chaos && roll(5) == 0) {
-        result->outcome = LB_CH_UNKNOWN;
+        result->outcome = LB_SINK_UNKNOWN;
         return;
     }
 
     if (strstr(sql, "GROUP BY ring") != NULL) {
         serve_beyond(result);
-        result->outcome = LB_CH_DONE;
+        result->outcome = LB_SINK_DONE;
         return;
     }
 
@@ -327,7 +328,7 @@ serve_query(void *ctx, const char *sql, lb_ch_result_t *result)
 
     (void)snprintf(result->answer, sizeof(result->answer), "%llu\t0\t%d\n",
                    (unsigned long long)n, behind);
-    result->outcome = LB_CH_DONE;
+    result->outcome = LB_SINK_DONE;
 
     if (server.mark && n > 0) {
         dm_mark(ANSWERED, server.n - 1);
@@ -408,7 +409,8 @@ node_start(node_t *n, const char *dir)
     n->deliver.rings = &n->rings;
     n->deliver.dead = n->dead;
     n->deliver.options = &options;
-    n->deliver.transport = &transport;
+    n->deliver.sink = lb_clickhouse_over(&transport, &options);
+    assert(n->deliver.sink != NULL);
     n->deliver.log = quiet;
     server.state = n->state;
 
@@ -442,6 +444,7 @@ node_turn(node_t *n)
 static void
 node_stop(node_t *n)
 {
+    n->deliver.sink->free(n->deliver.sink->ctx);
     lb_rings_close(&n->rings);
     lb_dead_close(n->dead);
     lb_ckpt_close(n->ckpt);

@@ -7,7 +7,11 @@
 
 #include <fcntl.h>
 
+#include "flusher/clickhouse/clickhouse.h"
+#include "flusher/clickhouse/native.h"
+#include "flusher/clickhouse/question.h"
 #include "flusher/deliver.h"
+#include "flusher/token.h"
 
 #define ROWS_MAX 4096
 #define DAY_US 86400000000ull
@@ -49,6 +53,7 @@ typedef struct {
     lb_dead_t *dead;
     lb_options_t options;
     lb_transport_t transport;
+    lb_sink_t *sink;
     lb_deliver_t d;
     server_t server;
     uint64_t appended;
@@ -75,7 +80,7 @@ is_missing(const server_t *s, const char *text, lb_ch_result_t *r)
         return 0;
     }
 
-    r->outcome = LB_CH_REFUSED;
+    r->outcome = LB_SINK_REFUSED;
     r->http = 404;
     r->code = LB_CH_UNKNOWN_TABLE;
 
@@ -115,7 +120,7 @@ serve_rows(void *ctx, const char *sql, const char *structure,
 
     (void)rows;
     memset(r, 0, sizeof(*r));
-    r->outcome = LB_CH_DONE;
+    r->outcome = LB_SINK_DONE;
     assert_non_null(strstr(sql, "(n > 3)"));
     assert_non_null(strstr(structure, "seq UInt64"));
 
@@ -145,7 +150,7 @@ serve_insert(void *ctx, const lb_ch_insert_t *in, lb_ch_result_t *r)
     lb_ckpt_ring_t *e = &s->state->rings[0];
 
     memset(r, 0, sizeof(*r));
-    r->outcome = LB_CH_UNKNOWN;
+    r->outcome = LB_SINK_UNKNOWN;
     (void)snprintf(s->sent[s->nsent], sizeof(s->sent[0]), "%s", in->token);
     s->sent_rows[s->nsent] = in->rows;
     s->sent_url[s->nsent++] = s->url;
@@ -185,7 +190,7 @@ serve_insert(void *ctx, const lb_ch_insert_t *in, lb_ch_result_t *r)
 
     switch (how) {
     case 'o':
-        r->outcome = LB_CH_DONE;
+        r->outcome = LB_SINK_DONE;
         r->http = 200;
         r->read_rows = in->rows;
         break;
@@ -220,7 +225,7 @@ serve_query(void *ctx, const char *sql, lb_ch_result_t *r)
     lb_ckpt_ring_t *e = &s->state->rings[0];
 
     memset(r, 0, sizeof(*r));
-    r->outcome = LB_CH_DONE;
+    r->outcome = LB_SINK_DONE;
     s->nasked++;
 
     if (is_missing(s, sql, r)) {
@@ -303,7 +308,9 @@ node_open(node_t *n)
     n->d.rings = &n->rings;
     n->d.dead = n->dead;
     n->d.options = &n->options;
-    n->d.transport = &n->transport;
+    n->sink = lb_clickhouse_over(&n->transport, &n->options);
+    assert_non_null(n->sink);
+    n->d.sink = n->sink;
     n->d.log = quiet;
     n->server.state = &n->state;
     n->server.d = &n->d;
@@ -318,7 +325,7 @@ node_open(node_t *n)
 static void
 node_close(node_t *n)
 {
-    lb_deliver_free(&n->d);
+    n->sink->free(n->sink->ctx);
     lb_dead_close(n->dead);
     lb_rings_close(&n->rings);
     lb_ckpt_close(n->ckpt);
@@ -647,15 +654,15 @@ tokens_name_the_content(void **state)
     assert_true(e->digest != 0);
     assert_int_equal(n->state.from_us, 1700000000000000u);
     assert_int_equal(lb_batch_measure(&n->rings, &n->state, &err), 0);
-    lb_question_token(lb_spool_uuid(n->env.spool), &n->state, NULL, 0);
+    lb_token_make(lb_spool_uuid(n->env.spool), &n->state, NULL, 0);
     assert_string_equal(token, n->state.token);
 
     e->digest ^= 1;
-    lb_question_token(lb_spool_uuid(n->env.spool), &n->state, NULL, 0);
+    lb_token_make(lb_spool_uuid(n->env.spool), &n->state, NULL, 0);
     assert_string_not_equal(token, n->state.token);
     e->digest ^= 1;
     e->end_seq--;
-    lb_question_token(lb_spool_uuid(n->env.spool), &n->state, NULL, 0);
+    lb_token_make(lb_spool_uuid(n->env.spool), &n->state, NULL, 0);
     assert_string_not_equal(token, n->state.token);
     e->end_seq++;
 }
@@ -684,7 +691,7 @@ another_release_fixed_it(void **state)
     n->server.script = "l";
     append(n, n->w, 3, 1700000000000000u);
     one_insert(n);
-    n->state.encoding = LB_ENCODING + 1;
+    n->state.encoding = LB_NATIVE_VERSION + 1;
     assert_int_equal(lb_ckpt_store(n->ckpt, &n->state, &err), 0);
     node_close(n);
     node_open(n);

@@ -13,7 +13,7 @@
 
 #include "flusher/clickhouse/http.h"
 
-static lb_ch_outcome_t
+static lb_sink_outcome_t
 judge(long http, int code, const char *summary, const char *body, uint64_t rows)
 {
     uint64_t read_rows;
@@ -30,16 +30,16 @@ views_are_counted(void **state)
 
     (void)state;
 
-    assert_int_equal(lb_ch_judge(200, 0, s, "", 10, 1, &n), LB_CH_UNKNOWN);
+    assert_int_equal(lb_ch_judge(200, 0, s, "", 10, 1, &n), LB_SINK_UNKNOWN);
     assert_int_equal(n, 30);
-    assert_int_equal(lb_ch_judge(200, 0, s, "", 10, 3, &n), LB_CH_DONE);
-    assert_int_equal(lb_ch_judge(200, 0, s, "", 9, 3, &n), LB_CH_DONE);
-    assert_int_equal(lb_ch_judge(200, 0, s, "", 11, 3, &n), LB_CH_UNKNOWN);
+    assert_int_equal(lb_ch_judge(200, 0, s, "", 10, 3, &n), LB_SINK_DONE);
+    assert_int_equal(lb_ch_judge(200, 0, s, "", 9, 3, &n), LB_SINK_DONE);
+    assert_int_equal(lb_ch_judge(200, 0, s, "", 11, 3, &n), LB_SINK_UNKNOWN);
 
     /* what is not an answer to go by teaches nothing */
-    assert_int_equal(lb_ch_judge(500, 0, s, "", 10, 3, &n), LB_CH_UNKNOWN);
+    assert_int_equal(lb_ch_judge(500, 0, s, "", 10, 3, &n), LB_SINK_UNKNOWN);
     assert_int_equal(n, 0);
-    assert_int_equal(lb_ch_judge(200, 395, s, "", 10, 3, &n), LB_CH_UNKNOWN);
+    assert_int_equal(lb_ch_judge(200, 395, s, "", 10, 3, &n), LB_SINK_UNKNOWN);
     assert_int_equal(n, 0);
 }
 
@@ -50,23 +50,23 @@ only_counted_rows_are_done(void **state)
 
     (void)state;
 
-    assert_int_equal(judge(200, 0, ok, "", 10), LB_CH_DONE);
+    assert_int_equal(judge(200, 0, ok, "", 10), LB_SINK_DONE);
 
     /* fewer rows than sent: a body cut on its way can be answered with 200 */
-    assert_int_equal(judge(200, 0, ok, "", 11), LB_CH_UNKNOWN);
-    assert_int_equal(judge(200, 0, NULL, "", 10), LB_CH_UNKNOWN);
-    assert_int_equal(judge(200, 0, "", "", 10), LB_CH_UNKNOWN);
-    assert_int_equal(judge(200, 0, " {}", "", 10), LB_CH_UNKNOWN);
+    assert_int_equal(judge(200, 0, ok, "", 11), LB_SINK_UNKNOWN);
+    assert_int_equal(judge(200, 0, NULL, "", 10), LB_SINK_UNKNOWN);
+    assert_int_equal(judge(200, 0, "", "", 10), LB_SINK_UNKNOWN);
+    assert_int_equal(judge(200, 0, " {}", "", 10), LB_SINK_UNKNOWN);
 
     /* an exception behind the headers of a 200, or with them */
     assert_int_equal(judge(200, 0, ok, "Code: 395. DB::Exception: x", 10),
-                     LB_CH_UNKNOWN);
-    assert_int_equal(judge(200, 395, ok, "", 10), LB_CH_UNKNOWN);
+                     LB_SINK_UNKNOWN);
+    assert_int_equal(judge(200, 395, ok, "", 10), LB_SINK_UNKNOWN);
 
     /* a proxy in between */
-    assert_int_equal(judge(204, 0, ok, "", 10), LB_CH_UNKNOWN);
-    assert_int_equal(judge(500, 0, ok, "", 10), LB_CH_UNKNOWN);
-    assert_int_equal(judge(503, 0, NULL, "", 10), LB_CH_UNKNOWN);
+    assert_int_equal(judge(204, 0, ok, "", 10), LB_SINK_UNKNOWN);
+    assert_int_equal(judge(500, 0, ok, "", 10), LB_SINK_UNKNOWN);
+    assert_int_equal(judge(503, 0, NULL, "", 10), LB_SINK_UNKNOWN);
 }
 
 static void
@@ -81,13 +81,13 @@ codes_not_statuses_decide(void **state)
     (void)state;
 
     for (i = 0; i < sizeof(definite) / sizeof(definite[0]); i++) {
-        assert_int_equal(judge(500, definite[i], NULL, "", 1), LB_CH_REFUSED);
+        assert_int_equal(judge(500, definite[i], NULL, "", 1), LB_SINK_REFUSED);
     }
 
     /* timeouts, an INSERT under the same id that still runs, memory, trouble
      * of a materialized view: the rows may be in */
     for (i = 0; i < sizeof(doubtful) / sizeof(doubtful[0]); i++) {
-        assert_int_equal(judge(500, doubtful[i], NULL, "", 1), LB_CH_UNKNOWN);
+        assert_int_equal(judge(500, doubtful[i], NULL, "", 1), LB_SINK_UNKNOWN);
     }
 }
 

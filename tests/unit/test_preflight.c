@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "flusher/clickhouse/clickhouse.h"
 #include "flusher/clickhouse/preflight.h"
 #include "flusher/look.h"
 #include "flusher/clickhouse/settings.h"
@@ -43,7 +44,7 @@ static void
 answer(lb_ch_result_t *r, const table_t *t)
 {
     memset(r, 0, sizeof(*r));
-    r->outcome = LB_CH_DONE;
+    r->outcome = LB_SINK_DONE;
     (void)snprintf(r->answer, sizeof(r->answer),
                    "look\t1700000000000\t%s\t%d\t%s\t"
                    "40db06f5-bf94-4156-baa1-e88c3a36a067\t%s\t%s\t%s\t%s\t"
@@ -58,7 +59,7 @@ static void
 tables(void **state)
 {
     size_t i;
-    lb_preflight_t p;
+    lb_verdict_t p;
     static lb_ch_result_t r;
     static const table_t cases[] = {
         {MERGETREE, .verdict = "yes", .words = ""},
@@ -272,7 +273,7 @@ tables(void **state)
 static void
 identity(void **state)
 {
-    lb_preflight_t p;
+    lb_verdict_t p;
     static lb_ch_result_t r;
     static const table_t plain = {MERGETREE};
     static const table_t replicated = {.engine = "ReplicatedMergeTree",
@@ -294,7 +295,7 @@ identity(void **state)
     lb_preflight_judge(&options, &r, &p);
     assert_int_equal(p.replicated, 1);
 
-    r.outcome = LB_CH_NOT_SENT;
+    r.outcome = LB_SINK_NOT_SENT;
     lb_preflight_judge(&options, &r, &p);
     assert_int_equal(p.replicated, -1);
     assert_memory_equal(p.table_uuid, none, 16);
@@ -305,7 +306,7 @@ static void
 garbage(void **state)
 {
     size_t i, len;
-    lb_preflight_t p;
+    lb_verdict_t p;
     char whole[sizeof(((lb_ch_result_t *)0)->answer)];
     static lb_ch_result_t r;
     static const table_t good = {MERGETREE};
@@ -325,7 +326,7 @@ garbage(void **state)
         memset(&p, 0, sizeof(p));
         p.hold = (int)(i & 1);
         memset(&r, 0, sizeof(r));
-        r.outcome = LB_CH_DONE;
+        r.outcome = LB_SINK_DONE;
         (void)snprintf(r.answer, sizeof(r.answer), "%s", answers[i]);
         lb_preflight_judge(&options, &r, &p);
         assert_string_equal(p.verdict, "unknown");
@@ -348,7 +349,7 @@ garbage(void **state)
     lb_preflight_judge(&options, &r, &p);
     assert_string_equal(p.verdict, "unknown");
 
-    r.outcome = LB_CH_REFUSED;
+    r.outcome = LB_SINK_REFUSED;
     r.code = 516;
     (void)snprintf(r.text, sizeof(r.text), "wrong password");
     lb_preflight_judge(&options, &r, &p);
@@ -420,20 +421,22 @@ settings_are_learned(void **state)
         lb_settings_learn(&s, 115, "Unknown setting 'async_insert_x'"), 0);
 }
 
-static lb_preflight_t good = {.verdict = "yes"};
-static lb_preflight_t bad = {.verdict = "no"};
+static lb_verdict_t good = {.verdict = "yes"};
+static lb_verdict_t bad = {.verdict = "no"};
 
 /* Turns of a second for this long, always something to deliver; how many looks,
  * and when the first. */
 static int
-looks(lb_look_t *l, int64_t now, int seconds, const lb_preflight_t *p, int code,
+looks(lb_look_t *l, int64_t now, int seconds, const lb_verdict_t *p, int code,
       int *first)
 {
     int i, n = 0;
+    lb_said_t said;
     static lb_ch_result_t r;
 
-    r.outcome = code == 0 ? LB_CH_DONE : LB_CH_REFUSED;
+    r.outcome = code == 0 ? LB_SINK_DONE : LB_SINK_REFUSED;
     r.code = code;
+    lb_clickhouse_said(&r, &said);
     *first = -1;
 
     for (i = 0; i < seconds; i++, now += 1000) {
@@ -442,7 +445,7 @@ looks(lb_look_t *l, int64_t now, int seconds, const lb_preflight_t *p, int code,
             n++;
             *first = *first < 0 ? i : *first;
         } else {
-            lb_look_request(l, now, 1, &r);
+            lb_look_request(l, now, 1, &said);
         }
     }
 
@@ -507,7 +510,7 @@ slots_of_many_nodes(void **state)
     int64_t now;
     int i, n = 0;
     lb_look_t l;
-    static lb_ch_result_t r;
+    static const lb_said_t said;
 
     (void)state;
 
@@ -518,7 +521,7 @@ slots_of_many_nodes(void **state)
             lb_look_made(&l, now, 30, &good, 0);
             n++;
         } else {
-            lb_look_request(&l, now, 30, &r);
+            lb_look_request(&l, now, 30, &said);
         }
     }
 

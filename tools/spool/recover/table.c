@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "flusher/clickhouse/question.h"
+#include "flusher/token.h"
 #include "tools/spool/output.h"
 
 static lb_ch_result_t answer;
@@ -53,10 +54,10 @@ ask(lb_recover_t *r, const char *sql)
         wait_but(&r->pace, 500);
         lb_ch_query(r->ch, sql, &answer);
 
-        if (answer.outcome == LB_CH_DONE) {
+        if (answer.outcome == LB_SINK_DONE) {
             return 0;
         }
-        if (answer.outcome != LB_CH_NOT_SENT) {
+        if (answer.outcome != LB_SINK_NOT_SENT) {
             break;
         }
 
@@ -86,7 +87,7 @@ lb_recover_ask_rows(lb_recover_t *r, int from, int to, uint64_t *running)
     }
 
     if (!r->no_processes) {
-        lb_question_prefix(lb_spool_uuid(r->spool), prefix);
+        lb_token_prefix(lb_spool_uuid(r->spool), prefix);
         fprintf(f,
                 "SELECT 'running', count(), 0, 0, 0, 0 FROM system.processes "
                 "WHERE startsWith(query_id, '%s') UNION ALL ",
