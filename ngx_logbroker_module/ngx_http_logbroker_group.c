@@ -20,9 +20,6 @@
 #include "ngx_http_logbroker_module.h"
 
 
-/* a timer that means nothing but that there is something to wait for */
-#define NGX_HTTP_LOGBROKER_HOLD          60000
-
 /* what is written in the event loop at most */
 #define NGX_HTTP_LOGBROKER_WRITE_MAX     (256 * 1024)
 
@@ -37,7 +34,6 @@ static ngx_int_t ngx_http_logbroker_io_post(ngx_http_logbroker_worker_t *w,
     ngx_uint_t io);
 static void ngx_http_logbroker_io_thread(void *data, ngx_log_t *log);
 static void ngx_http_logbroker_io_done(ngx_event_t *ev);
-static void ngx_http_logbroker_hold_handler(ngx_event_t *ev);
 
 
 void
@@ -551,76 +547,4 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
     }
 
     ngx_http_logbroker_hold(w);
-}
-
-
-/*
- * Nginx lets an exiting worker go as soon as it has no timers that count: one
- * timer stands for everything that is not written and answered yet.
- */
-
-void
-ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w)
-{
-    ngx_uint_t  busy;
-
-    busy = w->pending.requests || w->pending.access
-           || w->io != NGX_HTTP_LOGBROKER_IO_IDLE
-           || w->job || !ngx_queue_empty(&w->large)
-           || !ngx_queue_empty(&w->parked) || w->held_bytes;
-
-    w->hold.cancelable = !busy;
-
-    if (busy && !w->hold.timer_set) {
-        ngx_add_timer(&w->hold, NGX_HTTP_LOGBROKER_HOLD);
-    }
-
-    w->seat->parked = w->nparked + w->nlarge;
-    w->seat->waiting = w->pending.requests + w->flight.requests;
-}
-
-
-static void
-ngx_http_logbroker_hold_handler(ngx_event_t *ev)
-{
-    ngx_http_logbroker_hold(ev->data);
-}
-
-
-/* Of a request: whatever it waits for goes on without it. */
-
-void
-ngx_http_logbroker_cleanup(void *data)
-{
-    ngx_http_logbroker_ctx_t *ctx = data;
-
-    switch (ctx->state) {
-
-    case NGX_HTTP_LOGBROKER_STAGED:
-        (void) ngx_atomic_fetch_add(
-                             &ngx_http_logbroker_worker->counters->dropped, 1);
-
-        ngx_queue_remove(&ctx->queue);
-        break;
-
-    case NGX_HTTP_LOGBROKER_QUEUED:
-        ngx_queue_remove(&ctx->queue);
-        ngx_http_logbroker_worker->nlarge--;
-        break;
-
-    case NGX_HTTP_LOGBROKER_WORKING:
-        ngx_http_logbroker_large_abandon(ctx);
-        break;
-
-    case NGX_HTTP_LOGBROKER_PARKED:
-        ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker, ctx);
-        break;
-
-    default:
-        break;
-    }
-
-    ctx->state = NGX_HTTP_LOGBROKER_DONE;
-
-    lb_reply_free(&ctx->reply);
 }

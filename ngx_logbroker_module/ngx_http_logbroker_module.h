@@ -1,22 +1,27 @@
 /*
  * The logbroker module: takes log events over HTTP and keeps them in a ring.
  *
- *   request.c   the request and its answer
- *   headers.c   headers of requests and answers, answers
- *   dialect.c   protocols: the table; log.c is our own
+ *   process.c   the life of a worker process
+ *   request.c   the request and its body's arrival
  *   accept.c    media type, encoding and stream: what is taken
+ *   stage.c     from the body to a record, parking
  *   body.c      the body as one piece of memory
- *   large.c     bodies that a thread makes records of
+ *   large.c     bodies that a thread makes records of: job.c
+ *   record.c    from text to a record
+ *   append.c    from a record into the pending group
+ *   keys.c      idempotency keys: keys_table.c, keys_load.c
+ *   group.c     group commit and the requests that wait for it
+ *   answer.c    why a request is refused, and how it is told
+ *   dialect.c   protocols, a row each: log.c is our own
+ *   headers.c   headers of requests and answers, answers
  *   decode.c    content codings: the table; gzip.c, zstd.c
  *   mem.c       memory that grows
- *   record.c    from text to a record
- *   stage.c     from the body to a record, parking
- *   group.c     group commit and the requests that wait for it
+ *   hold.c      what waits, and keeps a worker that leaves alive
+ *   ring.c      the worker's ring: claim, create, give back
+ *   fill.c      zero-fills a new ring ahead of its writer
  *   room.c      from a full ring into another one
  *   hang.c      a disk that does not answer
- *   keys.c      idempotency keys
  *   access.c    nginx's own requests as events
- *   ring.c      the worker's ring: claim, create, sync, give back
  *   status.c    counters, variables, status
  *   metrics.c   the status as text for Prometheus
  *   page.html   the status as a page
@@ -557,6 +562,26 @@ void ngx_http_logbroker_accepted(ngx_http_logbroker_ctx_t *ctx);
 void ngx_http_logbroker_refused(ngx_http_logbroker_ctx_t *ctx,
     ngx_uint_t reason, ngx_uint_t posted);
 
+/* answer.c */
+
+ngx_int_t ngx_http_logbroker_send_refusal(
+    ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason);
+
+/* hold.c */
+
+void ngx_http_logbroker_hold_handler(ngx_event_t *ev);
+
+/* fill.c */
+
+void ngx_http_logbroker_fill_thread(void *data, ngx_log_t *log);
+void ngx_http_logbroker_fill_done(ngx_event_t *ev);
+void ngx_http_logbroker_fill_next(ngx_event_t *ev);
+
+/* job.c */
+
+void ngx_http_logbroker_job_thread(void *data, ngx_log_t *log);
+void ngx_http_logbroker_job_free(ngx_http_logbroker_job_t *job);
+
 /* accept.c: 0 or a reason */
 
 ngx_uint_t ngx_http_logbroker_content_type(ngx_http_logbroker_ctx_t *ctx);
@@ -659,6 +684,11 @@ void ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name);
 
 /* ring.c */
 
+void ngx_http_logbroker_create_thread(void *data, ngx_log_t *log);
+void ngx_http_logbroker_create_done(ngx_event_t *ev);
+void ngx_http_logbroker_create(ngx_http_logbroker_worker_t *w,
+    ngx_uint_t spares);
+void ngx_http_logbroker_opened(ngx_http_logbroker_worker_t *w);
 ngx_int_t ngx_http_logbroker_init_process(ngx_cycle_t *cycle);
 void ngx_http_logbroker_exit_process(ngx_cycle_t *cycle);
 void ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w);

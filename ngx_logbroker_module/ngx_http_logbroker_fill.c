@@ -1,0 +1,90 @@
+/*
+ * Zero-fills a new ring ahead of its writer.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_logbroker_module.h"
+
+
+/*
+ * What lies ahead in a new ring is filled with zeros, a slice at a time, and
+ * then as long not as that took: groups are written in between, also where the
+ * pool has one thread alone.  Nobody waits for it, a worker that leaves least.
+ */
+
+void
+ngx_http_logbroker_fill(ngx_http_logbroker_worker_t *w)
+{
+    ngx_http_logbroker_fill_t  *fill;
+
+    fill = &w->fill;
+
+    if (fill->writer || fill->next.timer_set || w->writer == NULL
+        || ngx_exiting || !lb_writer_fill_begin(w->writer))
+    {
+        return;
+    }
+
+    fill->writer = w->writer;
+
+    if (ngx_thread_task_post(w->pool, &fill->task) != NGX_OK) {
+        (void) lb_writer_fill_end(w->writer);
+        fill->writer = NULL;
+    }
+}
+
+
+void
+ngx_http_logbroker_fill_thread(void *data, ngx_log_t *log)
+{
+    ngx_http_logbroker_fill_t *fill = data;
+
+    uint64_t  started;
+
+    started = ngx_http_logbroker_mono_us();
+
+    lb_writer_fill_run(fill->writer);
+
+    fill->took = (ngx_msec_t) (ngx_http_logbroker_mono_us() - started) / 1000;
+}
+
+
+void
+ngx_http_logbroker_fill_done(ngx_event_t *ev)
+{
+    int                           rc;
+    char                          buf[128];
+    ngx_http_logbroker_fill_t    *fill;
+    ngx_http_logbroker_worker_t  *w;
+
+    w = ev->data;
+    fill = &w->fill;
+
+    rc = lb_writer_fill_end(fill->writer);
+
+    if (rc != 0) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "logbroker: filling ring %uD ahead failed: %s; writes to "
+                      "it will be slower, or fail",
+                      lb_writer_slot(fill->writer),
+                      lb_strerror(rc, buf, sizeof(buf)));
+    }
+
+    fill->writer = NULL;
+
+    lb_writer_close(fill->close);
+    fill->close = NULL;
+
+    ngx_add_timer(&fill->next, ngx_max(fill->took, 1));
+}
+
+
+void
+ngx_http_logbroker_fill_next(ngx_event_t *ev)
+{
+    ngx_http_logbroker_fill(ev->data);
+}
