@@ -56,8 +56,8 @@ quiet(lb_reader_t *reader, const lb_ring_info_t *info)
     return us > 0 ? (uint64_t)us : 0;
 }
 
-/* Rings that nobody holds, those with most room first; bad: what the disk said
- * of one that could not be read. */
+/* Rings that are not locked, those with most room first; bad: the disk error of
+ * one that could not be read. */
 static int
 free_rings(lb_spool_t *spool, free_ring_t rings[LB_SLOTS_MAX], lb_error_t *bad,
            lb_error_t *err)

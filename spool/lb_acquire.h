@@ -35,7 +35,7 @@ int lb_writer_acquire(lb_spool_t *spool, const lb_wanted_t *wanted,
                       lb_writer_t **writer, lb_acquired_t *got,
                       lb_error_t *err);
 
-/* A ring of this capacity for whoever comes next: changes or creates one as
+/* A free ring of this capacity to be claimed later: changes or creates one as
  * above.  Returns its slot. */
 int lb_ring_spare(lb_spool_t *spool, const lb_wanted_t *wanted,
                   lb_error_t *err);

@@ -102,8 +102,8 @@ plausible(const uint8_t *p)
            end_seq < LB_POSITION_MAX;
 }
 
-/* The generation of a valid copy, else 0; *why says what is wrong, foremost
- * that the copy is somebody else's. */
+/* The generation of a valid copy, else 0; *why says what is wrong.  Another
+ * version or spool counts for more than damage. */
 static uint64_t
 valid(const uint8_t *buf, const uint8_t spool[LB_UUID_LEN], const char **why)
 {
@@ -451,7 +451,7 @@ lb_ckpt_replace(lb_ckpt_t *ckpt, lb_ckpt_state_t *state, lb_error_t *err)
 
     rc = lb_io_lock(fd) != 0 ? LB_ELOCKED : 0;
 
-    /* whoever repairs may be root; the flusher has to open it */
+    /* repairs may run as root; the flusher has to open the file */
     if (rc == 0 &&
         (ftruncate(fd, 0) != 0 || fchmod(fd, 0660) != 0 ||
          fstat(fd, &st) != 0 || fstatat(s->dirfd, "spool", &owner, 0) != 0 ||
@@ -489,7 +489,7 @@ lb_ckpt_replace(lb_ckpt_t *ckpt, lb_ckpt_state_t *state, lb_error_t *err)
         close(fd);
         return lb_fail(
             err, rc, "cannot write \"%.300s/checkpoint\": %s", s->path,
-            rc == LB_ELOCKED ? "somebody else is at it" : strerror(-rc));
+            rc == LB_ELOCKED ? "another process is writing it" : strerror(-rc));
     }
 
     /* the old file's lock goes with it, that of the new one stays */

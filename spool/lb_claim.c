@@ -1,8 +1,8 @@
 /*
  * Claiming a ring: lock it, find out where to go on, say so in a new cell.
  *
- * A crash before that cell leaves the ring as it was: recovery is repeated by
- * whoever claims it next.
+ * A crash before that cell leaves the ring as it was: the next claim repeats
+ * the recovery.
  */
 
 #include "lb_claim.h"

@@ -11,8 +11,8 @@
 #include "lb_spool.h"
 #include "lb_writer.h"
 
-/* Claims the ring of a slot: LB_ELOCKED if somebody has it.  The
- * flusher closes orphan rings with it: claim, recover, commit, release. */
+/* Claims the ring of a slot; LB_ELOCKED: another process holds it.  The flusher
+ * closes orphan rings with it: claim, recover, commit, release. */
 int lb_writer_claim_slot(lb_spool_t *spool, uint32_t slot, lb_writer_t **writer,
                          lb_error_t *err);
 

@@ -15,7 +15,7 @@ uint64_t lb_now_us(void);
 uint64_t lb_mono_us(void);
 int64_t lb_mono_ms(void);
 
-/* Time since the machine was started, sleep included; nobody can set it. */
+/* Microseconds since the machine was started, sleep included; cannot be set. */
 uint64_t lb_boot_us(void);
 
 #endif /* _LB_CLOCK_H_INCLUDED_ */

@@ -472,7 +472,7 @@ known(lb_dead_t *d, unsigned kind, const uint8_t ring[LB_UUID_LEN],
                    : lb_dead_index_has(&d->index, kind, ring, seq, position);
 }
 
-/* Makes room if nobody needs what is there. */
+/* Empties the file if no letter in it is open. */
 static int
 start_anew(lb_dead_t *d)
 {

@@ -11,7 +11,7 @@
 /* Loads it, and the tie.  -ENOENT: there is none. */
 int lb_identity_load(lb_spool_t *spool, lb_error_t *err);
 
-/* Creates it, with an empty checkpoint; for whoever holds the lock of the
+/* Creates it, with an empty checkpoint.  The caller holds the lock of the
  * directory. */
 int lb_identity_create(lb_spool_t *spool, lb_error_t *err);
 

@@ -191,8 +191,8 @@ lb_marks_read(int fd, uint64_t committed, lb_mark_t marks[LB_MARKS])
 
     qsort(found, (size_t)n, sizeof(found[0]), by_position);
 
-    /* Backwards, from clock to clock: how long the machine was off nobody
-     * knows, so it was no time at all. */
+    /* Backwards, from clock to clock: how long the machine was off is
+     * not known, so it counts as no time at all. */
 
     for (i = n - 1, next = NULL, then = 0; i >= 0; i--) {
         p = found[i];

@@ -29,7 +29,7 @@ typedef struct {
 void lb_marks_open(lb_marks_t *marks, int fd, uint64_t committed);
 
 /* Everything before position has been received by now.  At most once a second
- * unless now is set.  Nobody is told if it fails. */
+ * unless now is set.  A failure is not reported: marks are a hint. */
 void lb_marks_put(lb_marks_t *marks, int fd, uint64_t position, int now);
 
 int lb_marks_read(int fd, uint64_t committed, lb_mark_t marks[LB_MARKS]);

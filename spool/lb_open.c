@@ -39,7 +39,7 @@ refuse(const lb_spool_t *s, const lb_left_t *left, lb_error_t *err)
 }
 
 /* Loads the identity, and creates it or makes a copy anew where that is
- * wanted; nobody else does at the same time. */
+ * wanted, under the lock of the directory. */
 static int
 settle(lb_spool_t *s, unsigned flags, lb_error_t *err)
 {
@@ -130,7 +130,7 @@ lb_spool_open(const char *path, unsigned flags, lb_spool_t **spool,
             /* void */
         }
 
-        /* somebody may have been faster */
+        /* another process may have been faster */
         rc = rc == 0 ? settle(s, flags, err)
                      : lb_fail(err, -errno, "cannot lock spool \"%s\": %s",
                                path, strerror(errno));

@@ -1,8 +1,8 @@
 /*
- * Other spools of this machine that still hold something and that nobody serves:
- * what is left behind when the path of the spool was changed.
+ * Other spools of this machine that still hold something and that no flusher
+ * serves: what is left behind when the path of the spool was changed.
  *
- * Nothing remembers the old path, so this looks where it may have been: beside
+ * The old path is stored nowhere, so this looks where it may have been: beside
  * the spool, where packages put one, and where disks are mounted.
  */
 

@@ -1,5 +1,5 @@
 /*
- * Other spools of this machine that hold something and that nobody serves.
+ * Other spools of this machine that hold something and that no flusher serves.
  */
 
 #ifndef _LB_OTHERS_H_INCLUDED_

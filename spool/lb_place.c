@@ -37,7 +37,7 @@
 #define FS_OVERLAY 0x794c7630u
 #define FS_AUFS 0x61756673u
 
-/* File systems whose locks are somebody else's. */
+/* File systems whose locks other machines do not see, or not reliably. */
 static const struct {
     uint32_t magic;
     const char *name;

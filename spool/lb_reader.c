@@ -29,7 +29,8 @@ struct lb_reader_s {
     lb_ring_id_t id;
     lb_view_t view;
     uint64_t synced; /* what this reader has put on stable storage */
-    uint64_t doubt;  /* a sync failed: up to here only the disk is believed */
+    uint64_t doubt;  /* a sync failed: up to here bytes are read from the disk,
+                      * past the page cache */
 };
 
 int

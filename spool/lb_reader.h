@@ -61,7 +61,7 @@ int lb_reader_record(lb_reader_t *reader, uint64_t position, uint64_t end,
                      int verify, lb_record_t *record);
 
 /* When the record at position was received, microseconds since 1970 UTC: one
- * small read, for whoever asks often.  Otherwise like lb_reader_record. */
+ * small read, for callers that ask often.  Otherwise like lb_reader_record. */
 int lb_reader_received(lb_reader_t *reader, uint64_t position, uint64_t end,
                        uint64_t *received_us);
 

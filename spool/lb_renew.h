@@ -13,10 +13,10 @@
 int lb_spool_move(lb_spool_t *spool, lb_error_t *err);
 
 /* Throws away everything in a spool and makes it anew, under a new identity.
- * LB_ELOCKED: somebody uses it. */
+ * LB_ELOCKED: it is in use. */
 int lb_spool_renew(lb_spool_t *spool, lb_error_t *err);
 
-/* The same for whoever holds the lock of the directory. */
+/* The same for a caller that holds the lock of the directory. */
 int lb_renew_locked(lb_spool_t *spool, lb_error_t *err);
 
 #endif /* _LB_RENEW_H_INCLUDED_ */

@@ -10,7 +10,7 @@
 #include "lb_error.h"
 #include "lb_spool.h"
 
-/* Gives an empty ring that nobody holds another capacity: the file is replaced
+/* Gives an empty ring that is not locked another capacity: the file is replaced
  * as a whole; identity, positions, seqs and counters go on.  1: done, 0: it has
  * that capacity; LB_ELOCKED: in use; -EBUSY: something in it is not delivered.
  * Blocks like lb_ring_create, and needs room for both files. */

@@ -243,7 +243,7 @@ lb_ring_make(lb_spool_t *spool, int fd, uint32_t slot, uint64_t capacity,
 }
 
 /* Ours only if we hold the lock and the name still leads to this file.  Workers
- * and flusher have to open it, whoever made it. */
+ * and flusher have to open it, root's too. */
 int
 lb_ring_temp(lb_spool_t *spool, const char *temp, int replaces, int *fd,
              lb_error_t *err)
@@ -334,7 +334,7 @@ lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
             return rc;
         }
 
-        /* somebody may have finished the ring in the meantime */
+        /* another process may have finished the ring in the meantime */
         if (fstatat(spool->dirfd, name, &st, 0) == 0) {
             close(fd);
             continue;

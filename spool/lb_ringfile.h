@@ -14,8 +14,8 @@
 /* Creates a ring.  The file is preallocated as a whole, so that it never
  * lacks space, and zero-filled at the beginning; the rest is up to its writer
  * (lb_writer_fill_*).  Blocks for some syncs; call it from a thread.  Takes the
- * lowest slot below max_rings that has no ring and that nobody else is
- * creating.  Returns the slot, or LB_ENOSLOT. */
+ * lowest slot below max_rings that has no ring and that no other process
+ * is creating.  Returns the slot, or LB_ENOSLOT. */
 int lb_ring_create(lb_spool_t *spool, uint64_t capacity, uint32_t max_rings,
                    lb_error_t *err);
 
@@ -46,7 +46,7 @@ extern uint64_t lb_fill_slice;
 
 /* For lb_resize.c: the file temp that a ring is made in, locked and given to
  * the owner of the ring it replaces (fd, or -1: of the spool).  -EEXIST:
- * somebody else is at it. */
+ * another process makes it. */
 int lb_ring_temp(lb_spool_t *spool, const char *temp, int replaces, int *fd,
                  lb_error_t *err);
 

@@ -90,7 +90,7 @@ claim_best(lb_spool_t *spool, uint64_t capacity, uint64_t need,
                  lb_spool_path(spool), need > 0 ? " and has room" : "");
 
     for (i = 0; i < candidates; i++) {
-        /* who looks for room has requests waiting */
+        /* a worker that looks for room has requests waiting */
         rc = lb_writer_claim_within(spool, c[i].slot,
                                     need > 0 ? LB_CLAIM_QUICK : 0, writer, err);
         if (rc == 0) {

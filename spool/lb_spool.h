@@ -22,7 +22,7 @@ const char *lb_spool_path(const lb_spool_t *spool);
 int lb_spool_stale(const lb_spool_t *spool);
 const uint8_t *lb_spool_uuid(const lb_spool_t *spool);
 
-/* What opening it did that somebody should know, or NULL. */
+/* What opening it did that is worth a log line, or NULL. */
 const char *lb_spool_note(const lb_spool_t *spool);
 
 const lb_tie_t *lb_spool_tie(const lb_spool_t *spool);
