@@ -10,7 +10,7 @@
 #include "flusher/clickhouse/clickhouse.h"
 #include "flusher/pace.h"
 #include "spool/lb_io.h"
-#include "spool/lb_ring.h"
+#include "spool/lb_clock.h"
 
 /* What a flusher that serves the spool has found out: its request was enough.
  * 0 if there is none. */

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "spool/lb_clock.h"
+#include "spool/lb_uuid.h"
+
 /* batches that got in before a limit that the server set is raised again */
 #define LB_SIZE_SUCCESSES 8
 

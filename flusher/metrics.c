@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "spool/lb_clock.h"
+
 /* The file's time tells health checks that the flusher turns, also when there
  * is nothing new to write. */
 #define TOUCH_MS 20000

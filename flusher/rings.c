@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "spool/lb_claim.h"
+#include "spool/lb_writer.h"
+
 /* how often the directory is read */
 #define LIST_MS 1000
 

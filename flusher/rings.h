@@ -6,7 +6,11 @@
 #ifndef _LB_RINGS_H_INCLUDED_
 #define _LB_RINGS_H_INCLUDED_
 
-#include "spool/lb_ring.h"
+#include "spool/lb_checkpoint.h"
+#include "spool/lb_error.h"
+#include "spool/lb_format.h"
+#include "spool/lb_reader.h"
+#include "spool/lb_spool.h"
 
 typedef struct {
     lb_reader_t *reader;

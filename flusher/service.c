@@ -9,6 +9,10 @@
 #include "flusher/clickhouse/clickhouse.h"
 #include "flusher/log.h"
 #include "flusher/notify.h"
+#include "spool/lb_clock.h"
+#include "spool/lb_left.h"
+#include "spool/lb_open.h"
+#include "spool/lb_others.h"
 
 /* how often the rings are looked at: part of the time until an event is in */
 #define LOOK_MS 50

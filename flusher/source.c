@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "event/lines.h"
+#include "spool/lb_crc32c.h"
 
 struct lb_source_s {
     lb_rings_t *rings;

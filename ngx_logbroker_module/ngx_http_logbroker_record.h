@@ -12,7 +12,8 @@
 #include <ngx_core.h>
 
 #include "event/format.h"
-#include "spool/lb_ring.h"
+#include "spool/lb_record.h"
+#include "spool/lb_writer.h"
 
 
 /* events of one record */

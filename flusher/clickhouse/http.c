@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "flusher/notify.h"
-#include "spool/lb_ring.h"
+#include "spool/lb_clock.h"
 
 /* A connection may stand so long before its request leaves. */
 #define GATE_TIMEOUT_MS 10000

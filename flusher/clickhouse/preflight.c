@@ -6,6 +6,7 @@
 
 #include "flusher/clickhouse/native.h"
 #include "flusher/clickhouse/settings.h"
+#include "spool/lb_uuid.h"
 
 /*
  * One row of fields, a tab between them:

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "spool/lb_uuid.h"
+
 void
 lb_question_table(const char *table, char *out, size_t size)
 {

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "spool/lb_uuid.h"
+
 /* Acks what is in the table behind the acked positions.  0, or -1: it does not
  * look like batches of ours. */
 static int

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "spool/lb_clock.h"
+
 int
 lb_settle_other_table(const lb_deliver_t *d)
 {

@@ -27,6 +27,7 @@
 
 #include "flusher/clickhouse/clickhouse.h"
 #include "flusher/deliver.h"
+#include "spool/lb_ring.h"
 
 #define RECORD 20000
 

@@ -32,6 +32,7 @@
 #include "flusher/clickhouse/clickhouse.h"
 #include "flusher/deliver.h"
 #include "spool/lb_io.h"
+#include "spool/lb_ring.h"
 
 #define RINGS 2
 #define CAPACITY 2048
