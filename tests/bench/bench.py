@@ -27,6 +27,8 @@ import sys
 import tempfile
 import time
 
+from env import spool
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 NGINX = os.environ.get("LB_NGINX", "/usr/sbin/nginx")
@@ -295,9 +297,15 @@ class Logbroker(Nginx):
             c.close()
 
     def ready(self):
-        # with the spare rings, whose creation costs time
-        return super().ready() and (
-            self.status()["total"]["rings"] >= 2 * self.workers)
+        # with the spare rings, whose creation costs time, and the workers' own
+        # zero-filled, which costs something as long as it lasts
+        if not super().ready():
+            return False
+        rings = self.status()["rings"]
+        cells = [spool.Ring(self.dir / "spool" / f"ring-{r['slot']:04}").cell
+                 for r in rings if r.get("locked")]
+        return (len(rings) >= 2 * self.workers <= 2 * len(cells)
+                and not any(cell.fill_end for cell in cells))
 
     def counters(self):
         status = self.status()

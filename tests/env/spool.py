@@ -18,7 +18,7 @@ POISONED = 1
 Record = namedtuple("Record", "ring slot position seq received_us events epoch "
                               "stream client payload")
 Cell = namedtuple("Cell", "generation committed next_seq durable epoch flags "
-                          "committed_us")
+                          "committed_us fill_end")
 
 
 def _table():
@@ -65,9 +65,8 @@ class Ring:
         self.uuid = head[32:48]
         self.capacity, self.data = struct.unpack_from("<QQ", head, 48)
         self.slot, = struct.unpack_from("<I", head, 72)
-        g, committed, next_seq, durable, epoch, flags, us = struct.unpack_from(
-            "<QQQQIIQ", _newest(head[RING_WRITER:RING_READER], 64))
-        self.cell = Cell(g, committed, next_seq, durable, epoch, flags, us)
+        self.cell = Cell(*struct.unpack_from(
+            "<QQQQIIQQ", _newest(head[RING_WRITER:RING_READER], 64)))
         self.ack_generation, self.acked, self.acked_seq = struct.unpack_from(
             "<QQQ", _newest(head[RING_READER:RING_DATA], 64))
         self.counters = dict(zip(
