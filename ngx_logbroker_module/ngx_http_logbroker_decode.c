@@ -9,7 +9,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_decode.h"
 
 
 static const ngx_http_logbroker_coding_t  ngx_http_logbroker_identity = {

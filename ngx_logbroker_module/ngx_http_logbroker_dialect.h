@@ -45,9 +45,10 @@
 
 #include "event/format.h"
 
+#include "ngx_http_logbroker_reason.h"
 
-typedef struct ngx_http_logbroker_ctx_s     ngx_http_logbroker_ctx_t;
-typedef struct ngx_http_logbroker_reason_s  ngx_http_logbroker_reason_t;
+
+typedef struct ngx_http_logbroker_ctx_s  ngx_http_logbroker_ctx_t;
 
 
 typedef struct {

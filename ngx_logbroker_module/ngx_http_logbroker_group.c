@@ -274,7 +274,7 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
                                     done.requests));
 
     if (done.requests) {
-        ngx_http_logbroker_count_group(w, done.requests);
+        ngx_http_logbroker_count_group(w->counters, done.requests);
     }
 
     ngx_queue_init(waiters);
@@ -522,7 +522,7 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
         return;
     }
 
-    ngx_http_logbroker_count_sync(w);
+    ngx_http_logbroker_count_sync(w->counters, w->io_us);
 
     if (w->io == NGX_HTTP_LOGBROKER_IO_GROUP) {
         ngx_http_logbroker_group_written(w, &waiters);

@@ -8,7 +8,8 @@
 
 #include <zlib.h>
 
-#include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_decode.h"
 
 
 static void *

@@ -320,7 +320,7 @@ ngx_http_logbroker_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    lmcf->zone->init = ngx_http_logbroker_init_zone;
+    lmcf->zone->init = ngx_http_logbroker_counters_init;
 
     lmcf->pool = ngx_thread_pool_add(cf, NULL);
     if (lmcf->pool == NULL) {

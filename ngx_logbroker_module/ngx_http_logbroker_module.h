@@ -22,7 +22,8 @@
  *   room.c      from a full ring into another one
  *   hang.c      a disk that does not answer
  *   access.c    nginx's own requests as events
- *   status.c    counters, variables, status
+ *   counters.c  what all workers count, in shared memory
+ *   status.c    variables, status
  *   metrics.c   the status as text for Prometheus
  *   page.html   the status as a page
  */
@@ -48,6 +49,8 @@
 #include "event/text.h"
 #include "event/format.h"
 
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_counters.h"
 #include "ngx_http_logbroker_mem.h"
 #include "ngx_http_logbroker_decode.h"
 #include "ngx_http_logbroker_dialect.h"
@@ -82,106 +85,6 @@ typedef enum {
 } ngx_http_logbroker_status_e;
 
 
-/* why a request is refused; 0 is none */
-
-typedef enum {
-    NGX_HTTP_LOGBROKER_METHOD = 1,
-    NGX_HTTP_LOGBROKER_TYPE,
-    NGX_HTTP_LOGBROKER_ENCODING,
-    NGX_HTTP_LOGBROKER_STREAM,
-    NGX_HTTP_LOGBROKER_EMPTY,
-    NGX_HTTP_LOGBROKER_MALFORMED,
-    NGX_HTTP_LOGBROKER_CORRUPT,
-    NGX_HTTP_LOGBROKER_EVENT_TOO_BIG,
-    NGX_HTTP_LOGBROKER_BODY_TOO_BIG,
-    NGX_HTTP_LOGBROKER_FULL,
-    NGX_HTTP_LOGBROKER_NO_RING,
-    NGX_HTTP_LOGBROKER_WRITE_FAILED,
-    NGX_HTTP_LOGBROKER_WRITE_UNKNOWN,
-    NGX_HTTP_LOGBROKER_BODY_FAILED,
-    NGX_HTTP_LOGBROKER_NO_MEMORY,
-    NGX_HTTP_LOGBROKER_KEY_INVALID,
-    NGX_HTTP_LOGBROKER_KEY_REUSED,
-    NGX_HTTP_LOGBROKER_KEY_BUSY,
-    NGX_HTTP_LOGBROKER_KEYS_FULL,
-    NGX_HTTP_LOGBROKER_KEYS_LOADING,
-    NGX_HTTP_LOGBROKER_BODY_PARTIAL,
-    NGX_HTTP_LOGBROKER_DISK_HANGS,
-    NGX_HTTP_LOGBROKER_TOO_MANY,
-    NGX_HTTP_LOGBROKER_REASONS,
-
-    /* not a refusal: the request is answered like the one it repeats */
-    NGX_HTTP_LOGBROKER_REPEATED,
-
-    /* nor these: the body is left to a thread; a ring with room is sought */
-    NGX_HTTP_LOGBROKER_LARGE,
-    NGX_HTTP_LOGBROKER_SEEK
-} ngx_http_logbroker_reason_e;
-
-
-struct ngx_http_logbroker_reason_s {
-    ngx_uint_t                       status;
-    ngx_uint_t                       retry_after;   /* seconds, 0: none */
-    ngx_str_t                        name;
-    char                            *text;
-};
-
-
-/* the last bucket of a histogram has no bound */
-#define NGX_HTTP_LOGBROKER_SYNC_BUCKETS  16
-#define NGX_HTTP_LOGBROKER_GROUP_BUCKETS 12
-
-
-/* what a worker says of itself; outlives it until another one sits down */
-
-#define NGX_HTTP_LOGBROKER_SEATS         256
-
-typedef struct {
-    ngx_atomic_t                     pid;
-    ngx_atomic_t                     parked;
-    ngx_atomic_t                     waiting;       /* in a group */
-    ngx_atomic_t                     hangs_since;   /* monotonic ms, or 0 */
-    ngx_atomic_t                     no_ring;       /* and none in sight */
-} ngx_http_logbroker_seat_t;
-
-
-typedef struct {
-    ngx_uint_t                       parked;
-    ngx_uint_t                       waiting;
-    uint64_t                         hangs_ms;
-    ngx_uint_t                       workers;
-    ngx_uint_t                       no_ring;
-} ngx_http_logbroker_waits_t;
-
-
-/* in shared memory, since the zone was created */
-
-typedef struct {
-    ngx_atomic_t                     requests;
-    ngx_atomic_t                     events;
-    ngx_atomic_t                     bytes;
-    ngx_atomic_t                     dropped;
-    ngx_atomic_t                     repeated;
-    ngx_atomic_t                     access;        /* events logged */
-    ngx_atomic_t                     access_lost;
-    ngx_atomic_t                     largest;       /* group, in requests */
-    ngx_atomic_t                     refused[NGX_HTTP_LOGBROKER_REASONS];
-
-    /* room.c: when a worker last called for room, monotonic milliseconds, how
-     * much, and when one last said that it soon will */
-    ngx_atomic_t                     room_call;
-    ngx_atomic_t                     room_need;
-    ngx_atomic_t                     room_early;
-
-    ngx_http_logbroker_seat_t        seats[NGX_HTTP_LOGBROKER_SEATS];
-
-    /* how long syncs took, requests per group */
-    ngx_atomic_t                     sync_us;
-    ngx_atomic_t                     sync[NGX_HTTP_LOGBROKER_SYNC_BUCKETS];
-    ngx_atomic_t                     group[NGX_HTTP_LOGBROKER_GROUP_BUCKETS];
-} ngx_http_logbroker_counters_t;
-
-
 typedef struct {
     ngx_str_t                        path;
     off_t                            size;
@@ -200,6 +103,15 @@ typedef struct {
     ngx_str_t                        file;
     ngx_uint_t                       line;
 } ngx_http_logbroker_main_conf_t;
+
+
+typedef struct {
+    ngx_uint_t                       parked;
+    ngx_uint_t                       waiting;
+    uint64_t                         hangs_ms;
+    ngx_uint_t                       workers;
+    ngx_uint_t                       no_ring;
+} ngx_http_logbroker_waits_t;
 
 
 typedef struct ngx_http_logbroker_access_s  ngx_http_logbroker_access_t;
@@ -549,7 +461,6 @@ struct ngx_http_logbroker_worker_s {
 
 extern ngx_module_t  ngx_http_logbroker_module;
 extern ngx_http_logbroker_worker_t  *ngx_http_logbroker_worker;
-extern ngx_http_logbroker_reason_t   ngx_http_logbroker_reasons[];
 
 
 /* request.c */
@@ -702,12 +613,7 @@ void ngx_http_logbroker_problem(ngx_http_logbroker_worker_t *w,
 /* status.c */
 
 ngx_int_t ngx_http_logbroker_add_variables(ngx_conf_t *cf);
-ngx_int_t ngx_http_logbroker_init_zone(ngx_shm_zone_t *zone, void *data);
 ngx_int_t ngx_http_logbroker_status_handler(ngx_http_request_t *r);
-uint64_t ngx_http_logbroker_mono_us(void);
-void ngx_http_logbroker_count_sync(ngx_http_logbroker_worker_t *w);
-void ngx_http_logbroker_count_group(ngx_http_logbroker_worker_t *w,
-    ngx_uint_t requests);
 
 /* The next ring of the spool, or the words why it cannot be read. */
 ngx_uint_t ngx_http_logbroker_status_ring(ngx_http_logbroker_worker_t *w,
@@ -719,9 +625,6 @@ ngx_uint_t ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w);
  * NGX_ERROR without one. */
 ngx_msec_int_t ngx_http_logbroker_flusher_age(ngx_http_logbroker_worker_t *w);
 uint64_t ngx_http_logbroker_lag_us(ngx_http_logbroker_flusher_t *flusher);
-
-extern const uint64_t  ngx_http_logbroker_sync_bounds[];
-extern const uint64_t  ngx_http_logbroker_group_bounds[];
 
 /* metrics.c */
 

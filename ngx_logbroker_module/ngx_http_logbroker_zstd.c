@@ -8,7 +8,8 @@
 
 #include <zstd.h>
 
-#include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_decode.h"
 
 
 /* 2^23 = 8 MB, what RFC 8878 asks every decoder to take */
