@@ -18,6 +18,8 @@ ngx_http_logbroker_record_stage(lb_writer_t *writer, lb_meta_t *meta,
     lb_scan_status_t    rc;
     const lb_format_t  *format;
 
+    ngx_memzero(&record->res, sizeof(lb_scan_result_t));
+
     if (text->len == 0) {
         return NGX_HTTP_LOGBROKER_EMPTY;
     }
