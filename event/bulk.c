@@ -55,9 +55,11 @@ typedef struct {
     const char *path_index; /* of the request's path, NULL: none */
     int brief;              /* statuses alone */
 
-    /* the context in force; -1: the location's stream */
-    char stream[STREAM_MAX];
-    int stream_len;
+    /* the context in force */
+    struct {
+        char stream[STREAM_MAX];
+        int len; /* -1: the location's stream */
+    } now;
 
     size_t row; /* of the line, 1-based */
     size_t actions;
@@ -219,8 +221,8 @@ enter(bulk_t *b, const char *stream, int len)
 {
     int n;
 
-    if (len == b->stream_len &&
-        (len <= 0 || memcmp(stream, b->stream, (size_t)len) == 0)) {
+    if (len == b->now.len &&
+        (len <= 0 || memcmp(stream, b->now.stream, (size_t)len) == 0)) {
         return 0;
     }
     if ((size_t)(b->end - b->o) < 32 + STREAM_MAX) {
@@ -231,9 +233,9 @@ enter(bulk_t *b, const char *stream, int len)
                           LB_LINES_CONTEXT, len, stream);
     b->o += n;
     if (len > 0) {
-        memcpy(b->stream, stream, (size_t)len);
+        memcpy(b->now.stream, stream, (size_t)len);
     }
-    b->stream_len = len;
+    b->now.len = len;
     return 0;
 }
 
@@ -340,12 +342,37 @@ first(const uint8_t *p, size_t len)
     return 0;
 }
 
+/* The words for a document that is none; NULL: it is one, or the scan's status
+ * says more. */
+static const char *
+not_taken(const bulk_t *b, const action_t *a, lb_scan_status_t rc,
+          const lb_scan_result_t *one, uint8_t begin)
+{
+    switch (rc) {
+    case LB_SCAN_OK:
+        if (one->events != 1 || begin != '{') {
+            return "a document is one JSON object on one line";
+        }
+        return one->out_len + (a->id_len > 0 ? a->id_len + 7 : 0) >
+                       b->options->max_event + 1
+                   ? "the document is too large"
+                   : NULL;
+    case LB_SCAN_NOSPACE:
+        return NULL;
+    case LB_SCAN_TOOBIG:
+        return "the document is too large";
+    default:
+        return "the document is no valid JSON object";
+    }
+}
+
 static lb_scan_status_t
 document(bulk_t *b, const action_t *a, const uint8_t *line, size_t len)
 {
+    const bulk_t before = *b;
     lb_scan_result_t one;
     lb_scan_status_t rc;
-    size_t extra = a->id_len > 0 ? a->id_len + 7 : 0; /* ,"_id": */
+    const char *error;
     uint8_t *o;
 
     if (a->error != NULL) {
@@ -357,33 +384,23 @@ document(bulk_t *b, const action_t *a, const uint8_t *line, size_t len)
 
     rc = lb_scan_json(line, len, b->o, (size_t)(b->end - b->o),
                       b->options->max_event, &one);
-    switch (rc) {
-    case LB_SCAN_OK:
-        break;
-    case LB_SCAN_NOSPACE:
+    error = not_taken(b, a, rc, &one, first(line, len));
+    if (error != NULL) {
+        b->o = before.o;
+        b->now = before.now;
+        return reject(b, a, line, len, error);
+    }
+    if (rc != LB_SCAN_OK) {
         return rc;
-    case LB_SCAN_TOOBIG:
-        return reject(b, a, line, len, "the document is too large");
-    default:
-        return reject(b, a, line, len, "the document is no valid JSON object");
-    }
-    if (one.events != 1 || first(line, len) != '{') {
-        return reject(b, a, line, len,
-                      "a document is one JSON object on one line");
-    }
-    if (one.out_len + extra > b->options->max_event + 1) {
-        return reject(b, a, line, len, "the document is too large");
     }
 
     o = b->o + one.out_len;
-    if (extra > 0) {
-        int empty = one.out_len == 3;
-
-        if ((size_t)(b->end - o) < extra) {
+    if (a->id_len > 0) {
+        if ((size_t)(b->end - o) < a->id_len + 7) {
             return LB_SCAN_NOSPACE;
         }
         o -= 2;
-        o += sprintf((char *)o, "%s\"_id\":", empty ? "" : ",");
+        o += sprintf((char *)o, "%s\"_id\":", one.out_len == 3 ? "" : ",");
         memcpy(o, a->id, a->id_len);
         o += a->id_len;
         *o++ = '}';
@@ -453,7 +470,7 @@ scan_bulk(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         .end = out + cap,
         .path_index = lb_param(options, "index"),
         .brief = lb_param(options, "filter_path") != NULL,
-        .stream_len = -1,
+        .now.len = -1,
     };
     lb_scan_status_t rc;
 

@@ -103,7 +103,8 @@ class Ring:
                 assert head[56:64] == self.uuid[:8], where
                 payload = self._at(f, position + header, length)
                 assert payload_crc == crc32c(payload), f"{where}: payload CRC"
-                assert payload.count(b"\n") == events, where
+                assert sum(not line.startswith(b"\x01") for line in
+                           payload.splitlines()) == events, where
                 assert payload.endswith(b"\n"), where
                 yield Record(self.uuid.hex(), self.slot, position, seq, us,
                              events, epoch,

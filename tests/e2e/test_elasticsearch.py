@@ -1,0 +1,194 @@
+"""Elasticsearch's _bulk and what its senders ask before."""
+
+import gzip
+import json
+
+import pytest
+
+from env import spool
+from env.nginx import Nginx
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+ANSWERS = {"X-Elastic-Product": "Elasticsearch"}
+
+
+@pytest.fixture(scope="module")
+def nginx(tmp_path_factory):
+    with Nginx(tmp_path_factory.mktemp("elastic"), server="""
+            location / { logbroker_elasticsearch; }
+            location /es/ { logbroker_elasticsearch; logbroker_stream es; }
+            """) as n:
+        yield n
+
+
+def pairs(*documents, verb="create", **target):
+    return "".join(f"{json.dumps({verb: target})}\n{d}\n" for d in documents)
+
+
+def ask(nginx, method, path, body=None, headers=NDJSON):
+    c = nginx.connect()
+    try:
+        c.request(method, path, body, headers)
+        r = c.getresponse()
+        text = r.read()
+        for name, value in ANSWERS.items():
+            assert r.headers[name] == value, (method, path)
+        return r, text
+    finally:
+        c.close()
+
+
+def last(nginx):
+    return spool.records(nginx.spool)[-1]
+
+
+@pytest.mark.parametrize("method, path, status, want", [
+    ("HEAD", "/", 200, None),
+    ("HEAD", "/app-2026", 200, None),
+    ("GET", "/", 200, {"tagline": "You Know, for Search"}),
+    ("GET", "/es/", 200, {"tagline": "You Know, for Search"}),
+    ("GET", "/some/prefix", 200, {"tagline": "You Know, for Search"}),
+    ("GET", "/_license?human=false", 200, {"license": ...}),
+    ("GET", "/_xpack", 200, {"features": ...}),
+    ("GET", "/_cluster/health", 200, {"status": "green"}),
+    ("GET", "/es/_cluster/health/x", 200, {"status": "green"}),
+    ("GET", "/_nodes/http", 200, {"nodes": {}}),
+    ("GET", "/prefix/_index_template/filebeat-8", 200, {}),
+    ("PUT", "/_index_template/filebeat-8", 200, {"acknowledged": True}),
+    ("PUT", "/_ilm/policy/logs", 200, {"acknowledged": True}),
+    ("HEAD", "/_component_template/x", 200, None),
+    ("GET", "/_search", 404, {"status": 404}),
+    ("GET", "/_bulk", 404, {"status": 404}),
+    ("GET", "/_templates", 404, {"status": 404}),
+    ("POST", "/app/_doc", 404, {"status": 404}),
+    ("DELETE", "/_template/x", 404, {"status": 404}),
+])
+def test_handshakes(nginx, method, path, status, want):
+    body = '{"a":1}' if method in ("PUT", "POST") else None
+    r, text = ask(nginx, method, path, body)
+    assert r.status == status
+    assert r.headers["Content-Type"] == "application/json"
+    if want is None:
+        assert text == b""
+        return
+    answer = json.loads(text)
+    for name, value in want.items():
+        assert name in answer and (value is ... or answer[name] == value)
+    if path == "/":
+        assert answer["version"]["number"].startswith("8.")
+        assert len(answer["cluster_uuid"]) == 22
+    if "_license" in path:
+        assert answer["license"]["status"] == "active"
+
+
+def test_answer_as_clients_search_it(nginx):
+    r, text = ask(nginx, "POST", "/_bulk",
+                  pairs('{"message":"one"}', '{"message":"two"}'))
+    assert r.status == 200
+    assert text.startswith(b'{"took":0,"errors":false,"items":[')
+    items = json.loads(text)["items"]
+    assert [i["create"]["status"] for i in items] == [201, 201]
+    record = last(nginx)
+    assert (record.stream, record.events) == ("default", 2)
+    assert record.payload == b'{"message":"one"}\n{"message":"two"}\n'
+
+
+@pytest.mark.parametrize("path, target, context, stream", [
+    ("/_bulk", {"_index": "app-2026.11.26"}, "app", "default"),
+    ("/shop/_bulk", {}, "shop", "default"),
+    ("/prefix/shop-2026.11/_bulk", {}, "shop", "default"),
+    ("/shop/_bulk", {"_index": "other"}, "other", "default"),
+    ("/es/_bulk", {}, None, "es"),
+    ("/es/shop/_bulk/", {}, "shop", "es"),
+    ("/_bulk?filter_path=errors,items.*.status", {"_index": "f"}, "f",
+     "default"),
+])
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_index_is_the_stream(nginx, method, path, target, context, stream):
+    r, text = ask(nginx, method, path, pairs('{"a":1}', **target))
+    assert r.status == 200
+    item = json.loads(text)["items"][0]["create"]
+    if "filter_path" in path:
+        assert item == {"status": 201}
+    else:
+        assert item["_index"] == target.get(
+            "_index", "" if context is None else path.split("/")[-3 if
+            path.endswith("/") else -2])
+    record = last(nginx)
+    head = b"" if context is None else b'\x01{"stream":"%s"}\n' % \
+        context.encode()
+    assert record.stream == stream
+    assert record.payload == head + b'{"a":1}\n'
+    assert record.events == 1
+
+
+def test_types_and_codings(nginx):
+    body = pairs('{"a":1}', verb="index")
+    for kind, want in (
+            ("application/json", "application/json"),
+            ("text/plain", "application/json"),
+            ("application/vnd.elasticsearch+x-ndjson; compatible-with=8",
+             "application/vnd.elasticsearch+json;compatible-with=8"),
+            ("application/vnd.elasticsearch+x-ndjson; compatible-with=9",
+             "application/vnd.elasticsearch+json;compatible-with=9")):
+        r, text = ask(nginx, "POST", "/_bulk", gzip.compress(body.encode()),
+                      {"Content-Type": kind, "Content-Encoding": "gzip"})
+        assert r.status == 200 and r.headers["Content-Type"] == want
+        assert json.loads(text)["errors"] is False
+
+
+def test_bad_documents_have_items(nginx):
+    """Never another status than 200 for what a document is; what is wrong is
+    kept."""
+    body = (pairs('{"n":1}') + pairs('{"n":', _index="app") +
+            '{"delete":{"_id":"1"}}\n' + pairs('{"n":2}'))
+    r, text = ask(nginx, "POST", "/_bulk", body)
+    assert r.status == 200
+    answer = json.loads(text)
+    assert b'"errors":true' in text and answer["errors"] is True
+    assert [list(i.values())[0]["status"] for i in answer["items"]] == \
+        [201, 400, 400, 201]
+    assert "line 4" in answer["items"][1]["create"]["error"]["reason"]
+    record = last(nginx)
+    lines = record.payload.decode().splitlines()
+    assert record.events == 4
+    assert lines[0] == '{"n":1}' and lines[-1] == '{"n":2}'
+    assert lines[1] == '\x01{"stream":"rejected"}'
+    kept = json.loads(lines[2])
+    assert (kept["origin"], kept["place"], kept["body"]) == (
+        "app", "line 4", '{"n":')
+
+
+@pytest.mark.parametrize("body, status, words", [
+    ("", 400, "no event"),
+    ("\n\n", 400, "no event"),
+    ('{"a":1}\n{"a":2}\n', 400, "an action is"),
+    ("plain words\n", 400, "an action is"),
+])
+def test_no_bulk_at_all(nginx, body, status, words):
+    n = len(spool.records(nginx.spool))
+    r, text = ask(nginx, "POST", "/_bulk", body)
+    answer = json.loads(text)
+    assert r.status == answer["status"] == status
+    assert words in answer["error"]["reason"]
+    assert len(spool.records(nginx.spool)) == n
+
+
+def test_large_bodies_in_a_thread(nginx):
+    body = pairs(*('{"n":%d,"x":"%s"}' % (n, "y" * 200)
+                   for n in range(2000)), _index="large")
+    r, text = ask(nginx, "POST", "/_bulk", body)
+    assert r.status == 200 and len(json.loads(text)["items"]) == 2000
+    assert last(nginx).events == 2000
+
+
+def test_full_spool_is_503(tmp_path):
+    with Nginx(tmp_path, spool="size=8m rings=1", server="""
+            location / { logbroker_elasticsearch; }""") as nginx:
+        body = pairs('{"x":"%s"}' % ("y" * 60000), _index="full")
+        for _ in range(400):
+            r, text = ask(nginx, "POST", "/_bulk", body)
+            if r.status != 200:
+                break
+        assert r.status == 503 and int(r.headers["Retry-After"]) >= 1
+        assert json.loads(text)["status"] == 503
