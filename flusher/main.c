@@ -37,6 +37,7 @@ static void
 usage(FILE *f)
 {
     fputs("usage: logbroker-flusher --config FILE [--check]\n"
+          "       logbroker-flusher --settings\n"
           "\n"
           "  -c, --config FILE  settings (JSON)\n"
           "  -t, --check        check the settings, print them with their\n"
@@ -44,6 +45,7 @@ usage(FILE *f)
           "or\n"
           "                     ClickHouse cannot be reached, 2 bad settings,\n"
           "                     3 the table does not allow exactly once\n"
+          "      --settings     all settings: defaults, what they may be\n"
           "  -h, --help\n"
           "  -V, --version\n"
           "\n"
@@ -87,6 +89,7 @@ main(int argc, char **argv)
     static const struct option longopts[] = {
         {"config", required_argument, NULL, 'c'},
         {"check", no_argument, NULL, 't'},
+        {"settings", no_argument, NULL, 's'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
@@ -100,6 +103,9 @@ main(int argc, char **argv)
         case 't':
             check = 1;
             break;
+        case 's':
+            lb_options_print(stdout);
+            return 0;
         case 'h':
             usage(stdout);
             return 0;

@@ -1,535 +1,398 @@
 #include "flusher/options.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <jansson.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "flusher/values.h"
 #include "spool/lb_format.h"
 
+enum {
+    STRING, /* char *, at most max bytes, 0: any */
+    NAME,   /* char *, of a database or table */
+    HEADER, /* char *, sent in a header, at most max bytes */
+    FILES,  /* char *, a file that can be read */
+    SECRET, /* char *, a file with a password */
+    URLS,   /* urls, nurls */
+    CHOICE, /* int, what one of the words stands for */
+    NUMBER, /* uint32_t from min to max */
+    COUNT,  /* uint64_t from min to max */
+    BYTES,  /* the same, of bytes */
+};
+
 typedef struct {
-    char *text;
-    size_t size;
-    int failed;
-} report_t;
+    const char *word;
+    int value;
+} choice_t;
 
-/* Whatever the file holds. */
-static void
-one_line(char *p)
+static const choice_t compressions[] = {{"none", 0}, {"zstd", 1}, {NULL, 0}};
+static const choice_t tls_versions[] = {{"1.2", 12}, {"1.3", 13}, {NULL, 0}};
+
+#define AT(field) offsetof(lb_options_t, field)
+#define REQUIRED "" /* as preset */
+
+/*
+ * Every setting.  From here come what is read, --check's print, --settings and
+ * with it the table of docs/flusher.md.
+ */
+static const struct {
+    const char *path;
+    int kind;
+    size_t at;          /* in lb_options_t */
+    uint64_t min;       /* of numbers */
+    uint64_t max;       /* of numbers and strings */
+    uint64_t number;    /* the default of numbers */
+    const char *preset; /* the default of the others, NULL: none, REQUIRED */
+    const choice_t *choices;
+    const char *without; /* what is so without it, where preset cannot say */
+    const char *help;
+} settings[] = {
+    {"spool", STRING, AT(spool), 0, 0, 0, REQUIRED, NULL, NULL,
+     "the directory given to logbroker_spool; a change needs a restart"},
+    {"broker", STRING, AT(broker), 0, LB_BROKER_MAX, 0, NULL, NULL, "host name",
+     "name of the node in the column `broker`"},
+    {"clickhouse.urls", URLS, 0, 1, LB_URLS_MAX, 0, REQUIRED, NULL, NULL,
+     "servers that hold the same table, like `http://host:8123`, "
+     "`https://host:8443/path` or `http://[::1]:8123`; the next one is used "
+     "after a failure. No user, password or query in them"},
+    {"clickhouse.database", NAME, AT(database), 0, 0, 0, "logbroker", NULL,
+     NULL, "where the table is"},
+    {"clickhouse.table", NAME, AT(table), 0, 0, 0, "logs", NULL, NULL,
+     "the table that events go into"},
+    {"clickhouse.user", HEADER, AT(user), 0, LB_NAME_MAX, 0, NULL, NULL,
+     "the server's default user", "who inserts and asks"},
+    {"clickhouse.password_file", SECRET, AT(password_file), 0, LB_PASSWORD_MAX,
+     0, NULL, NULL, "no password",
+     "its first line is the password; read again when the server refuses it, "
+     "so a new password needs no reload"},
+    {"clickhouse.connect_timeout_ms", NUMBER, AT(connect_timeout_ms), 10,
+     600000, 5000, NULL, NULL, NULL,
+     "to look up the name, connect and agree on TLS"},
+    {"clickhouse.request_timeout_ms", NUMBER, AT(request_timeout_ms), 100,
+     3600000, 60000, NULL, NULL, NULL,
+     "an INSERT that takes longer has an unknown outcome; a question has 10 s "
+     "at most"},
+    {"clickhouse.compression", CHOICE, AT(zstd), 0, 0, 0, "none", compressions,
+     NULL, "of what is sent; `zstd` at level 1"},
+    {"clickhouse.ca_file", FILES, AT(ca_file), 0, 0, 0, NULL, NULL,
+     "the system's authorities",
+     "with `https`: certificates (PEM) of the authorities that may vouch for "
+     "the server"},
+    {"clickhouse.client_certificate", FILES, AT(client_certificate), 0, 0, 0,
+     NULL, NULL, "none",
+     "with `https`: the certificate (PEM) by which the server knows the "
+     "flusher; this, its key and `ca_file` may be replaced at any time, "
+     "within a minute the new ones are used"},
+    {"clickhouse.client_key", FILES, AT(client_key), 0, 0, 0, NULL, NULL,
+     "none", "its key (PEM); the same file, if the key is in it"},
+    {"clickhouse.tls_minimum", CHOICE, AT(tls_minimum), 0, 0, 0, "1.2",
+     tls_versions, NULL, "the lowest version of TLS"},
+    {"node.count", NUMBER, AT(node_count), 1, 10000, 1, NULL, NULL, NULL,
+     "all brokers that deliver into the same ClickHouse"},
+    {"node.index", NUMBER, AT(node_index), 0, 9999, 0, NULL, NULL, NULL,
+     "which of them this is; below `node.count`"},
+    {"batch.max_rows", COUNT, AT(max_rows), 1, 4000000, 500000, NULL, NULL,
+     NULL,
+     "with one request per second also what the whole cluster delivers per "
+     "second; a batch is one block in ClickHouse's memory, the flusher's own "
+     "does not depend on it"},
+    {"batch.max_bytes", BYTES, AT(max_bytes), 1024, 512u << 20, 64u << 20, NULL,
+     NULL, NULL, "the same in bytes of event text"},
+    {"backoff.min_ms", NUMBER, AT(backoff_min_ms), 1000, 3600000, 1000, NULL,
+     NULL, NULL, "pause after a failure; doubles with each in a row"},
+    {"backoff.max_ms", NUMBER, AT(backoff_max_ms), 1000, 3600000, 30000, NULL,
+     NULL, NULL, "up to this; not below `backoff.min_ms`"},
+    {"shutdown_timeout_ms", NUMBER, AT(shutdown_timeout_ms), 0, 3600000, 10000,
+     NULL, NULL, NULL, "how long SIGTERM goes on delivering"},
+    {"dead_letters.max_bytes", BYTES, AT(dead_bytes), 1u << 20, 1ull << 40,
+     16u << 20, NULL, NULL, NULL,
+     "size of the file `dead`, when it is created"},
+};
+
+#define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+
+#define FIELD(o, i, type) (*(type *)(void *)((char *)(o) + settings[i].at))
+#define VALUE(o, i, type)                                                      \
+    (*(const type *)(const void *)((const char *)(o) + settings[i].at))
+
+static int
+is_text(size_t i)
 {
-    for (; *p != '\0'; p++) {
-        if ((unsigned char)*p < ' ') {
-            *p = '?';
-        }
-    }
+    return settings[i].kind <= SECRET;
 }
 
-__attribute__((format(printf, 2, 3))) static void
-mistake(report_t *r, const char *fmt, ...)
-{
-    va_list ap;
-
-    /* the first one is the one to mend */
-    if (!r->failed) {
-        va_start(ap, fmt);
-        (void)vsnprintf(r->text, r->size, fmt, ap);
-        va_end(ap);
-
-        one_line(r->text);
-    }
-
-    r->failed = 1;
-}
-
+/* The last word of a path; *section is as long as what is before its dot, 0. */
 static const char *
-dot(const char *at)
+key_of(const char *path, size_t *section)
 {
-    return *at ? "." : "";
+    const char *dot = strchr(path, '.');
+
+    *section = dot != NULL ? (size_t)(dot - path) : 0;
+
+    return dot != NULL ? dot + 1 : path;
 }
 
-/* Every key of object must be one of the NULL-terminated names. */
+/*
+ * Reading
+ */
+
+/* Every key of an object must be of a setting, or of a section of some. */
 static void
-known_keys(report_t *r, const char *at, json_t *object,
-           const char *const *names)
+known_keys(lb_report_t *r, const char *section, json_t *object)
 {
-    size_t i;
+    size_t i, n;
     json_t *value;
-    const char *key;
+    const char *key, *last;
 
     json_object_foreach(object, key, value)
     {
-        for (i = 0; names[i] != NULL; i++) {
-            if (strcmp(names[i], key) == 0) {
+        for (i = 0; i < SETTINGS; i++) {
+            last = key_of(settings[i].path, &n);
+
+            if (n == strlen(section) &&
+                memcmp(settings[i].path, section, n) == 0 &&
+                strcmp(last, key) == 0) {
+                break;
+            }
+
+            if (section[0] == '\0' && n > 0 && n == strlen(key) &&
+                memcmp(settings[i].path, key, n) == 0) {
+
+                if (json_is_object(value)) {
+                    known_keys(r, key, value);
+                } else {
+                    lb_mistake(r, "%s: must be an object", key);
+                }
                 break;
             }
         }
 
-        if (names[i] == NULL) {
-            mistake(r, "%s%s%s: there is no such setting", at, dot(at), key);
+        if (i == SETTINGS) {
+            lb_mistake(r, "%s%s%s: there is no such setting", section,
+                       section[0] != '\0' ? "." : "", key);
         }
     }
 }
 
+/* What the file says of a setting, or NULL. */
 static json_t *
-section(report_t *r, json_t *root, const char *name)
+find(json_t *root, const char *path)
 {
-    json_t *v = json_object_get(root, name);
+    char section[32];
+    size_t n;
+    const char *key = key_of(path, &n);
 
-    if (v != NULL && !json_is_object(v)) {
-        mistake(r, "%s: must be an object", name);
-        return NULL;
-    }
+    (void)snprintf(section, sizeof(section), "%.*s", (int)n, path);
 
-    return v;
-}
-
-static char *
-string(report_t *r, const char *at, json_t *object, const char *key,
-       const char *preset)
-{
-    json_t *v = json_object_get(object, key);
-
-    if (v == NULL) {
-        return preset != NULL ? strdup(preset) : NULL;
-    }
-
-    if (!json_is_string(v) || json_string_length(v) == 0 ||
-        strlen(json_string_value(v)) != json_string_length(v)) {
-        mistake(r, "%s%s%s: must be a string that is not empty", at, dot(at),
-                key);
-        return NULL;
-    }
-
-    return strdup(json_string_value(v));
-}
-
-static uint64_t
-number(report_t *r, const char *at, json_t *object, const char *key,
-       uint64_t preset, uint64_t min, uint64_t max)
-{
-    json_t *v = json_object_get(object, key);
-
-    if (v == NULL) {
-        return preset;
-    }
-
-    if (!json_is_integer(v) || json_integer_value(v) < (json_int_t)min ||
-        json_integer_value(v) > (json_int_t)max) {
-        mistake(r, "%s%s%s: must be a whole number from %llu to %llu", at,
-                dot(at), key, (unsigned long long)min, (unsigned long long)max);
-        return preset;
-    }
-
-    return (uint64_t)json_integer_value(v);
-}
-
-/* Names go into SQL between back-quotes and into the checkpoint. */
-static void
-plain_name(report_t *r, const char *at, const char *name)
-{
-    if (name != NULL &&
-        (strlen(name) > LB_TABLE_MAX / 2 - 1 ||
-         strspn(name,
-                "abcdefghijklmnopqrstuvwxyz"
-                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != strlen(name))) {
-        mistake(r, "%s: must be at most %u letters, digits and _", at,
-                LB_TABLE_MAX / 2 - 1);
-    }
-}
-
-/* With or without a zone, %eth0 or %25eth0. */
-static int
-ipv6(const char *text, size_t len)
-{
-    char address[64];
-    struct in6_addr in;
-    const char *zone = memchr(text, '%', len);
-
-    len = zone != NULL ? (size_t)(zone - text) : len;
-    if (len >= sizeof(address)) {
-        return 0;
-    }
-
-    memcpy(address, text, len);
-    address[len] = '\0';
-
-    return inet_pton(AF_INET6, address, &in) == 1;
-}
-
-static int
-host_name(const char *text, size_t len)
-{
-    return len > 0 && strspn(text, "abcdefghijklmnopqrstuvwxyz"
-                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                   "0123456789-._") >= len;
-}
-
-/* A URL, and nothing of it in what is said: it may hold a secret. */
-static char *
-read_url(report_t *r, size_t i, const char *url)
-{
-    char *copy, *end;
-    size_t len, host, scheme;
-    const char *p;
-    unsigned long port;
-
-    scheme = url == NULL                            ? 0
-             : strncasecmp(url, "http://", 7) == 0  ? 7
-             : strncasecmp(url, "https://", 8) == 0 ? 8
-                                                    : 0;
-
-    if (scheme == 0 || strcspn(url + scheme, "/?#") == 0) {
-        mistake(r,
-                "clickhouse.urls[%zu]: must be like \"http://host:8123\" or "
-                "\"https://host:8443\"",
-                i);
-        return NULL;
-    }
-
-    len = strcspn(url + scheme, "/?#");
-
-    if (memchr(url + scheme, '@', len) != NULL) {
-        mistake(r,
-                "clickhouse.urls[%zu]: must not hold a user or password: set "
-                "clickhouse.user and clickhouse.password_file",
-                i);
-        return NULL;
-    }
-
-    if (strpbrk(url, "?#") != NULL) {
-        mistake(r,
-                "clickhouse.urls[%zu]: must not hold a query (?) or fragment "
-                "(#): settings of ClickHouse belong into the user's profile",
-                i);
-        return NULL;
-    }
-
-    for (p = url; *p != '\0'; p++) {
-        if ((unsigned char)*p <= ' ' || (unsigned char)*p > '~' ||
-            strchr("\"\\<>^`{|}", *p) != NULL) {
-            mistake(r,
-                    "clickhouse.urls[%zu]: must not hold blanks, quotes or "
-                    "letters beyond ASCII",
-                    i);
-            return NULL;
-        }
-    }
-
-    /* host, [address], and a port */
-
-    p = url + scheme;
-    host = p[0] == '[' ? strcspn(p, "]/") + 1 : strcspn(p, ":/");
-
-    if (host > len || (p[host] != ':' && host != len) ||
-        !(p[0] == '[' ? p[host - 1] == ']' && ipv6(p + 1, host - 2)
-                      : host_name(p, host))) {
-        mistake(
-            r,
-            "clickhouse.urls[%zu]: the host must be a name, an IPv4 address "
-            "or an IPv6 address like [::1]",
-            i);
-        return NULL;
-    }
-
-    if (p[host] == ':' && host != len) {
-        port = strtoul(p + host + 1, &end, 10);
-        if (p[host + 1] < '0' || p[host + 1] > '9' || end != p + len ||
-            port < 1 || port > 65535) {
-            mistake(r,
-                    "clickhouse.urls[%zu]: the port must be a number from 1 to "
-                    "65535",
-                    i);
-            return NULL;
-        }
-    }
-
-    len = strlen(url);
-    while (url[len - 1] == '/') {
-        len--;
-    }
-
-    if (len > LB_URL_MAX) {
-        mistake(r, "clickhouse.urls[%zu]: must be at most %d bytes", i,
-                LB_URL_MAX);
-        return NULL;
-    }
-
-    copy = strndup(url, len);
-    for (end = copy; end != NULL && *end != ':'; end++) {
-        *end = (char)(*end | 0x20);
-    }
-
-    return copy;
+    return json_object_get(n > 0 ? json_object_get(root, section) : root, key);
 }
 
 static void
-read_urls(report_t *r, json_t *clickhouse, lb_options_t *o)
+read_text(lb_report_t *r, size_t i, const json_t *v, lb_options_t *o)
 {
-    size_t i;
-    json_t *v, *urls = json_object_get(clickhouse, "urls");
+    char *text;
+    const char *path = settings[i].path, *preset = settings[i].preset;
 
-    if (!json_is_array(urls) || json_array_size(urls) == 0 ||
-        json_array_size(urls) > LB_URLS_MAX) {
-        mistake(r, "clickhouse.urls: must be an array of 1 to %d URLs",
-                LB_URLS_MAX);
+    if (v == NULL && preset == NULL) {
         return;
     }
 
-    json_array_foreach(urls, i, v)
-    {
-        char *url = read_url(r, i, json_string_value(v));
+    text = v != NULL ? lb_value_string(r, path, v) : strdup(preset);
+    if (text == NULL) {
+        lb_mistake(r, "%s: no memory", path);
+        return;
+    }
 
+    FIELD(o, i, char *) = text;
+
+    switch (settings[i].kind) {
+    case NAME:
+        lb_value_name(r, path, text);
+        break;
+    case HEADER:
+        lb_value_header(r, path, text, settings[i].max);
+        break;
+    case FILES:
+        lb_value_file(r, path, text);
+        break;
+    case STRING:
+        if (settings[i].max != 0 && strlen(text) > settings[i].max) {
+            lb_mistake(r, "%s: must be at most %llu bytes", path,
+                       (unsigned long long)settings[i].max);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void
+read_choice(lb_report_t *r, size_t i, const json_t *v, lb_options_t *o)
+{
+    char words[64] = "";
+    size_t n = 0;
+    const char *word = settings[i].preset;
+    const choice_t *c;
+
+    if (v != NULL) {
+        word = json_is_string(v) ? json_string_value(v) : "";
+        if (strlen(word) != json_string_length(v)) {
+            word = "";
+        }
+    }
+
+    for (c = settings[i].choices; c->word != NULL; c++) {
+        if (strcmp(word, c->word) == 0) {
+            FIELD(o, i, int) = c->value;
+            return;
+        }
+        n += (size_t)snprintf(words + n, sizeof(words) - n, "%s\"%s\"",
+                              n > 0 ? " or " : "", c->word);
+    }
+
+    lb_mistake(r, "%s: must be %s", settings[i].path, words);
+}
+
+static void
+read_urls(lb_report_t *r, size_t i, const json_t *urls, lb_options_t *o)
+{
+    char *url;
+    size_t k;
+    json_t *v;
+
+    if (!json_is_array(urls) || json_array_size(urls) < settings[i].min ||
+        json_array_size(urls) > settings[i].max) {
+        lb_mistake(r, "%s: must be an array of %llu to %llu URLs",
+                   settings[i].path, (unsigned long long)settings[i].min,
+                   (unsigned long long)settings[i].max);
+        return;
+    }
+
+    json_array_foreach(urls, k, v)
+    {
+        url = lb_value_url(r, settings[i].path, k, json_string_value(v));
         if (url == NULL) {
+            lb_mistake(r, "%s: no memory", settings[i].path);
             return;
         }
         o->urls[o->nurls++] = url;
     }
 }
 
-/* What goes into a header of a request. */
 static void
-one_header(report_t *r, const char *at, const char *value, size_t max)
+read_setting(lb_report_t *r, size_t i, const json_t *v, lb_options_t *o)
 {
-    const char *p;
+    uint64_t n = settings[i].number;
 
-    if (value == NULL) {
+    if (is_text(i)) {
+        read_text(r, i, v, o);
         return;
     }
 
-    if (strlen(value) > max) {
-        mistake(r, "%s: must be at most %zu bytes", at, max);
+    if (settings[i].kind == CHOICE) {
+        read_choice(r, i, v, o);
+        return;
     }
 
-    for (p = value; *p != '\0'; p++) {
-        if ((unsigned char)*p < ' ' || *p == 0x7f) {
-            mistake(r, "%s: must not hold control characters", at);
-        }
+    if (settings[i].kind == URLS) {
+        read_urls(r, i, v, o);
+        return;
+    }
+
+    if (v != NULL) {
+        n = lb_value_number(r, settings[i].path, v, settings[i].min,
+                            settings[i].max);
+    }
+
+    if (settings[i].kind == NUMBER) {
+        FIELD(o, i, uint32_t) = (uint32_t)n;
+    } else {
+        FIELD(o, i, uint64_t) = n;
     }
 }
 
-char *
-lb_options_password(const char *path, char *text, size_t size)
-{
-    FILE *f;
-    char buf[LB_PASSWORD_MAX + 2], *copy;
-    report_t r = {text, size, 0};
-
-    f = fopen(path, "re");
-
-    if (f == NULL) {
-        mistake(&r, "clickhouse.password_file: cannot open \"%s\": %s", path,
-                strerror(errno));
-        return NULL;
-    }
-
-    errno = 0;
-    if (fgets(buf, sizeof(buf), f) == NULL) {
-        buf[0] = '\0';
-        if (ferror(f)) {
-            mistake(&r, "clickhouse.password_file: cannot read \"%s\": %s",
-                    path, strerror(errno));
-        }
-    }
-
-    fclose(f);
-    buf[strcspn(buf, "\r\n")] = '\0';
-
-    if (buf[0] == '\0') {
-        mistake(&r, "clickhouse.password_file: \"%s\" is empty", path);
-    }
-
-    one_header(&r, "clickhouse.password_file: the first line", buf,
-               LB_PASSWORD_MAX);
-    copy = r.failed ? NULL : strdup(buf);
-    explicit_bzero(buf, sizeof(buf));
-
-    return copy;
-}
-
-/* A file that curl will read for each connection. */
-static char *
-file(report_t *r, json_t *c, const char *key)
-{
-    FILE *f;
-    char *path = string(r, "clickhouse", c, key, NULL);
-    struct stat st;
-
-    if (path == NULL) {
-        return NULL;
-    }
-
-    f = fopen(path, "re");
-
-    if (f == NULL) {
-        mistake(r, "clickhouse.%s: cannot open \"%s\": %s", key, path,
-                strerror(errno));
-        return path;
-    }
-
-    if (fstat(fileno(f), &st) == 0 &&
-        (!S_ISREG(st.st_mode) || st.st_size == 0)) {
-        mistake(r, "clickhouse.%s: \"%s\" is %s", key, path,
-                S_ISREG(st.st_mode) ? "empty" : "not a file");
-    }
-
-    fclose(f);
-
-    return path;
-}
-
+/* What is only wrong together, and what is not in the file. */
 static void
-read_tls(report_t *r, json_t *c, lb_options_t *o)
+complete(lb_report_t *r, lb_options_t *o)
 {
-    char *minimum;
+    char host[HOST_NAME_MAX + 1];
 
-    o->ca_file = file(r, c, "ca_file");
-    o->client_certificate = file(r, c, "client_certificate");
-    o->client_key = file(r, c, "client_key");
+    if (o->node_index >= o->node_count) {
+        lb_mistake(r, "node.index: must be below node.count, which is %u",
+                   o->node_count);
+    }
+
+    if (o->backoff_max_ms < o->backoff_min_ms) {
+        lb_mistake(r, "backoff.max_ms: must not be below backoff.min_ms");
+    }
 
     if (o->client_key != NULL && o->client_certificate == NULL) {
-        mistake(r,
-                "clickhouse.client_key: needs clickhouse.client_certificate");
+        lb_mistake(
+            r, "clickhouse.client_key: needs clickhouse.client_certificate");
     }
+
     if (o->client_certificate != NULL && o->client_key == NULL) {
-        mistake(r, "clickhouse.client_certificate: needs clickhouse.client_key "
-                   "(the same file, if the key is in it)");
+        lb_mistake(r, "clickhouse.client_certificate: needs "
+                      "clickhouse.client_key (the same file, if the key is in "
+                      "it)");
     }
 
-    minimum = string(r, "clickhouse", c, "tls_minimum", "1.2");
-    o->tls_minimum = 12;
-    if (minimum != NULL) {
-        if (strcmp(minimum, "1.3") == 0) {
-            o->tls_minimum = 13;
-        } else if (strcmp(minimum, "1.2") != 0) {
-            mistake(r, "clickhouse.tls_minimum: must be \"1.2\" or \"1.3\"");
+    if (o->broker == NULL) {
+        if (gethostname(host, sizeof(host)) != 0) {
+            (void)snprintf(host, sizeof(host), "broker");
         }
-        free(minimum);
-    }
-}
-
-static void
-read_root(report_t *r, json_t *root, lb_options_t *o)
-{
-    char *compression, host[HOST_NAME_MAX + 1];
-    json_t *c, *s;
-
-    static const char *const top[] = {
-        "spool", "broker",  "clickhouse",          "node",
-        "batch", "backoff", "shutdown_timeout_ms", "dead_letters",
-        NULL};
-    static const char *const clickhouse[] = {"urls",
-                                             "database",
-                                             "table",
-                                             "user",
-                                             "password_file",
-                                             "connect_timeout_ms",
-                                             "request_timeout_ms",
-                                             "compression",
-                                             "ca_file",
-                                             "client_certificate",
-                                             "client_key",
-                                             "tls_minimum",
-                                             NULL};
-    static const char *const node[] = {"index", "count", NULL};
-    static const char *const batch[] = {"max_rows", "max_bytes", NULL};
-    static const char *const backoff[] = {"min_ms", "max_ms", NULL};
-    static const char *const dead[] = {"max_bytes", NULL};
-
-    known_keys(r, "", root, top);
-
-    o->spool = string(r, "", root, "spool", NULL);
-    if (o->spool == NULL) {
-        mistake(r, "spool: is missing (the directory given to "
-                   "logbroker_spool)");
-    }
-
-    if (gethostname(host, sizeof(host)) != 0) {
-        (void)snprintf(host, sizeof(host), "broker");
-    }
-    host[sizeof(host) - 1] = '\0';
-
-    o->broker = string(r, "", root, "broker", host);
-    if (o->broker != NULL && strlen(o->broker) > LB_BROKER_MAX) {
-        mistake(r, "broker: must be at most %u bytes", LB_BROKER_MAX);
-    }
-
-    c = section(r, root, "clickhouse");
-    if (c == NULL) {
-        mistake(r, "clickhouse: is missing");
-        return;
-    }
-
-    known_keys(r, "clickhouse", c, clickhouse);
-    read_urls(r, c, o);
-    o->database = string(r, "clickhouse", c, "database", "logbroker");
-    o->table = string(r, "clickhouse", c, "table", "logs");
-    o->user = string(r, "clickhouse", c, "user", "");
-    o->password_file = string(r, "clickhouse", c, "password_file", NULL);
-    plain_name(r, "clickhouse.database", o->database);
-    plain_name(r, "clickhouse.table", o->table);
-
-    o->connect_timeout_ms = (uint32_t)number(
-        r, "clickhouse", c, "connect_timeout_ms", 5000, 10, 600000);
-    o->request_timeout_ms = (uint32_t)number(
-        r, "clickhouse", c, "request_timeout_ms", 60000, 100, 3600000);
-
-    compression = string(r, "clickhouse", c, "compression", "none");
-    if (compression != NULL) {
-        o->zstd = strcmp(compression, "zstd") == 0;
-        if (!o->zstd && strcmp(compression, "none") != 0) {
-            mistake(r, "clickhouse.compression: must be \"none\" or "
-                       "\"zstd\"");
+        host[sizeof(host) - 1] = '\0';
+        if (strlen(host) > LB_BROKER_MAX) {
+            lb_mistake(r, "broker: must be at most %u bytes", LB_BROKER_MAX);
         }
-        free(compression);
+        o->broker = strdup(host);
     }
 
-    one_header(r, "clickhouse.user", o->user, LB_NAME_MAX);
-    read_tls(r, c, o);
+    if (o->user == NULL) {
+        o->user = strdup("");
+    }
+
+    if (o->broker == NULL || o->user == NULL) {
+        lb_mistake(r, "no memory");
+    }
 
     if (o->password_file != NULL && !r->failed) {
         o->password = lb_options_password(o->password_file, r->text, r->size);
         r->failed = o->password == NULL;
     }
+}
 
-    s = section(r, root, "node");
-    known_keys(r, "node", s, node);
-    o->node_count = (uint32_t)number(r, "node", s, "count", 1, 1, 10000);
-    o->node_index = (uint32_t)number(r, "node", s, "index", 0, 0, 9999);
-    if (o->node_index >= o->node_count) {
-        mistake(r, "node.index: must be below node.count, which is %u",
-                o->node_count);
+static void
+read_root(lb_report_t *r, json_t *root, lb_options_t *o)
+{
+    size_t i;
+    json_t *v;
+
+    known_keys(r, "", root);
+
+    for (i = 0; i < SETTINGS; i++) {
+        v = find(root, settings[i].path);
+
+        if (v != NULL || settings[i].preset == NULL ||
+            strcmp(settings[i].preset, REQUIRED) != 0) {
+            read_setting(r, i, v, o);
+
+        } else if (settings[i].kind == STRING) {
+            lb_mistake(r, "%s: is missing (%.*s)", settings[i].path,
+                       (int)strcspn(settings[i].help, ";"), settings[i].help);
+
+        } else if (json_object_get(root, "clickhouse") == NULL) {
+            lb_mistake(r, "clickhouse: is missing");
+
+        } else {
+            read_setting(r, i, NULL, o);
+        }
     }
 
-    s = section(r, root, "batch");
-    known_keys(r, "batch", s, batch);
-    o->max_rows = number(r, "batch", s, "max_rows", 500000, 1, 4000000);
-    o->max_bytes =
-        number(r, "batch", s, "max_bytes", 64u << 20, 1024, 512u << 20);
-
-    s = section(r, root, "backoff");
-    known_keys(r, "backoff", s, backoff);
-    o->backoff_min_ms =
-        (uint32_t)number(r, "backoff", s, "min_ms", 1000, 1000, 3600000);
-    o->backoff_max_ms =
-        (uint32_t)number(r, "backoff", s, "max_ms", 30000, 1000, 3600000);
-    if (o->backoff_max_ms < o->backoff_min_ms) {
-        mistake(r, "backoff.max_ms: must not be below backoff.min_ms");
-    }
-
-    o->shutdown_timeout_ms =
-        (uint32_t)number(r, "", root, "shutdown_timeout_ms", 10000, 0, 3600000);
-
-    s = section(r, root, "dead_letters");
-    known_keys(r, "dead_letters", s, dead);
-    o->dead_bytes = number(r, "dead_letters", s, "max_bytes", 16u << 20,
-                           1u << 20, 1ull << 40);
+    complete(r, o);
 }
 
 lb_options_t *
@@ -537,7 +400,7 @@ lb_options_load(const char *path, char *text, size_t size)
 {
     char *near;
     json_t *root;
-    report_t r = {text, size, 0};
+    lb_report_t r = {text, size, 0};
     json_error_t err;
     lb_options_t *o;
 
@@ -555,16 +418,16 @@ lb_options_load(const char *path, char *text, size_t size)
         if (near != NULL && strstr(near, "://") != NULL) {
             *near = '\0';
         }
-        one_line(text);
+        lb_one_line(text);
         return NULL;
     }
 
     o = calloc(1, sizeof(*o));
 
     if (o == NULL) {
-        mistake(&r, "no memory");
+        lb_mistake(&r, "no memory");
     } else if (!json_is_object(root)) {
-        mistake(&r, "%s: must hold one object", path);
+        lb_mistake(&r, "%s: must hold one object", path);
     } else {
         read_root(&r, root, o);
     }
@@ -582,84 +445,194 @@ lb_options_load(const char *path, char *text, size_t size)
 void
 lb_options_free(lb_options_t *o)
 {
-    uint32_t i;
+    size_t i;
 
     if (o == NULL) {
         return;
+    }
+
+    for (i = 0; i < SETTINGS; i++) {
+        if (is_text(i)) {
+            free(FIELD(o, i, char *));
+        }
     }
 
     for (i = 0; i < o->nurls; i++) {
         free(o->urls[i]);
     }
 
-    free(o->spool);
-    free(o->broker);
-    free(o->database);
-    free(o->table);
-    free(o->user);
-    free(o->password_file);
     free(o->password);
-    free(o->ca_file);
-    free(o->client_certificate);
-    free(o->client_key);
     free(o);
+}
+
+/*
+ * Printing
+ */
+
+static json_t *
+value_as_json(const lb_options_t *o, size_t i)
+{
+    uint32_t k;
+    json_t *urls;
+    const char *text;
+    const choice_t *c;
+
+    switch (settings[i].kind) {
+    case URLS:
+        urls = json_array();
+        for (k = 0; k < o->nurls; k++) {
+            json_array_append_new(urls, json_string(o->urls[k]));
+        }
+        return urls;
+    case CHOICE:
+        c = settings[i].choices;
+        while (c->value != VALUE(o, i, int)) {
+            c++;
+        }
+        return json_string(c->word);
+    case NUMBER:
+        return json_integer((json_int_t)VALUE(o, i, uint32_t));
+    case COUNT:
+    case BYTES:
+        return json_integer((json_int_t)VALUE(o, i, uint64_t));
+    default:
+        text = VALUE(o, i, char *);
+        return text != NULL && text[0] != '\0' ? json_string(text) : NULL;
+    }
 }
 
 char *
 lb_options_dump(const lb_options_t *o)
 {
-    char *text;
-    json_t *root, *urls, *clickhouse;
-    uint32_t i;
+    char *text, name[32];
+    size_t i, n;
+    json_t *root = json_object(), *section, *value;
+    const char *key;
 
-    urls = json_array();
-    for (i = 0; i < o->nurls; i++) {
-        json_array_append_new(urls, json_string(o->urls[i]));
+    for (i = 0; i < SETTINGS; i++) {
+        value = value_as_json(o, i);
+        if (value == NULL) {
+            continue;
+        }
+
+        key = key_of(settings[i].path, &n);
+        section = root;
+
+        if (n > 0) {
+            (void)snprintf(name, sizeof(name), "%.*s", (int)n,
+                           settings[i].path);
+            section = json_object_get(root, name);
+            if (section == NULL) {
+                section = json_object();
+                json_object_set_new(root, name, section);
+            }
+        }
+
+        json_object_set_new(section, key, value);
     }
 
-    clickhouse =
-        json_pack("{s:o, s:s, s:s, s:I, s:I, s:s}", "urls", urls, "database",
-                  o->database, "table", o->table, "connect_timeout_ms",
-                  (json_int_t)o->connect_timeout_ms, "request_timeout_ms",
-                  (json_int_t)o->request_timeout_ms, "compression",
-                  o->zstd ? "zstd" : "none");
-
-    if (o->user[0] != '\0') {
-        json_object_set_new(clickhouse, "user", json_string(o->user));
-    }
-
-    if (o->password_file != NULL) {
-        json_object_set_new(clickhouse, "password_file",
-                            json_string(o->password_file));
-    }
-
-    json_object_set_new(clickhouse, "tls_minimum",
-                        json_string(o->tls_minimum == 13 ? "1.3" : "1.2"));
-
-    if (o->ca_file != NULL) {
-        json_object_set_new(clickhouse, "ca_file", json_string(o->ca_file));
-    }
-
-    if (o->client_certificate != NULL) {
-        json_object_set_new(clickhouse, "client_certificate",
-                            json_string(o->client_certificate));
-        json_object_set_new(clickhouse, "client_key",
-                            json_string(o->client_key));
-    }
-
-    root = json_pack(
-        "{s:s, s:s, s:o, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}, s:I, "
-        "s:{s:I}}",
-        "spool", o->spool, "broker", o->broker, "clickhouse", clickhouse,
-        "node", "index", (json_int_t)o->node_index, "count",
-        (json_int_t)o->node_count, "batch", "max_rows", (json_int_t)o->max_rows,
-        "max_bytes", (json_int_t)o->max_bytes, "backoff", "min_ms",
-        (json_int_t)o->backoff_min_ms, "max_ms", (json_int_t)o->backoff_max_ms,
-        "shutdown_timeout_ms", (json_int_t)o->shutdown_timeout_ms,
-        "dead_letters", "max_bytes", (json_int_t)o->dead_bytes);
-
-    text = root != NULL ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    text = json_dumps(root, JSON_INDENT(2));
     json_decref(root);
 
     return text;
+}
+
+/* "16 MiB", if it is as round as that. */
+static void
+print_bytes(FILE *f, uint64_t n)
+{
+    size_t unit = 0;
+
+    static const char *const units[] = {"", " KiB", " MiB", " GiB", " TiB"};
+
+    while (unit < 4 && n >= 1024 && n % 1024 == 0) {
+        n /= 1024;
+        unit++;
+    }
+
+    fprintf(f, "%llu%s", (unsigned long long)n, units[unit]);
+}
+
+static void
+print_number(FILE *f, size_t i, uint64_t n)
+{
+    if (settings[i].kind == BYTES) {
+        print_bytes(f, n);
+    } else {
+        fprintf(f, "%llu", (unsigned long long)n);
+    }
+}
+
+static void
+print_default(FILE *f, size_t i)
+{
+    const char *preset = settings[i].preset;
+
+    if (settings[i].kind >= NUMBER) {
+        print_number(f, i, settings[i].number);
+    } else if (preset == NULL) {
+        fputs(settings[i].without, f);
+    } else if (strcmp(preset, REQUIRED) == 0) {
+        fputs("required", f);
+    } else {
+        fprintf(f, "`%s`", preset);
+    }
+}
+
+static void
+print_allowed(FILE *f, size_t i)
+{
+    const choice_t *c = settings[i].choices;
+
+    switch (settings[i].kind) {
+    case STRING:
+        if (settings[i].max == 0) {
+            fputs("a path", f);
+            break;
+        }
+        /* fall through */
+    case HEADER:
+        fprintf(f, "at most %llu bytes", (unsigned long long)settings[i].max);
+        break;
+    case SECRET:
+        fprintf(f, "a file; at most %llu bytes of it",
+                (unsigned long long)settings[i].max);
+        break;
+    case FILES:
+        fputs("a file", f);
+        break;
+    case NAME:
+        fprintf(f, "at most %u letters, digits, `_`", LB_TABLE_MAX / 2 - 1);
+        break;
+    case URLS:
+        fprintf(f, "%llu to %llu", (unsigned long long)settings[i].min,
+                (unsigned long long)settings[i].max);
+        break;
+    case CHOICE:
+        for (; c->word != NULL; c++) {
+            fprintf(f, "`%s`%s", c->word, c[1].word != NULL ? ", " : "");
+        }
+        break;
+    default:
+        print_number(f, i, settings[i].min);
+        fputs(" to ", f);
+        print_number(f, i, settings[i].max);
+        break;
+    }
+}
+
+void
+lb_options_print(FILE *f)
+{
+    size_t i;
+
+    fputs("| setting | default | may be | |\n|---|---|---|---|\n", f);
+
+    for (i = 0; i < SETTINGS; i++) {
+        fprintf(f, "| `%s` | ", settings[i].path);
+        print_default(f, i);
+        fputs(" | ", f);
+        print_allowed(f, i);
+        fprintf(f, " | %s |\n", settings[i].help);
+    }
 }

@@ -1,5 +1,6 @@
 /*
  * The flusher's settings: one JSON file, every mistake named with its path.
+ * options.c has the table of them.
  */
 
 #ifndef _LB_OPTIONS_H_INCLUDED_
@@ -7,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define LB_URLS_MAX 16
 #define LB_URL_MAX 512
@@ -55,5 +57,8 @@ char *lb_options_password(const char *path, char *text, size_t size);
 /* The settings as JSON, defaults filled in, secrets left out; the caller
  * frees it. */
 char *lb_options_dump(const lb_options_t *o);
+
+/* All settings as a table in Markdown: that of docs/flusher.md. */
+void lb_options_print(FILE *f);
 
 #endif /* _LB_OPTIONS_H_INCLUDED_ */

@@ -135,6 +135,15 @@ def test_flusher(broker):
     assert r.returncode == 0 and '"spool"' in r.stdout, r
 
 
+def test_settings_of_the_flusher():
+    """One table in the code: what is read, --check's print, and the page."""
+    table = subprocess.run([find("logbroker-flusher"), "--settings"],
+                           capture_output=True, text=True, check=True).stdout
+    assert table.count("\n") > 20
+    assert table in text("docs/flusher.md"), \
+        "put what logbroker-flusher --settings prints into docs/flusher.md"
+
+
 def set_aside(broker):
     """A dead letter; its number."""
     assert post(broker.port, '{"message":"good"}\n{"message":"bad"}')[0] == 204

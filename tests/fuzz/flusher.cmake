@@ -8,7 +8,8 @@ add_test(NAME replay_options
 if(LB_FUZZ)
     add_executable(fuzz_options
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_options.c
-                   ${CMAKE_SOURCE_DIR}/flusher/options.c)
+                   ${CMAKE_SOURCE_DIR}/flusher/options.c
+                   ${CMAKE_SOURCE_DIR}/flusher/values.c)
     target_compile_options(fuzz_options PRIVATE
         -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
     target_link_options(fuzz_options PRIVATE

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "flusher/options.h"
 
@@ -322,6 +323,102 @@ tls(void **state)
     assert_non_null(strstr(words, "client_certificate: needs"));
 }
 
+/* 1 if a file with this number is taken. */
+static int
+takes(const char *path, unsigned long long n)
+{
+    char section[32], *text;
+    size_t len = strcspn(path, ".");
+    json_t *root = json_loads("{" MINIMAL ", \"node\": {\"count\": 10000}, "
+                              "\"backoff\": {\"max_ms\": 3600000}}",
+                              0, NULL);
+    json_t *in = root, *sub;
+    lb_options_t *o;
+
+    if (path[len] == '.') {
+        (void)snprintf(section, sizeof(section), "%.*s", (int)len, path);
+        sub = json_object_get(root, section);
+        if (sub == NULL) {
+            sub = json_object();
+            json_object_set_new(root, section, sub);
+        }
+        in = sub;
+        len++;
+    } else {
+        len = 0;
+    }
+
+    json_object_set_new(in, path + len, json_integer((json_int_t)n));
+    if (strcmp(path, "backoff.max_ms") == 0) {
+        json_object_set_new(in, "min_ms", json_integer(1000));
+    } else if (strcmp(path, "node.count") == 0) {
+        json_object_set_new(in, "index", json_integer(0));
+    }
+
+    text = json_dumps(root, 0);
+    json_decref(root);
+    o = load(text);
+
+    if (o == NULL && strncmp(words, path, strlen(path)) != 0) {
+        fail_msg("%s gave: %s", text, words);
+    }
+
+    free(text);
+    lb_options_free(o);
+
+    return o != NULL;
+}
+
+/* What the printed table says is what is read: of each number the least and the
+ * greatest are taken and those beyond are not, and every default can be seen in
+ * what is printed for a file without it. */
+static void
+the_table_is_true(void **state)
+{
+    char path[64], word[64], key[80], *table, *line, *next, *dump;
+    size_t size, numbers = 0, rows = 0;
+    unsigned long long min, max, def;
+    FILE *f = open_memstream(&table, &size);
+    lb_options_t *o = load("{" MINIMAL "}");
+
+    (void)state;
+
+    assert_non_null(f);
+    assert_non_null(o);
+    dump = lb_options_dump(o);
+    lb_options_free(o);
+    lb_options_print(f);
+    fclose(f);
+
+    for (line = strtok_r(table, "\n", &next); line != NULL;
+         line = strtok_r(NULL, "\n", &next)) {
+
+        rows++;
+
+        if (sscanf(line, "| `%63[^`]` | %llu | %llu to %llu |", path, &def,
+                   &min, &max) == 4) {
+            numbers++;
+            assert_true(takes(path, min) && takes(path, max));
+            assert_false(takes(path, max + 1));
+            assert_true(min == 0 || !takes(path, min - 1));
+            (void)snprintf(key, sizeof(key), "\"%s\": %llu",
+                           strchr(path, '.') ? strchr(path, '.') + 1 : path,
+                           def);
+            assert_non_null(strstr(dump, key));
+
+        } else if (sscanf(line, "| `%63[^`]` | `%63[^`]`", path, word) == 2) {
+            (void)snprintf(key, sizeof(key), "\"%s\": \"%s\"",
+                           strchr(path, '.') + 1, word);
+            assert_non_null(strstr(dump, key));
+        }
+    }
+
+    assert_int_equal(rows, 24);
+    assert_int_equal(numbers, 8);
+    free(table);
+    free(dump);
+}
+
 int
 main(void)
 {
@@ -334,6 +431,7 @@ main(void)
         cmocka_unit_test(secrets_stay_inside),
         cmocka_unit_test(urls),
         cmocka_unit_test(tls),
+        cmocka_unit_test(the_table_is_true),
     };
 
     (void)snprintf(dir, sizeof(dir), "%.200s/lb-options-XXXXXX",
