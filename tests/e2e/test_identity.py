@@ -11,7 +11,7 @@ import pytest
 from env.broker import AT_ONCE, NOWHERE, fill, reach, settled
 from env.build import find
 from env.http import post
-from env.process import Process, wait_for
+from env.process import Process, alive, wait_for
 
 
 def spool_tool(*args, prefix=(), status=0):
@@ -220,11 +220,15 @@ def test_path_changed(clickhouse, make_broker):
     old, a.spool = a.spool, a.dir / "elsewhere"
     for conf in (a.conf, a.settings):
         conf.write_text(conf.read_text().replace(str(old), str(a.spool)))
+    leaving = a.nginx.workers()
     a.reload()
     log = a.dir / "error.log"
     wait_for(lambda: "the spool is" in log.read_text(), what="the reload")
     assert f'"{old}" still holds 20 events' in log.read_text()
     wait_for(lambda: a.spool.exists() and a.ready(), 30, "the new spool")
+    # which still take requests into the old one
+    wait_for(lambda: not any(alive(p) for p in leaving),
+             what="the old workers to leave")
     a.flusher.stop()
     reach(a, clickhouse.url)
     a.start_flusher()
