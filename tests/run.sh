@@ -133,6 +133,8 @@ check "build clang" build build-clang -DCMAKE_C_COMPILER=clang
 
 step "layout and scripts"
 check "clang-format" formatted
+check "structure" /usr/bin/python3 tests/structure.py --build build
+check "structure can fail" /usr/bin/python3 tests/structure.py --self-test
 check "shellcheck" bash -c "git ls-files '*.sh' .ci/run | xargs shellcheck -S warning"
 
 check "prometheus rules" bash -c "cd conf/prometheus && promtool check rules logbroker.rules.yml && promtool test rules logbroker.test.yml"
