@@ -247,7 +247,7 @@ def test_shut_down(tmp_path, disk, sync):
             assert nginx.workers() == workers
             if sync == "off":
                 load.acked, after = before, load.acked
-                load.refused += after
+                load.unknown += after
             lost = len(load.acked)
             wait_for(disk.unmounted, what="nginx to let go of the dead disk")
             load.goes_on(load.refused)
