@@ -299,6 +299,17 @@ lb_writer_staged(const lb_writer_t *w)
     return w->pending.len;
 }
 
+/* A body of unusual size must not stay in memory for good. */
+static void
+give_back(lb_group_t *g)
+{
+    if (g->cap > STAGE_KEEP) {
+        free(g->buf);
+        g->buf = NULL;
+        g->cap = 0;
+    }
+}
+
 static void
 group_reset(lb_group_t *g)
 {
@@ -307,12 +318,7 @@ group_reset(lb_group_t *g)
     g->events = 0;
     g->bytes = 0;
 
-    /* a body of unusual size must not stay in memory for good */
-    if (g->cap > STAGE_KEEP) {
-        free(g->buf);
-        g->buf = NULL;
-        g->cap = 0;
-    }
+    give_back(g);
 }
 
 void
@@ -376,6 +382,9 @@ lb_writer_write(lb_writer_t *w, int sync)
     if (rc == 0 && n < g->len) {
         rc = lb_io_write(w->fd, g->buf + n, g->len - n, LB_RING_DATA, ranged);
     }
+
+    /* here, where it is a thread that waits: unmapping takes milliseconds */
+    give_back(g);
 
     if (rc == 0 && sync && !ranged) {
         rc = lb_io_sync(w->fd);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "spool/lb_bytes.h"
 
@@ -107,6 +108,51 @@ a_group_does_not_ask_for_times(void **state)
     }
     assert_int_equal(times_asked, 0);
 
+    lb_writer_close(w);
+}
+
+static uint64_t
+resident(void)
+{
+    unsigned long all, pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu %lu", &all, &pages), 2);
+    fclose(f);
+
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The memory of a large group is gone when it is written, not when it ends,
+ * which is for the event loop. */
+static void
+large_groups_give_memory_back(void **state)
+{
+    env_t *e = *state;
+    size_t len = 24u << 20;
+    lb_writer_t *w = env_writer(e, 32u << 20);
+    char *payload = malloc(len);
+    uint64_t staged;
+
+#if defined(__SANITIZE_ADDRESS__)
+    /* keeps what is freed */
+    free(payload);
+    lb_writer_close(w);
+    skip();
+#endif
+
+    assert_non_null(payload);
+    memset(payload, 'x', len);
+    assert_int_equal(env_append(w, "s", payload, len, 1), 0);
+    assert_int_equal(lb_writer_begin(w), 1);
+
+    staged = resident();
+    assert_int_equal(lb_writer_write(w, 0), 0);
+    assert_true(resident() + len / 2 < staged);
+    assert_int_equal(lb_writer_end(w), 0);
+
+    free(payload);
     lb_writer_close(w);
 }
 
@@ -1255,6 +1301,7 @@ main(void)
         T(written_is_read_back),
         T(unsynced_becomes_durable),
         T(a_group_does_not_ask_for_times),
+        T(large_groups_give_memory_back),
         T(sync_leaves_out_what_comes_later),
         T(full_ring_refuses_until_acked),
         T(staging_goes_on_while_a_group_is_in_flight),
