@@ -7,8 +7,16 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "event/format.h"
+#include "spool/lb_format.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_request.h"
+#include "ngx_http_logbroker_decode.h"
 #include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_accept.h"
 
 
 static ngx_uint_t ngx_http_logbroker_charset(u_char *p, u_char *last);

@@ -13,10 +13,27 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "event/format.h"
+#include "spool/lb_clock.h"
+#include "spool/lb_error.h"
+#include "spool/lb_format.h"
+#include "spool/lb_record.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
-#include "ngx_http_logbroker_record.h"
-#include "ngx_http_logbroker_access.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_accept.h"
 #include "ngx_http_logbroker_access_event.h"
+#include "ngx_http_logbroker_append.h"
+#include "ngx_http_logbroker_group.h"
+#include "ngx_http_logbroker_hold.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_record.h"
+#include "ngx_http_logbroker_ring.h"
+#include "ngx_http_logbroker_room.h"
+#include "ngx_http_logbroker_stage.h"
+#include "ngx_http_logbroker_access.h"
 
 
 /* beyond what requests may stage: their answers end in this log */
@@ -421,7 +438,7 @@ ngx_http_logbroker_access_handler(ngx_http_request_t *r)
         }
     }
 
-    if (w->writer == NULL && !ngx_http_logbroker_waits(w)) {
+    if (w->ring.writer == NULL && !ngx_http_logbroker_waits(w)) {
         ngx_http_logbroker_access_lost(w, "this worker has no ring");
         return NGX_OK;
     }
@@ -468,7 +485,7 @@ ngx_http_logbroker_access_store(ngx_http_logbroker_worker_t *w,
     ngx_uint_t                    reason;
     ngx_http_logbroker_record_t   record;
 
-    if (lb_writer_staged(w->writer) > NGX_HTTP_LOGBROKER_ACCESS_STAGED) {
+    if (lb_writer_staged(w->ring.writer) > NGX_HTTP_LOGBROKER_ACCESS_STAGED) {
         return "the disk is too slow";
     }
 
@@ -484,7 +501,8 @@ ngx_http_logbroker_access_store(ngx_http_logbroker_worker_t *w,
     record.options.reply = &reply;
     record.max = NGX_MAX_SIZE_T_VALUE;
 
-    reason = ngx_http_logbroker_record_stage(w->writer, meta, &record, event);
+    reason = ngx_http_logbroker_record_stage(w->ring.writer, meta, &record,
+                                             event);
 
     if (reason == NGX_HTTP_LOGBROKER_NO_MEMORY) {
         return "no memory";
@@ -494,7 +512,7 @@ ngx_http_logbroker_access_store(ngx_http_logbroker_worker_t *w,
         return record.res.error ? record.res.error : "no event in it";
     }
 
-    rc = lb_writer_append(w->writer, meta, record.res.out_len,
+    rc = lb_writer_append(w->ring.writer, meta, record.res.out_len,
                           record.res.events);
 
     if (rc == LB_EFULL) {
@@ -507,7 +525,7 @@ ngx_http_logbroker_access_store(ngx_http_logbroker_worker_t *w,
         return "it cannot be written";
     }
 
-    ngx_http_logbroker_logged(w);
+    ngx_http_logbroker_group_join_silent(w);
 
     return NULL;
 }
@@ -522,7 +540,7 @@ ngx_http_logbroker_access_hold(ngx_http_logbroker_worker_t *w,
 
     size = sizeof(ngx_http_logbroker_access_held_t) + event->len;
 
-    if (w->held_bytes + size > NGX_HTTP_LOGBROKER_ACCESS_HELD) {
+    if (w->access.bytes + size > NGX_HTTP_LOGBROKER_ACCESS_HELD) {
         return "too many wait for a ring";
     }
 
@@ -539,8 +557,8 @@ ngx_http_logbroker_access_hold(ngx_http_logbroker_worker_t *w,
     held->len = event->len;
     ngx_memcpy(held->data, event->data, event->len);
 
-    ngx_queue_insert_tail(&w->held, &held->queue);
-    w->held_bytes += size;
+    ngx_queue_insert_tail(&w->access.held, &held->queue);
+    w->access.bytes += size;
 
     ngx_http_logbroker_room_wanted(w);
     ngx_http_logbroker_hold(w);
@@ -559,9 +577,9 @@ ngx_http_logbroker_access_held(ngx_http_logbroker_worker_t *w)
     const char                        *why;
     ngx_http_logbroker_access_held_t  *held;
 
-    while (!ngx_queue_empty(&w->held) && !ngx_http_logbroker_waits(w)) {
+    while (!ngx_queue_empty(&w->access.held) && !ngx_http_logbroker_waits(w)) {
 
-        q = ngx_queue_head(&w->held);
+        q = ngx_queue_head(&w->access.held);
         held = ngx_queue_data(q, ngx_http_logbroker_access_held_t, queue);
 
         meta.received_us = held->received_us;
@@ -575,7 +593,7 @@ ngx_http_logbroker_access_held(ngx_http_logbroker_worker_t *w)
         event.len = held->len;
 
         wait = 0;
-        why = w->writer ? ngx_http_logbroker_access_store(w, &meta, &event,
+        why = w->ring.writer ? ngx_http_logbroker_access_store(w, &meta, &event,
                                                           &wait)
                         : "this worker has no ring";
 
@@ -587,7 +605,7 @@ ngx_http_logbroker_access_held(ngx_http_logbroker_worker_t *w)
             ngx_http_logbroker_access_lost(w, why);
         }
 
-        w->held_bytes -= sizeof(ngx_http_logbroker_access_held_t) + held->len;
+        w->access.bytes -= sizeof(ngx_http_logbroker_access_held_t) + held->len;
 
         ngx_queue_remove(q);
         ngx_free(held);
@@ -603,12 +621,12 @@ ngx_http_logbroker_access_lost(ngx_http_logbroker_worker_t *w,
 
     /* another reason at once, unless they take turns */
 
-    if (ngx_time() - w->access_logged < (why == w->access_why ? 60 : 5)) {
+    if (ngx_time() - w->access.logged < (why == w->access.why ? 60 : 5)) {
         return;
     }
 
-    w->access_why = why;
-    w->access_logged = ngx_time();
+    w->access.why = why;
+    w->access.logged = ngx_time();
 
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "logbroker: a request is missing in the access log: %s; "

@@ -12,6 +12,15 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_conf.h"
+
+
+typedef struct {
+    ngx_queue_t                      held;          /* events, for a ring */
+    size_t                           bytes;
+    time_t                           logged;
+    const char                      *why;           /* then */
+} ngx_http_logbroker_worker_access_t;
 
 
 /* the directives */

@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_access_event.h"
 
 

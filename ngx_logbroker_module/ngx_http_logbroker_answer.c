@@ -8,7 +8,11 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_request.h"
 #include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_answer.h"
 
 
 /* milliseconds between two examples of refused requests in the log */
@@ -236,24 +240,24 @@ ngx_http_logbroker_log_refusal(ngx_http_logbroker_ctx_t *ctx, ngx_str_t *error)
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "logbroker refused a request: %V", error);
 
-    w->refused++;
+    w->answer.refused++;
 
-    if (w->refused_logged
-        && ngx_current_msec - w->refused_logged
+    if (w->answer.logged
+        && ngx_current_msec - w->answer.logged
            < NGX_HTTP_LOGBROKER_REFUSED_EVERY)
     {
         return;
     }
 
-    seconds = w->refused_logged
-                  ? (ngx_current_msec - w->refused_logged) / 1000 : 0;
+    seconds = w->answer.logged
+                  ? (ngx_current_msec - w->answer.logged) / 1000 : 0;
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "logbroker refused a request of client %V to \"%V\": %V "
                   "(%ui refused within %ui seconds, this one is an example)",
                   &r->connection->addr_text, &r->unparsed_uri, error,
-                  w->refused, seconds);
+                  w->answer.refused, seconds);
 
-    w->refused = 0;
-    w->refused_logged = ngx_current_msec | 1;
+    w->answer.refused = 0;
+    w->answer.logged = ngx_current_msec | 1;
 }

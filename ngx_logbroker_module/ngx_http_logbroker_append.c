@@ -7,7 +7,20 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_clock.h"
+#include "spool/lb_error.h"
+#include "spool/lb_format.h"
+#include "spool/lb_record.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_request.h"
+#include "ngx_http_logbroker_group.h"
+#include "ngx_http_logbroker_keys.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_room.h"
+#include "ngx_http_logbroker_append.h"
 
 
 void
@@ -46,14 +59,14 @@ ngx_http_logbroker_staged(ngx_http_logbroker_worker_t *w,
 
     case LB_EFULL:
 
-        if (ngx_time() - w->full_logged >= 60) {
-            w->full_logged = ngx_time();
+        if (ngx_time() - w->room.full_logged >= 60) {
+            w->room.full_logged = ngx_time();
             ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                           "logbroker: ring %uD is full, and no other has "
                           "room: requests are answered with 503; is the "
                           "flusher running, does ClickHouse take its "
                           "batches?",
-                          lb_writer_slot(w->writer));
+                          lb_writer_slot(w->ring.writer));
         }
 
         return NGX_HTTP_LOGBROKER_FULL;
@@ -69,13 +82,13 @@ ngx_http_logbroker_staged(ngx_http_logbroker_worker_t *w,
         return NGX_HTTP_LOGBROKER_WRITE_FAILED;
     }
 
-    w->staged_at = ngx_current_msec;
+    w->room.staged_at = ngx_current_msec;
 
     ctx->bytes = len;
-    ctx->slot = lb_writer_slot(w->writer);
+    ctx->slot = lb_writer_slot(w->ring.writer);
     ctx->has_slot = 1;
 
-    ngx_http_logbroker_wait(w, ctx);
+    ngx_http_logbroker_group_join(w, ctx);
 
     return 0;
 }

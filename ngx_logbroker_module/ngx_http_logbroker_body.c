@@ -13,6 +13,13 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_request.h"
+#include "ngx_http_logbroker_decode.h"
+#include "ngx_http_logbroker_mem.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_body.h"
 
 
 static ngx_buf_t *ngx_http_logbroker_body_buffer(ngx_http_request_t *r);
@@ -219,18 +226,18 @@ ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
 
     } else {
 
-        if (ngx_http_logbroker_mem_grow(&w->joined, ctx->len) != NGX_OK) {
+        if (ngx_http_logbroker_mem_grow(&w->body.joined, ctx->len) != NGX_OK) {
             return NGX_HTTP_LOGBROKER_NO_MEMORY;
         }
 
-        p = w->joined.data;
+        p = w->body.joined.data;
 
         for (cl = r->request_body->bufs; cl; cl = cl->next) {
             p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
         }
 
-        body->data = w->joined.data;
-        body->len = p - w->joined.data;
+        body->data = w->body.joined.data;
+        body->len = p - w->body.joined.data;
     }
 
     if (ctx->encoding == NGX_HTTP_LOGBROKER_IDENTITY || body->len == 0) {
@@ -239,11 +246,11 @@ ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
 
     limit = ngx_http_logbroker_body_limit(r);
 
-    reason = ngx_http_logbroker_decode(&w->codec, ctx->encoding, body->data,
-                                       body->len,
+    reason = ngx_http_logbroker_decode(&w->body.codec, ctx->encoding,
+                                       body->data, body->len,
                                        ngx_min(limit,
                                                NGX_HTTP_LOGBROKER_INLINE),
-                                       &w->decoded, &error);
+                                       &w->body.decoded, &error);
 
     if (reason == NGX_HTTP_LOGBROKER_BODY_TOO_BIG) {
 
@@ -260,8 +267,8 @@ ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
         return reason;
     }
 
-    body->data = w->decoded.data;
-    body->len = w->decoded.len;
+    body->data = w->body.decoded.data;
+    body->len = w->body.decoded.len;
 
     return 0;
 }

@@ -11,11 +11,16 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_logbroker_module.h"
-#include "ngx_http_logbroker_headers.h"
-#include "ngx_http_logbroker_dialect.h"
-
 #include "event/bulk.h"
+#include "event/format.h"
+
+#include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_request.h"
+#include "ngx_http_logbroker_accept.h"
+#include "ngx_http_logbroker_dialect.h"
+#include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_reason.h"
 
 
 typedef struct {

@@ -45,10 +45,8 @@
 
 #include "event/format.h"
 
+#include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_reason.h"
-
-
-typedef struct ngx_http_logbroker_ctx_s  ngx_http_logbroker_ctx_t;
 
 
 typedef struct {

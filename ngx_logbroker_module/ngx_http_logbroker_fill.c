@@ -7,7 +7,34 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_error.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_counters.h"
+#include "ngx_http_logbroker_fill.h"
+
+
+static void ngx_http_logbroker_fill_thread(void *data, ngx_log_t *log);
+static void ngx_http_logbroker_fill_done(ngx_event_t *ev);
+static void ngx_http_logbroker_fill_next(ngx_event_t *ev);
+
+
+void
+ngx_http_logbroker_fill_init(ngx_http_logbroker_worker_t *w)
+{
+    w->fill.task.ctx = &w->fill;
+    w->fill.task.handler = ngx_http_logbroker_fill_thread;
+    w->fill.task.event.handler = ngx_http_logbroker_fill_done;
+    w->fill.task.event.data = w;
+    w->fill.task.event.log = ngx_cycle->log;
+
+    w->fill.next.handler = ngx_http_logbroker_fill_next;
+    w->fill.next.data = w;
+    w->fill.next.log = ngx_cycle->log;
+    w->fill.next.cancelable = 1;
+}
 
 
 /*
@@ -19,29 +46,29 @@
 void
 ngx_http_logbroker_fill(ngx_http_logbroker_worker_t *w)
 {
-    ngx_http_logbroker_fill_t  *fill;
+    ngx_http_logbroker_worker_fill_t  *fill;
 
     fill = &w->fill;
 
-    if (fill->writer || fill->next.timer_set || w->writer == NULL
-        || ngx_exiting || !lb_writer_fill_begin(w->writer))
+    if (fill->writer || fill->next.timer_set || w->ring.writer == NULL
+        || ngx_exiting || !lb_writer_fill_begin(w->ring.writer))
     {
         return;
     }
 
-    fill->writer = w->writer;
+    fill->writer = w->ring.writer;
 
     if (ngx_thread_task_post(w->pool, &fill->task) != NGX_OK) {
-        (void) lb_writer_fill_end(w->writer);
+        (void) lb_writer_fill_end(w->ring.writer);
         fill->writer = NULL;
     }
 }
 
 
-void
+static void
 ngx_http_logbroker_fill_thread(void *data, ngx_log_t *log)
 {
-    ngx_http_logbroker_fill_t *fill = data;
+    ngx_http_logbroker_worker_fill_t *fill = data;
 
     uint64_t  started;
 
@@ -53,12 +80,12 @@ ngx_http_logbroker_fill_thread(void *data, ngx_log_t *log)
 }
 
 
-void
+static void
 ngx_http_logbroker_fill_done(ngx_event_t *ev)
 {
     int                           rc;
     char                          buf[128];
-    ngx_http_logbroker_fill_t    *fill;
+    ngx_http_logbroker_worker_fill_t    *fill;
     ngx_http_logbroker_worker_t  *w;
 
     w = ev->data;
@@ -83,8 +110,23 @@ ngx_http_logbroker_fill_done(ngx_event_t *ev)
 }
 
 
-void
+static void
 ngx_http_logbroker_fill_next(ngx_event_t *ev)
 {
     ngx_http_logbroker_fill(ev->data);
+}
+
+
+/* The lock goes with it: at once, unless the thread is just filling. */
+
+void
+ngx_http_logbroker_fill_close(ngx_http_logbroker_worker_t *w,
+    lb_writer_t *writer)
+{
+    if (w->fill.writer == writer) {
+        w->fill.close = writer;
+        return;
+    }
+
+    lb_writer_close(writer);
 }

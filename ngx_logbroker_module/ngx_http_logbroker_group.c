@@ -17,7 +17,25 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_error.h"
+#include "spool/lb_format.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_request.h"
+#include "ngx_http_logbroker_answer.h"
+#include "ngx_http_logbroker_counters.h"
+#include "ngx_http_logbroker_fill.h"
+#include "ngx_http_logbroker_hang.h"
+#include "ngx_http_logbroker_hold.h"
+#include "ngx_http_logbroker_keys.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_ring.h"
+#include "ngx_http_logbroker_room.h"
+#include "ngx_http_logbroker_stage.h"
+#include "ngx_http_logbroker_group.h"
 
 
 /* what is written in the event loop at most */
@@ -25,6 +43,11 @@
 
 
 static void ngx_http_logbroker_commit_handler(ngx_event_t *ev);
+static void ngx_http_logbroker_group_clear(ngx_http_logbroker_group_t *group);
+static void ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
+    ngx_http_logbroker_group_t *to);
+static void ngx_http_logbroker_group_answer(ngx_queue_t *waiters,
+    ngx_uint_t reason);
 static void ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w);
 static void ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
     ngx_queue_t *waiters);
@@ -37,37 +60,27 @@ static void ngx_http_logbroker_io_done(ngx_event_t *ev);
 
 
 void
-ngx_http_logbroker_append_init(ngx_http_logbroker_worker_t *w)
+ngx_http_logbroker_group_init(ngx_http_logbroker_worker_t *w)
 {
-    ngx_queue_init(&w->pending.waiters);
-    ngx_queue_init(&w->flight.waiters);
-    ngx_queue_init(&w->pending.keys);
-    ngx_queue_init(&w->flight.keys);
-    ngx_queue_init(&w->parked);
-    ngx_queue_init(&w->held);
+    ngx_http_logbroker_group_clear(&w->group.pending);
+    ngx_http_logbroker_group_clear(&w->group.flight);
 
-    ngx_http_logbroker_large_init(w);
+    w->group.commit.handler = ngx_http_logbroker_commit_handler;
+    w->group.commit.data = w;
+    w->group.commit.log = ngx_cycle->log;
 
-    w->commit.handler = ngx_http_logbroker_commit_handler;
-    w->commit.data = w;
-    w->commit.log = ngx_cycle->log;
-
-    w->hold.handler = ngx_http_logbroker_hold_handler;
-    w->hold.data = w;
-    w->hold.log = ngx_cycle->log;
-
-    w->io_task.ctx = w;
-    w->io_task.handler = ngx_http_logbroker_io_thread;
-    w->io_task.event.handler = ngx_http_logbroker_io_done;
-    w->io_task.event.data = w;
-    w->io_task.event.log = ngx_cycle->log;
+    w->group.task.ctx = w;
+    w->group.task.handler = ngx_http_logbroker_io_thread;
+    w->group.task.event.handler = ngx_http_logbroker_io_done;
+    w->group.task.event.data = w;
+    w->group.task.event.log = ngx_cycle->log;
 }
 
 
 /* The record of the request is staged: the request waits for its group. */
 
 void
-ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
+ngx_http_logbroker_group_join(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx)
 {
     ngx_http_logbroker_loc_conf_t   *llcf;
@@ -78,12 +91,12 @@ ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
 
     ctx->state = NGX_HTTP_LOGBROKER_STAGED;
 
-    ngx_queue_insert_tail(&w->pending.waiters, &ctx->queue);
+    ngx_queue_insert_tail(&w->group.pending.waiters, &ctx->queue);
 
-    w->pending.requests++;
-    w->pending.events += ctx->events;
-    w->pending.bytes += ctx->bytes;
-    w->pending.sync |= llcf->sync;
+    w->group.pending.requests++;
+    w->group.pending.events += ctx->events;
+    w->group.pending.bytes += ctx->bytes;
+    w->group.pending.sync |= llcf->sync;
 
     if (ctx->has_key) {
         key = ngx_alloc(sizeof(ngx_http_logbroker_group_key_t),
@@ -93,7 +106,7 @@ ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
 
         if (key) {
             ngx_memcpy(key->hash, ctx->key, LB_KEY_LEN);
-            ngx_queue_insert_tail(&w->pending.keys, &key->queue);
+            ngx_queue_insert_tail(&w->group.pending.keys, &key->queue);
         }
     }
 
@@ -101,8 +114,8 @@ ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
 
     /* otherwise the end of what the thread does begins the next group */
 
-    if (w->io != NGX_HTTP_LOGBROKER_IO_GROUP && !w->commit.posted) {
-        ngx_post_event(&w->commit, &ngx_posted_events);
+    if (w->group.io != NGX_HTTP_LOGBROKER_IO_GROUP && !w->group.commit.posted) {
+        ngx_post_event(&w->group.commit, &ngx_posted_events);
     }
 }
 
@@ -110,14 +123,14 @@ ngx_http_logbroker_wait(ngx_http_logbroker_worker_t *w,
 /* A record nobody waits for is staged: it is written in its group's turn. */
 
 void
-ngx_http_logbroker_logged(ngx_http_logbroker_worker_t *w)
+ngx_http_logbroker_group_join_silent(ngx_http_logbroker_worker_t *w)
 {
-    w->pending.access++;
+    w->group.pending.access++;
 
     ngx_http_logbroker_hold(w);
 
-    if (w->io != NGX_HTTP_LOGBROKER_IO_GROUP && !w->commit.posted) {
-        ngx_post_event(&w->commit, &ngx_posted_next_events);
+    if (w->group.io != NGX_HTTP_LOGBROKER_IO_GROUP && !w->group.commit.posted) {
+        ngx_post_event(&w->group.commit, &ngx_posted_next_events);
     }
 }
 
@@ -139,8 +152,8 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
     ngx_uint_t   thread;
     ngx_queue_t  waiters;
 
-    if (w->writer == NULL || w->hanging || w->failed
-        || w->io == NGX_HTTP_LOGBROKER_IO_GROUP)
+    if (w->ring.writer == NULL || w->hang.hanging || w->group.failed
+        || w->group.io == NGX_HTTP_LOGBROKER_IO_GROUP)
     {
         return;
     }
@@ -148,15 +161,15 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
     /* without sync, what is large, or has to wait, is still nothing for the
      * event loop */
 
-    thread = w->pending.sync
-             || lb_writer_staged(w->writer) > NGX_HTTP_LOGBROKER_WRITE_MAX
-             || lb_writer_fill_busy(w->writer);
+    thread = w->group.pending.sync
+             || lb_writer_staged(w->ring.writer) > NGX_HTTP_LOGBROKER_WRITE_MAX
+             || lb_writer_fill_busy(w->ring.writer);
 
-    if (w->io == NGX_HTTP_LOGBROKER_IO_SYNC && thread) {
+    if (w->group.io == NGX_HTTP_LOGBROKER_IO_SYNC && thread) {
         return;
     }
 
-    rc = lb_writer_begin(w->writer);
+    rc = lb_writer_begin(w->ring.writer);
 
     if (rc == 0) {
         ngx_http_logbroker_share(w);
@@ -169,7 +182,7 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
         return;
     }
 
-    ngx_http_logbroker_group_move(&w->pending, &w->flight);
+    ngx_http_logbroker_group_move(&w->group.pending, &w->group.flight);
 
     if (thread) {
 
@@ -181,19 +194,19 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
         }
 
         /* the queue of the thread pool is full: slow, but still right */
-        (void) lb_writer_write(w->writer, w->flight.sync);
+        (void) lb_writer_write(w->ring.writer, w->group.flight.sync);
 
     } else {
-        (void) lb_writer_write(w->writer, 0);
+        (void) lb_writer_write(w->ring.writer, 0);
     }
 
-    rc = lb_writer_end(w->writer);
+    rc = lb_writer_end(w->ring.writer);
 
     if (rc != 0) {
 
-        if (w->io == NGX_HTTP_LOGBROKER_IO_SYNC) {
+        if (w->group.io == NGX_HTTP_LOGBROKER_IO_SYNC) {
             /* the thread still has the file: when its sync has ended */
-            w->failed = rc;
+            w->group.failed = rc;
             return;
         }
 
@@ -204,15 +217,15 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
     ngx_http_logbroker_group_written(w, &waiters);
 
     ngx_http_logbroker_unpark(w);
-    ngx_http_logbroker_answer(&waiters, 0);
+    ngx_http_logbroker_group_answer(&waiters, 0);
     ngx_http_logbroker_share(w);
     ngx_http_logbroker_leave(w);
     ngx_http_logbroker_hold(w);
 }
 
 
-void
-ngx_http_logbroker_group_init(ngx_http_logbroker_group_t *group)
+static void
+ngx_http_logbroker_group_clear(ngx_http_logbroker_group_t *group)
 {
     ngx_memzero(group, sizeof(ngx_http_logbroker_group_t));
     ngx_queue_init(&group->waiters);
@@ -220,7 +233,7 @@ ngx_http_logbroker_group_init(ngx_http_logbroker_group_t *group)
 }
 
 
-void
+static void
 ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
     ngx_http_logbroker_group_t *to)
 {
@@ -254,8 +267,8 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_group_t      done;
     ngx_http_logbroker_counters_t  *counters;
 
-    ngx_http_logbroker_group_init(&done);
-    ngx_http_logbroker_group_move(&w->flight, &done);
+    ngx_http_logbroker_group_clear(&done);
+    ngx_http_logbroker_group_move(&w->group.flight, &done);
 
     ngx_http_logbroker_keys_end_group(w, &done.keys,
                                       NGX_HTTP_LOGBROKER_KEY_IS_STORED);
@@ -284,8 +297,8 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
 
 /* Answering one request may make others of the same queue go away. */
 
-void
-ngx_http_logbroker_answer(ngx_queue_t *waiters, ngx_uint_t reason)
+static void
+ngx_http_logbroker_group_answer(ngx_queue_t *waiters, ngx_uint_t reason)
 {
     ngx_queue_t               *q;
     ngx_connection_t          *c;
@@ -342,14 +355,14 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
         ngx_http_logbroker_group_written(w, &stored);
     }
 
-    ngx_http_logbroker_group_init(&unknown);
-    ngx_http_logbroker_group_move(&w->flight, &unknown);
+    ngx_http_logbroker_group_clear(&unknown);
+    ngx_http_logbroker_group_move(&w->group.flight, &unknown);
 
     ngx_http_logbroker_keys_end_group(w, &unknown.keys,
                                       NGX_HTTP_LOGBROKER_KEY_UNKNOWN);
 
-    ngx_http_logbroker_group_init(&refused);
-    ngx_http_logbroker_group_move(&w->pending, &refused);
+    ngx_http_logbroker_group_clear(&refused);
+    ngx_http_logbroker_group_move(&w->group.pending, &refused);
 
     ngx_http_logbroker_keys_end_group(w, &refused.keys,
                                       NGX_HTTP_LOGBROKER_KEY_NOT_STORED);
@@ -357,13 +370,13 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
     (void) ngx_atomic_fetch_add(&w->counters->access_lost,
                                 unknown.access + refused.access);
 
-    slot = lb_writer_slot(w->writer);
+    slot = lb_writer_slot(w->ring.writer);
 
-    ngx_http_logbroker_close(w, w->writer);
-    w->writer = NULL;
-    w->want_sync = 0;
-    w->failed = 0;
-    w->leaving = 0;
+    ngx_http_logbroker_fill_close(w, w->ring.writer);
+    w->ring.writer = NULL;
+    w->group.want_sync = 0;
+    w->group.failed = 0;
+    w->room.leaving = 0;
 
     *ngx_snprintf(text, sizeof(text) - 1,
                   "writing ring %ui failed: %s; ring abandoned: %ui requests "
@@ -377,29 +390,57 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
 
     /* at once, unless this is not the first time in this second */
 
-    again = w->lost_at && ngx_current_msec - w->lost_at < 2000;
+    again = w->ring.lost_at && ngx_current_msec - w->ring.lost_at < 2000;
 
-    w->lost_at = ngx_current_msec;
+    w->ring.lost_at = ngx_current_msec;
 
-    if (w->next) {
+    if (w->room.next) {
         ngx_http_logbroker_left(w);
 
     } else if (!again) {
-        w->grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
+        w->ring.grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
         ngx_http_logbroker_claim(w);
 
-        if (w->writer == NULL) {
+        if (w->ring.writer == NULL) {
             ngx_add_timer(&w->tick, NGX_HTTP_LOGBROKER_CLAIM_RETRY);
         }
     }
 
-    ngx_http_logbroker_answer(&stored, 0);
-    ngx_http_logbroker_answer(&unknown.waiters,
+    ngx_http_logbroker_group_answer(&stored, 0);
+    ngx_http_logbroker_group_answer(&unknown.waiters,
                               NGX_HTTP_LOGBROKER_WRITE_UNKNOWN);
-    ngx_http_logbroker_answer(&refused.waiters,
+    ngx_http_logbroker_group_answer(&refused.waiters,
                               NGX_HTTP_LOGBROKER_WRITE_FAILED);
     ngx_http_logbroker_unpark(w);
     ngx_http_logbroker_hold(w);
+}
+
+
+/* What is staged behind the group in flight is not written. */
+
+void
+ngx_http_logbroker_group_drop(ngx_http_logbroker_worker_t *w,
+    ngx_uint_t reason)
+{
+    ngx_http_logbroker_group_t  dropped;
+
+    /* records that nobody waits for may stay */
+
+    if (w->group.pending.requests == 0) {
+        return;
+    }
+
+    ngx_http_logbroker_group_clear(&dropped);
+    ngx_http_logbroker_group_move(&w->group.pending, &dropped);
+
+    lb_writer_discard(w->ring.writer);
+
+    ngx_http_logbroker_keys_end_group(w, &dropped.keys,
+                                      NGX_HTTP_LOGBROKER_KEY_NOT_STORED);
+
+    (void) ngx_atomic_fetch_add(&w->counters->access_lost, dropped.access);
+
+    ngx_http_logbroker_group_answer(&dropped.waiters, reason);
 }
 
 
@@ -407,13 +448,13 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
  * soon as the thread is done with it. */
 
 void
-ngx_http_logbroker_gone(ngx_http_logbroker_worker_t *w)
+ngx_http_logbroker_group_gone(ngx_http_logbroker_worker_t *w)
 {
-    if (w->io == NGX_HTTP_LOGBROKER_IO_IDLE) {
+    if (w->group.io == NGX_HTTP_LOGBROKER_IO_IDLE) {
         ngx_http_logbroker_lost(w, LB_EGONE, 0);
 
     } else {
-        w->failed = LB_EGONE;
+        w->group.failed = LB_EGONE;
     }
 }
 
@@ -421,23 +462,23 @@ ngx_http_logbroker_gone(ngx_http_logbroker_worker_t *w)
 /* Once a second: what is committed without sync becomes durable. */
 
 void
-ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w)
+ngx_http_logbroker_group_sync(ngx_http_logbroker_worker_t *w)
 {
     int  rc;
 
-    w->want_sync = 0;
+    w->group.want_sync = 0;
 
-    if (w->writer == NULL || !lb_writer_dirty(w->writer)) {
+    if (w->ring.writer == NULL || !lb_writer_dirty(w->ring.writer)) {
         return;
     }
 
-    if (w->io != NGX_HTTP_LOGBROKER_IO_IDLE) {
+    if (w->group.io != NGX_HTTP_LOGBROKER_IO_IDLE) {
         /* before the next group */
-        w->want_sync = 1;
+        w->group.want_sync = 1;
         return;
     }
 
-    if (!lb_writer_sync_begin(w->writer)) {
+    if (!lb_writer_sync_begin(w->ring.writer)) {
         return;
     }
 
@@ -445,8 +486,8 @@ ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w)
         return;
     }
 
-    lb_writer_sync_run(w->writer);
-    rc = lb_writer_sync_end(w->writer);
+    lb_writer_sync_run(w->ring.writer);
+    rc = lb_writer_sync_end(w->ring.writer);
 
     if (rc != 0) {
         ngx_http_logbroker_lost(w, rc, 0);
@@ -457,14 +498,14 @@ ngx_http_logbroker_sync(ngx_http_logbroker_worker_t *w)
 static ngx_int_t
 ngx_http_logbroker_io_post(ngx_http_logbroker_worker_t *w, ngx_uint_t io)
 {
-    w->io = io;
+    w->group.io = io;
 
-    if (ngx_thread_task_post(w->pool, &w->io_task) != NGX_OK) {
-        w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
+    if (ngx_thread_task_post(w->pool, &w->group.task) != NGX_OK) {
+        w->group.io = NGX_HTTP_LOGBROKER_IO_IDLE;
         return NGX_ERROR;
     }
 
-    w->io_started = ngx_current_msec;
+    w->group.started = ngx_current_msec;
 
     ngx_http_logbroker_hang_watch(w);
     ngx_http_logbroker_hold(w);
@@ -482,14 +523,14 @@ ngx_http_logbroker_io_thread(void *data, ngx_log_t *log)
 
     started = ngx_http_logbroker_mono_us();
 
-    if (w->io == NGX_HTTP_LOGBROKER_IO_GROUP) {
-        (void) lb_writer_write(w->writer, w->flight.sync);
+    if (w->group.io == NGX_HTTP_LOGBROKER_IO_GROUP) {
+        (void) lb_writer_write(w->ring.writer, w->group.flight.sync);
 
     } else {
-        lb_writer_sync_run(w->writer);
+        lb_writer_sync_run(w->ring.writer);
     }
 
-    w->io_us = ngx_http_logbroker_mono_us() - started;
+    w->group.us = ngx_http_logbroker_mono_us() - started;
 }
 
 
@@ -505,45 +546,47 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
 
     ngx_queue_init(&waiters);
 
-    rc = w->io == NGX_HTTP_LOGBROKER_IO_GROUP ? lb_writer_end(w->writer)
-                                              : lb_writer_sync_end(w->writer);
+    rc = w->group.io == NGX_HTTP_LOGBROKER_IO_GROUP
+             ? lb_writer_end(w->ring.writer)
+             : lb_writer_sync_end(w->ring.writer);
 
-    if (rc != 0 || w->failed) {
+    if (rc != 0 || w->group.failed) {
 
         /* the promise of its answer holds for the file, wherever it is; with
          * sync lb_writer_write() has looked */
 
-        written = rc == 0 && w->io == NGX_HTTP_LOGBROKER_IO_GROUP
-                  && (w->flight.sync || lb_writer_intact(w->writer));
+        written = rc == 0 && w->group.io == NGX_HTTP_LOGBROKER_IO_GROUP
+                  && (w->group.flight.sync || lb_writer_intact(w->ring.writer));
 
-        w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
+        w->group.io = NGX_HTTP_LOGBROKER_IO_IDLE;
         ngx_http_logbroker_hang_over(w);
-        ngx_http_logbroker_lost(w, w->failed ? w->failed : rc, written);
+        ngx_http_logbroker_lost(w, w->group.failed ? w->group.failed : rc,
+                                written);
         return;
     }
 
-    ngx_http_logbroker_count_sync(w->counters, w->io_us);
+    ngx_http_logbroker_count_sync(w->counters, w->group.us);
 
-    if (w->io == NGX_HTTP_LOGBROKER_IO_GROUP) {
+    if (w->group.io == NGX_HTTP_LOGBROKER_IO_GROUP) {
         ngx_http_logbroker_group_written(w, &waiters);
     }
 
-    w->io = NGX_HTTP_LOGBROKER_IO_IDLE;
+    w->group.io = NGX_HTTP_LOGBROKER_IO_IDLE;
 
     ngx_http_logbroker_hang_over(w);
 
-    if (w->want_sync) {
-        ngx_http_logbroker_sync(w);
+    if (w->group.want_sync) {
+        ngx_http_logbroker_group_sync(w);
     }
 
-    ngx_http_logbroker_answer(&waiters, 0);
+    ngx_http_logbroker_group_answer(&waiters, 0);
 
     ngx_http_logbroker_share(w);
 
     /* what is ready to be read by now joins the next group */
 
-    if (!w->commit.posted) {
-        ngx_post_event(&w->commit, &ngx_posted_next_events);
+    if (!w->group.commit.posted) {
+        ngx_post_event(&w->group.commit, &ngx_posted_next_events);
     }
 
     ngx_http_logbroker_hold(w);

@@ -17,6 +17,13 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_counters.h"
+#include "ngx_http_logbroker_group.h"
+#include "ngx_http_logbroker_hold.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_stage.h"
+#include "ngx_http_logbroker_hang.h"
 
 
 /* milliseconds between two log lines about the same write */
@@ -26,7 +33,6 @@
 static ngx_uint_t ngx_http_logbroker_running(ngx_http_logbroker_worker_t *w,
     ngx_msec_t *age);
 static void ngx_http_logbroker_hang_handler(ngx_event_t *ev);
-static void ngx_http_logbroker_hang_drop(ngx_http_logbroker_worker_t *w);
 
 
 void
@@ -36,10 +42,10 @@ ngx_http_logbroker_hang_init(ngx_http_logbroker_worker_t *w)
     ngx_pid_t                    pid;
     ngx_http_logbroker_seat_t   *seat;
 
-    w->hang.handler = ngx_http_logbroker_hang_handler;
-    w->hang.data = w;
-    w->hang.log = ngx_cycle->log;
-    w->hang.cancelable = 1;
+    w->hang.timer.handler = ngx_http_logbroker_hang_handler;
+    w->hang.timer.data = w;
+    w->hang.timer.log = ngx_cycle->log;
+    w->hang.timer.cancelable = 1;
 
     for (i = 0; i < NGX_HTTP_LOGBROKER_SEATS; i++) {
 
@@ -53,25 +59,25 @@ ngx_http_logbroker_hang_init(ngx_http_logbroker_worker_t *w)
             seat->waiting = 0;
             seat->hangs_since = 0;
             seat->no_ring = 0;
-            w->seat = seat;
+            w->hang.seat = seat;
             return;
         }
     }
 
     /* not seen in the status, otherwise as good */
 
-    w->seat = &w->no_seat;
+    w->hang.seat = &w->hang.no_seat;
 }
 
 
 void
 ngx_http_logbroker_hang_exit(ngx_http_logbroker_worker_t *w)
 {
-    w->seat->parked = 0;
-    w->seat->waiting = 0;
-    w->seat->hangs_since = 0;
-    w->seat->no_ring = 0;
-    w->seat->pid = 0;
+    w->hang.seat->parked = 0;
+    w->hang.seat->waiting = 0;
+    w->hang.seat->hangs_since = 0;
+    w->hang.seat->no_ring = 0;
+    w->hang.seat->pid = 0;
 }
 
 
@@ -82,8 +88,8 @@ ngx_http_logbroker_hang_watch(ngx_http_logbroker_worker_t *w)
 {
     /* one timer for many writes: it looks at the one that runs then */
 
-    if (!w->hang.timer_set) {
-        ngx_add_timer(&w->hang, w->write_timeout);
+    if (!w->hang.timer.timer_set) {
+        ngx_add_timer(&w->hang.timer, w->hang.timeout);
     }
 }
 
@@ -95,15 +101,15 @@ ngx_http_logbroker_running(ngx_http_logbroker_worker_t *w, ngx_msec_t *age)
 {
     *age = 0;
 
-    if (w->io != NGX_HTTP_LOGBROKER_IO_IDLE) {
-        *age = ngx_current_msec - w->io_started;
+    if (w->group.io != NGX_HTTP_LOGBROKER_IO_IDLE) {
+        *age = ngx_current_msec - w->group.started;
     }
 
-    if (w->seek.running) {
-        *age = ngx_max(*age, ngx_current_msec - w->seek.started);
+    if (w->room.seek.running) {
+        *age = ngx_max(*age, ngx_current_msec - w->room.seek.started);
     }
 
-    return w->io != NGX_HTTP_LOGBROKER_IO_IDLE || w->seek.running;
+    return w->group.io != NGX_HTTP_LOGBROKER_IO_IDLE || w->room.seek.running;
 }
 
 
@@ -119,56 +125,29 @@ ngx_http_logbroker_hang_handler(ngx_event_t *ev)
         return;
     }
 
-    if (age < w->write_timeout) {
-        ngx_add_timer(&w->hang, w->write_timeout - age);
+    if (age < w->hang.timeout) {
+        ngx_add_timer(&w->hang.timer, w->hang.timeout - age);
         return;
     }
 
     ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
                   "logbroker: a write to \"%V\" has been running for %M ms, "
                   "%ui requests wait for it, others are answered with 503: "
-                  "does the disk hang?", &w->path, age, w->flight.requests);
+                  "does the disk hang?", &w->ring.path, age,
+                  w->group.flight.requests);
 
-    ngx_add_timer(&w->hang, NGX_HTTP_LOGBROKER_HANG_AGAIN);
+    ngx_add_timer(&w->hang.timer, NGX_HTTP_LOGBROKER_HANG_AGAIN);
 
-    if (w->hanging) {
+    if (w->hang.hanging) {
         return;
     }
 
-    w->hanging = 1;
-    w->seat->hangs_since = ngx_http_logbroker_mono_us() / 1000 - age;
+    w->hang.hanging = 1;
+    w->hang.seat->hangs_since = ngx_http_logbroker_mono_us() / 1000 - age;
 
-    ngx_http_logbroker_hang_drop(w);
+    ngx_http_logbroker_group_drop(w, NGX_HTTP_LOGBROKER_DISK_HANGS);
     ngx_http_logbroker_unpark(w);
     ngx_http_logbroker_hold(w);
-}
-
-
-/* What is staged behind the group in flight is not written. */
-
-static void
-ngx_http_logbroker_hang_drop(ngx_http_logbroker_worker_t *w)
-{
-    ngx_http_logbroker_group_t  dropped;
-
-    /* records that nobody waits for may stay */
-
-    if (w->pending.requests == 0) {
-        return;
-    }
-
-    ngx_http_logbroker_group_init(&dropped);
-    ngx_http_logbroker_group_move(&w->pending, &dropped);
-
-    lb_writer_discard(w->writer);
-
-    ngx_http_logbroker_keys_end_group(w, &dropped.keys,
-                                      NGX_HTTP_LOGBROKER_KEY_NOT_STORED);
-
-    (void) ngx_atomic_fetch_add(&w->counters->access_lost, dropped.access);
-
-    ngx_http_logbroker_answer(&dropped.waiters,
-                              NGX_HTTP_LOGBROKER_DISK_HANGS);
 }
 
 
@@ -179,25 +158,25 @@ ngx_http_logbroker_hang_over(ngx_http_logbroker_worker_t *w)
 {
     ngx_msec_t  age;
 
-    if (!w->hanging
-        || (ngx_http_logbroker_running(w, &age) && age >= w->write_timeout))
+    if (!w->hang.hanging
+        || (ngx_http_logbroker_running(w, &age) && age >= w->hang.timeout))
     {
         return;
     }
 
-    w->hanging = 0;
-    w->seat->hangs_since = 0;
+    w->hang.hanging = 0;
+    w->hang.seat->hangs_since = 0;
 
-    ngx_del_timer(&w->hang);
+    ngx_del_timer(&w->hang.timer);
 
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "logbroker: the write to \"%V\" has come back, requests "
-                  "are taken again", &w->path);
+                  "are taken again", &w->ring.path);
 
     /* a commit that came meanwhile was put off */
 
-    if (!w->commit.posted) {
-        ngx_post_event(&w->commit, &ngx_posted_next_events);
+    if (!w->group.commit.posted) {
+        ngx_post_event(&w->group.commit, &ngx_posted_next_events);
     }
 
     if (ngx_http_logbroker_running(w, &age)) {

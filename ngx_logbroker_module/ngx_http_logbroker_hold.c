@@ -8,15 +8,30 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_group.h"
+#include "ngx_http_logbroker_hold.h"
 
 
 /* a timer that means nothing but that there is something to wait for */
 #define NGX_HTTP_LOGBROKER_HOLD          60000
 
 
+static void ngx_http_logbroker_hold_handler(ngx_event_t *ev);
+
+
+void
+ngx_http_logbroker_hold_init(ngx_http_logbroker_worker_t *w)
+{
+    w->hold.handler = ngx_http_logbroker_hold_handler;
+    w->hold.data = w;
+    w->hold.log = ngx_cycle->log;
+}
+
+
 /*
- * Nginx lets an exiting worker go as soon as it has no timers that count: one
- * timer stands for everything that is not written and answered yet.
+ * A worker exits once it has no timer that is not cancelable: this one is not
+ * while anything is unwritten or unanswered.
  */
 
 void
@@ -24,10 +39,10 @@ ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w)
 {
     ngx_uint_t  busy;
 
-    busy = w->pending.requests || w->pending.access
-           || w->io != NGX_HTTP_LOGBROKER_IO_IDLE
-           || w->job || !ngx_queue_empty(&w->large)
-           || !ngx_queue_empty(&w->parked) || w->held_bytes;
+    busy = w->group.pending.requests || w->group.pending.access
+           || w->group.io != NGX_HTTP_LOGBROKER_IO_IDLE
+           || w->large.job || !ngx_queue_empty(&w->large.queue)
+           || !ngx_queue_empty(&w->stage.parked) || w->access.bytes;
 
     w->hold.cancelable = !busy;
 
@@ -35,12 +50,13 @@ ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w)
         ngx_add_timer(&w->hold, NGX_HTTP_LOGBROKER_HOLD);
     }
 
-    w->seat->parked = w->nparked + w->nlarge;
-    w->seat->waiting = w->pending.requests + w->flight.requests;
+    w->hang.seat->parked = w->stage.nparked + w->large.n;
+    w->hang.seat->waiting = w->group.pending.requests
+                            + w->group.flight.requests;
 }
 
 
-void
+static void
 ngx_http_logbroker_hold_handler(ngx_event_t *ev)
 {
     ngx_http_logbroker_hold(ev->data);
@@ -52,6 +68,7 @@ ngx_http_logbroker_hold_handler(ngx_event_t *ev)
 ngx_uint_t
 ngx_http_logbroker_wants_room(ngx_http_logbroker_worker_t *w)
 {
-    return !ngx_queue_empty(&w->parked) || (w->job && !w->job->running)
-           || w->held_bytes;
+    return !ngx_queue_empty(&w->stage.parked)
+           || (w->large.job && !w->large.job->running)
+           || w->access.bytes;
 }

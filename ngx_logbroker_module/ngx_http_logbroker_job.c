@@ -8,8 +8,16 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "event/format.h"
+#include "event/scan.h"
+#include "spool/lb_crc32c.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_decode.h"
+#include "ngx_http_logbroker_mem.h"
+#include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_record.h"
+#include "ngx_http_logbroker_job.h"
 
 
 static void ngx_http_logbroker_job_run(ngx_http_logbroker_job_t *job);

@@ -38,12 +38,101 @@
 #include <ngx_http.h>
 #include <ngx_sha1.h>
 
+#include "spool/lb_format.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
-#include "ngx_http_logbroker_keys_table.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_request.h"
 #include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_keys_load.h"
+#include "ngx_http_logbroker_keys_table.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_keys.h"
 
 
 #define NGX_HTTP_LOGBROKER_KEY_MAX       255
+
+
+/* logbroker_idempotency off | [window=10m] [size=16m]; */
+
+char *
+ngx_http_logbroker_idempotency(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_logbroker_main_conf_t *lmcf = conf;
+
+    off_t        size;
+    time_t       window;
+    ngx_str_t   *value, s;
+    ngx_uint_t   i;
+
+    if (lmcf->keys != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lmcf->keys = 1;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        lmcf->keys = 0;
+        return NGX_CONF_OK;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "window=", 7) == 0
+            && lmcf->keys_window == NGX_CONF_UNSET)
+        {
+            s.data = value[i].data + 7;
+            s.len = value[i].len - 7;
+
+            window = ngx_parse_time(&s, 1);
+
+            if (window == (time_t) NGX_ERROR || window < 1
+                || window > 7 * 24 * 3600)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "\"%V\": the window must be between 1s "
+                                   "and 7d", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            lmcf->keys_window = window;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "size=", 5) == 0
+            && lmcf->keys_size == NGX_CONF_UNSET_SIZE)
+        {
+            s.data = value[i].data + 5;
+            s.len = value[i].len - 5;
+
+            size = ngx_http_logbroker_parse_size(&s);
+
+            if (size == NGX_ERROR || size < 64 * 1024
+                || size > (off_t) 64 * 1024 * 1024 * 1024)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "\"%V\": the memory for keys must be "
+                                   "between 64k and 64g", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            lmcf->keys_size = size;
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\": "
+                           "\"logbroker_idempotency\" is off or has window= "
+                           "and size=, each once", &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
 
 
 ngx_int_t
@@ -114,7 +203,7 @@ ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx)
     ngx_table_elt_t  *h;
     u_char            digest[20];
 
-    if (ngx_http_logbroker_worker->keys == NULL) {
+    if (ngx_http_logbroker_worker->keys.table == NULL) {
         return 0;
     }
 
@@ -170,13 +259,13 @@ ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_keys_t   *keys;
     ngx_http_logbroker_entry_t  *e;
 
-    keys = w->keys;
+    keys = w->keys.table;
     now = ngx_http_logbroker_keys_now();
     reason = 0;
 
     ngx_shmtx_lock(&keys->shpool->mutex);
 
-    keys->window = w->keys_window;
+    keys->window = w->keys.window;
 
     e = ngx_http_logbroker_keys_find(keys, ctx->key, now);
 
@@ -189,14 +278,14 @@ ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
         reason = NGX_HTTP_LOGBROKER_KEY_BUSY;
 
         if (ngx_http_logbroker_dead(e->pid)) {
-            w->keys_look = 1;
+            w->keys.look = 1;
         }
 
     } else if (keys->state != NGX_HTTP_LOGBROKER_TABLE_READY) {
         reason = NGX_HTTP_LOGBROKER_KEYS_LOADING;
 
     } else if (ngx_http_logbroker_keys_insert(keys, ctx->key, crc, len,
-                                              lb_writer_slot(w->writer),
+                                              lb_writer_slot(w->ring.writer),
                                               NGX_HTTP_LOGBROKER_KEY_PENDING,
                                               now, now)
                == NULL)
@@ -206,19 +295,19 @@ ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
 
     ngx_shmtx_unlock(&keys->shpool->mutex);
 
-    if (w->keys_look) {
+    if (w->keys.look) {
         ngx_http_logbroker_keys_look(w);
     }
 
     if (reason == NGX_HTTP_LOGBROKER_KEYS_FULL
-        && now - w->keys_logged >= 60)
+        && now - w->keys.logged >= 60)
     {
-        w->keys_logged = now;
+        w->keys.logged = now;
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "logbroker: %uD idempotency keys within %T seconds are "
                       "all there is room for, further ones are answered with "
                       "503: raise size= of \"logbroker_idempotency\" or "
-                      "lower window=", keys->size, w->keys_window);
+                      "lower window=", keys->size, w->keys.window);
     }
 
     return reason;
@@ -235,7 +324,7 @@ ngx_http_logbroker_keys_end(ngx_http_logbroker_worker_t *w, const u_char *hash,
     ngx_http_logbroker_keys_t   *keys;
     ngx_http_logbroker_entry_t  *e;
 
-    keys = w->keys;
+    keys = w->keys.table;
 
     ngx_shmtx_lock(&keys->shpool->mutex);
 

@@ -7,8 +7,20 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_claim.h"
+#include "spool/lb_clock.h"
+#include "spool/lb_error.h"
+#include "spool/lb_format.h"
+#include "spool/lb_reader.h"
+#include "spool/lb_record.h"
+#include "spool/lb_spool.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_counters.h"
 #include "ngx_http_logbroker_keys_table.h"
+#include "ngx_http_logbroker_keys_load.h"
 
 
 /* milliseconds after which reading back lets others have the thread */
@@ -55,17 +67,17 @@ ngx_http_logbroker_keys_look(ngx_http_logbroker_worker_t *w)
     ngx_http_logbroker_keys_t      *keys;
     ngx_http_logbroker_keys_job_t  *job;
 
-    keys = w->keys;
+    keys = w->keys.table;
 
-    if (keys == NULL || w->spool == NULL || w->keys_job
-        || (ngx_msec_int_t) (w->keys_after - ngx_current_msec) > 0)
+    if (keys == NULL || w->ring.spool == NULL || w->keys.job
+        || (ngx_msec_int_t) (w->keys.after - ngx_current_msec) > 0)
     {
         return;
     }
 
     if (keys->state == NGX_HTTP_LOGBROKER_TABLE_READY) {
 
-        if (!w->keys_look) {
+        if (!w->keys.look) {
             return;
         }
 
@@ -80,9 +92,9 @@ ngx_http_logbroker_keys_look(ngx_http_logbroker_worker_t *w)
         return;
     }
 
-    job->spool = w->spool;
+    job->spool = w->ring.spool;
     job->keys = keys;
-    job->window = w->keys_window;
+    job->window = w->keys.window;
     job->task.ctx = job;
     job->task.handler = ngx_http_logbroker_keys_thread;
     job->task.event.handler = ngx_http_logbroker_keys_done;
@@ -90,7 +102,7 @@ ngx_http_logbroker_keys_look(ngx_http_logbroker_worker_t *w)
     job->task.event.log = ngx_cycle->log;
 
     if (ngx_http_logbroker_keys_post(w, job) == NGX_OK) {
-        w->keys_look = 0;
+        w->keys.look = 0;
     }
 }
 
@@ -100,7 +112,7 @@ ngx_http_logbroker_keys_post(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_keys_job_t *job)
 {
     if (ngx_thread_task_post(w->pool, &job->task) == NGX_OK) {
-        w->keys_job = job;
+        w->keys.job = job;
         return NGX_OK;
     }
 
@@ -117,7 +129,7 @@ ngx_http_logbroker_keys_post(ngx_http_logbroker_worker_t *w,
     lb_reader_close(job->reader);
     ngx_free(job);
 
-    w->keys_job = NULL;
+    w->keys.job = NULL;
 
     return NGX_ERROR;
 }
@@ -653,7 +665,7 @@ ngx_http_logbroker_keys_done(ngx_event_t *ev)
     ngx_http_logbroker_keys_job_t  *job;
 
     w = ev->data;
-    job = w->keys_job;
+    job = w->keys.job;
 
     if (job->state != NGX_HTTP_LOGBROKER_KEYS_DONE) {
         (void) ngx_http_logbroker_keys_post(w, job);
@@ -661,19 +673,19 @@ ngx_http_logbroker_keys_done(ngx_event_t *ev)
     }
 
     if (job->put_off) {
-        w->keys_look = 1;
-        w->keys_after = ngx_current_msec + NGX_HTTP_LOGBROKER_KEYS_AGAIN;
+        w->keys.look = 1;
+        w->keys.after = ngx_current_msec + NGX_HTTP_LOGBROKER_KEYS_AGAIN;
 
-        if (job->error.code != -EAGAIN && ngx_time() - w->keys_unread >= 60) {
-            w->keys_unread = ngx_time();
+        if (job->error.code != -EAGAIN && ngx_time() - w->keys.unread >= 60) {
+            w->keys.unread = ngx_time();
             ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
                           "logbroker: idempotency keys cannot be read back "
                           "from the spool \"%V\": %s; requests with such a key "
-                          "are answered with 503 until they can", &w->path,
+                          "are answered with 503 until they can", &w->ring.path,
                           job->error.text);
         }
     }
 
     ngx_free(job);
-    w->keys_job = NULL;
+    w->keys.job = NULL;
 }

@@ -7,6 +7,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_clock.h"
+#include "spool/lb_format.h"
+
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_keys_table.h"
 

@@ -17,8 +17,25 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "event/format.h"
+#include "spool/lb_record.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
-#include "ngx_http_logbroker_record.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_request.h"
+#include "ngx_http_logbroker_answer.h"
+#include "ngx_http_logbroker_append.h"
+#include "ngx_http_logbroker_body.h"
+#include "ngx_http_logbroker_hold.h"
+#include "ngx_http_logbroker_job.h"
+#include "ngx_http_logbroker_keys.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_ring.h"
+#include "ngx_http_logbroker_room.h"
+#include "ngx_http_logbroker_stage.h"
+#include "ngx_http_logbroker_large.h"
 
 
 static void ngx_http_logbroker_large_next(ngx_http_logbroker_worker_t *w);
@@ -36,11 +53,11 @@ static void ngx_http_logbroker_large_handler(ngx_event_t *ev);
 void
 ngx_http_logbroker_large_init(ngx_http_logbroker_worker_t *w)
 {
-    ngx_queue_init(&w->large);
+    ngx_queue_init(&w->large.queue);
 
-    w->large_next.handler = ngx_http_logbroker_large_handler;
-    w->large_next.data = w;
-    w->large_next.log = ngx_cycle->log;
+    w->large.next.handler = ngx_http_logbroker_large_handler;
+    w->large.next.data = w;
+    w->large.next.log = ngx_cycle->log;
 }
 
 
@@ -49,15 +66,15 @@ ngx_http_logbroker_large(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx)
 {
     ctx->state = NGX_HTTP_LOGBROKER_QUEUED;
-    ngx_queue_insert_tail(&w->large, &ctx->queue);
-    w->nlarge++;
+    ngx_queue_insert_tail(&w->large.queue, &ctx->queue);
+    w->large.n++;
 
     ngx_http_logbroker_hold(w);
 
     /* not here: it may have to refuse this request, or others */
 
-    if (w->job == NULL) {
-        ngx_post_event(&w->large_next, &ngx_posted_events);
+    if (w->large.job == NULL) {
+        ngx_post_event(&w->large.next, &ngx_posted_events);
     }
 }
 
@@ -81,9 +98,9 @@ ngx_http_logbroker_large_next(ngx_http_logbroker_worker_t *w)
     ngx_queue_t               *q;
     ngx_http_logbroker_ctx_t  *ctx;
 
-    while (w->job == NULL && !ngx_queue_empty(&w->large)) {
+    while (w->large.job == NULL && !ngx_queue_empty(&w->large.queue)) {
 
-        q = ngx_queue_head(&w->large);
+        q = ngx_queue_head(&w->large.queue);
         ngx_queue_remove(q);
 
         ctx = ngx_queue_data(q, ngx_http_logbroker_ctx_t, queue);
@@ -94,7 +111,7 @@ ngx_http_logbroker_large_next(ngx_http_logbroker_worker_t *w)
         reason = ngx_http_logbroker_large_start(w, ctx);
 
         if (reason) {
-            w->nlarge--;
+            w->large.n--;
             ngx_http_logbroker_refused(ctx, reason, 1);
         }
     }
@@ -113,11 +130,11 @@ ngx_http_logbroker_large_start(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_job_t       *job;
     ngx_http_logbroker_loc_conf_t  *llcf;
 
-    if (w->hanging) {
+    if (w->hang.hanging) {
         return NGX_HTTP_LOGBROKER_DISK_HANGS;
     }
 
-    if (w->writer == NULL && !ngx_http_logbroker_waits(w)) {
+    if (w->ring.writer == NULL && !ngx_http_logbroker_waits(w)) {
         return NGX_HTTP_LOGBROKER_NO_RING;
     }
 
@@ -181,7 +198,7 @@ ngx_http_logbroker_large_start(ngx_http_logbroker_worker_t *w,
 
     job->running = 1;
 
-    w->job = job;
+    w->large.job = job;
     ctx->job = job;
     ctx->state = NGX_HTTP_LOGBROKER_WORKING;
 
@@ -313,11 +330,11 @@ ngx_http_logbroker_job_done(ngx_event_t *ev)
     w = job->worker;
 
     job->running = 0;
-    w->trim = 1;
+    w->large.trim = 1;
 
     if (job->ctx == NULL) {
         /* the client left */
-        w->job = NULL;
+        w->large.job = NULL;
         ngx_http_logbroker_job_free(job);
 
     } else {
@@ -377,8 +394,8 @@ ngx_http_logbroker_job_refused(ngx_http_logbroker_worker_t *w,
 
     ngx_http_set_log_request(log, ctx->request);
 
-    w->job = NULL;
-    w->nlarge--;
+    w->large.job = NULL;
+    w->large.n--;
     ctx->job = NULL;
     ctx->state = NGX_HTTP_LOGBROKER_NEW;
 
@@ -411,10 +428,10 @@ ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w)
     ngx_http_logbroker_job_t  *job;
     ngx_http_logbroker_ctx_t  *ctx;
 
-    job = w->job;
+    job = w->large.job;
 
     if (job == NULL || job->running
-        || (ngx_http_logbroker_waits(w) && !w->hanging))
+        || (ngx_http_logbroker_waits(w) && !w->hang.hanging))
     {
         return;
     }
@@ -423,17 +440,17 @@ ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w)
 
     ngx_http_set_log_request(ctx->request->connection->log, ctx->request);
 
-    if (w->hanging) {
+    if (w->hang.hanging) {
         reason = NGX_HTTP_LOGBROKER_DISK_HANGS;
         goto done;
     }
 
-    if (w->writer == NULL) {
+    if (w->ring.writer == NULL) {
         reason = NGX_HTTP_LOGBROKER_NO_RING;
         goto done;
     }
 
-    staged = lb_writer_staged(w->writer);
+    staged = lb_writer_staged(w->ring.writer);
 
     if (staged && staged + job->payload > NGX_HTTP_LOGBROKER_STAGED_MAX) {
         return;
@@ -451,7 +468,7 @@ ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w)
         goto done;
     }
 
-    rc = lb_writer_append_made(w->writer, &meta, &job->record.data,
+    rc = lb_writer_append_made(w->ring.writer, &meta, &job->record.data,
                                job->record.size, job->payload, job->events,
                                job->crc);
 
@@ -465,8 +482,8 @@ ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w)
 
 done:
 
-    w->job = NULL;
-    w->nlarge--;
+    w->large.job = NULL;
+    w->large.n--;
     ctx->job = NULL;
 
     ngx_http_logbroker_job_free(job);
@@ -476,8 +493,8 @@ done:
         ngx_http_logbroker_refused(ctx, reason, 1);
     }
 
-    if (!ngx_queue_empty(&w->large)) {
-        ngx_post_event(&w->large_next, &ngx_posted_events);
+    if (!ngx_queue_empty(&w->large.queue)) {
+        ngx_post_event(&w->large.next, &ngx_posted_events);
     }
 }
 
@@ -495,17 +512,17 @@ ngx_http_logbroker_large_abandon(ngx_http_logbroker_ctx_t *ctx)
 
     ctx->job = NULL;
     job->ctx = NULL;
-    w->nlarge--;
+    w->large.n--;
 
     if (job->running) {
         return;
     }
 
-    w->job = NULL;
+    w->large.job = NULL;
 
     ngx_http_logbroker_job_free(job);
 
-    if (!ngx_queue_empty(&w->large)) {
-        ngx_post_event(&w->large_next, &ngx_posted_events);
+    if (!ngx_queue_empty(&w->large.queue)) {
+        ngx_post_event(&w->large.next, &ngx_posted_events);
     }
 }

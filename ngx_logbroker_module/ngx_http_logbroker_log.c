@@ -7,9 +7,15 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "event/format.h"
+
 #include "ngx_http_logbroker_module.h"
-#include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_request.h"
+#include "ngx_http_logbroker_accept.h"
 #include "ngx_http_logbroker_dialect.h"
+#include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_reason.h"
 
 
 static ngx_int_t ngx_http_logbroker_log_success(ngx_http_logbroker_ctx_t *ctx);

@@ -10,7 +10,18 @@
 
 #include <jansson.h>
 
+#include "spool/lb_error.h"
+#include "spool/lb_format.h"
+#include "spool/lb_reader.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_answer.h"
+#include "ngx_http_logbroker_counters.h"
+#include "ngx_http_logbroker_hang.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_status.h"
+#include "ngx_http_logbroker_metrics.h"
 
 
 /* the longest text of one ring, and of all else */
@@ -310,7 +321,7 @@ ngx_http_logbroker_metrics_rings(ngx_http_logbroker_text_t *t,
     ngx_http_logbroker_metric_value(t, "rings_locked", "gauge",
         "Rings held by a worker.", locked);
     ngx_http_logbroker_metric_value(t, "rings_max", "gauge",
-        "Rings the spool may have.", w->max_rings);
+        "Rings the spool may have.", w->ring.max_rings);
     ngx_http_logbroker_metric_value(t, "capacity_bytes", "gauge",
         "Size of all rings.", capacity);
     ngx_http_logbroker_metric_value(t, "backlog_bytes", "gauge",

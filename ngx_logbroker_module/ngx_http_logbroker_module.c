@@ -7,8 +7,21 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_logbroker_module.h"
+#include "spool/lb_error.h"
+#include "spool/lb_format.h"
+#include "spool/lb_left.h"
+#include "spool/lb_open.h"
+#include "spool/lb_spool.h"
+
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_request.h"
 #include "ngx_http_logbroker_access.h"
+#include "ngx_http_logbroker_counters.h"
+#include "ngx_http_logbroker_dialect.h"
+#include "ngx_http_logbroker_keys.h"
+#include "ngx_http_logbroker_process.h"
+#include "ngx_http_logbroker_status.h"
+#include "ngx_http_logbroker_module.h"
 
 
 #define NGX_HTTP_LOGBROKER_SIZE_MIN      (64 * 1024)
@@ -18,9 +31,6 @@
 
 static char *ngx_http_logbroker_spool(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_logbroker_idempotency(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-static off_t ngx_http_logbroker_parse_size(ngx_str_t *value);
 static char *ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -338,143 +348,6 @@ ngx_http_logbroker_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* logbroker_idempotency off | [window=10m] [size=16m]; */
-
-static char *
-ngx_http_logbroker_idempotency(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_logbroker_main_conf_t *lmcf = conf;
-
-    off_t        size;
-    time_t       window;
-    ngx_str_t   *value, s;
-    ngx_uint_t   i;
-
-    if (lmcf->keys != NGX_CONF_UNSET) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    lmcf->keys = 1;
-
-    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
-        lmcf->keys = 0;
-        return NGX_CONF_OK;
-    }
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (ngx_strncmp(value[i].data, "window=", 7) == 0
-            && lmcf->keys_window == NGX_CONF_UNSET)
-        {
-            s.data = value[i].data + 7;
-            s.len = value[i].len - 7;
-
-            window = ngx_parse_time(&s, 1);
-
-            if (window == (time_t) NGX_ERROR || window < 1
-                || window > 7 * 24 * 3600)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "\"%V\": the window must be between 1s "
-                                   "and 7d", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            lmcf->keys_window = window;
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "size=", 5) == 0
-            && lmcf->keys_size == NGX_CONF_UNSET_SIZE)
-        {
-            s.data = value[i].data + 5;
-            s.len = value[i].len - 5;
-
-            size = ngx_http_logbroker_parse_size(&s);
-
-            if (size == NGX_ERROR || size < 64 * 1024
-                || size > (off_t) 64 * 1024 * 1024 * 1024)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "\"%V\": the memory for keys must be "
-                                   "between 64k and 64g", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            lmcf->keys_size = size;
-            continue;
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\": "
-                           "\"logbroker_idempotency\" is off or has window= "
-                           "and size=, each once", &value[i]);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static off_t
-ngx_http_logbroker_parse_size(ngx_str_t *value)
-{
-    off_t      size;
-    size_t     len;
-    ngx_int_t  shift;
-
-    len = value->len;
-
-    if (len == 0) {
-        return NGX_ERROR;
-    }
-
-    switch (value->data[len - 1]) {
-
-    case 'k':
-    case 'K':
-        shift = 10;
-        break;
-
-    case 'm':
-    case 'M':
-        shift = 20;
-        break;
-
-    case 'g':
-    case 'G':
-        shift = 30;
-        break;
-
-    case 't':
-    case 'T':
-        shift = 40;
-        break;
-
-    default:
-        shift = 0;
-    }
-
-    if (shift) {
-        len--;
-    }
-
-    size = ngx_atoof(value->data, len);
-
-    if (size == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    if (size > (NGX_MAX_OFF_T_VALUE >> shift)) {
-        return NGX_MAX_OFF_T_VALUE;
-    }
-
-    return size << shift;
-}
-
-
 static char *
 ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -601,23 +474,6 @@ ngx_http_logbroker_check_max_body(ngx_conf_t *cf, void *post, void *data)
     }
 
     return NGX_CONF_OK;
-}
-
-
-/* The spool may be configured further down: remember where to point to. */
-
-void
-ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name)
-{
-    ngx_http_logbroker_main_conf_t  *lmcf;
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_logbroker_module);
-
-    if (lmcf->name.len == 0) {
-        lmcf->name = *name;
-        lmcf->file = cf->conf_file->file.name;
-        lmcf->line = cf->conf_file->line;
-    }
 }
 
 

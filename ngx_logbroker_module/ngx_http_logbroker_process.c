@@ -10,7 +10,28 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_error.h"
+#include "spool/lb_format.h"
+#include "spool/lb_spool.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_decode.h"
+#include "ngx_http_logbroker_fill.h"
+#include "ngx_http_logbroker_group.h"
+#include "ngx_http_logbroker_hang.h"
+#include "ngx_http_logbroker_hold.h"
+#include "ngx_http_logbroker_keys_load.h"
+#include "ngx_http_logbroker_large.h"
+#include "ngx_http_logbroker_mem.h"
+#include "ngx_http_logbroker_ring.h"
+#include "ngx_http_logbroker_room.h"
+#include "ngx_http_logbroker_stage.h"
+#include "ngx_http_logbroker_status.h"
+#include "ngx_http_logbroker_process.h"
+
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -58,28 +79,34 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    w->path = lmcf->path;
-    w->capacity = lmcf->size;
-    w->spares = ccf->worker_processes;
+    w->ring.path = lmcf->path;
+    w->ring.capacity = lmcf->size;
+    w->ring.spares = ccf->worker_processes;
     w->pool = lmcf->pool;
     w->counters = lmcf->zone->data;
-    w->write_timeout = lmcf->write_timeout;
+    w->hang.timeout = lmcf->write_timeout;
 
     if (lmcf->keys) {
-        w->keys = lmcf->keys_zone->data;
-        w->keys_window = lmcf->keys_window;
+        w->keys.table = lmcf->keys_zone->data;
+        w->keys.window = lmcf->keys_window;
     }
 
-    w->max_rings = lmcf->rings;
+    w->ring.max_rings = lmcf->rings;
 
-    if (w->max_rings == 0) {
-        w->max_rings = ngx_max(8, 4 * ccf->worker_processes);
-        w->max_rings = ngx_min(w->max_rings, LB_SLOTS_MAX);
+    if (w->ring.max_rings == 0) {
+        w->ring.max_rings = ngx_max(8, 4 * ccf->worker_processes);
+        w->ring.max_rings = ngx_min(w->ring.max_rings, LB_SLOTS_MAX);
     }
 
-    ngx_http_logbroker_append_init(w);
-    ngx_http_logbroker_room_init(w);
+    ngx_queue_init(&w->stage.parked);
+    ngx_queue_init(&w->access.held);
+
     ngx_http_logbroker_hang_init(w);
+    ngx_http_logbroker_hold_init(w);
+    ngx_http_logbroker_group_init(w);
+    ngx_http_logbroker_large_init(w);
+    ngx_http_logbroker_room_init(w);
+    ngx_http_logbroker_fill_init(w);
 
 #ifdef __GLIBC__
 
@@ -96,41 +123,9 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     w->tick.log = cycle->log;
     w->tick.cancelable = 1;
 
-    w->create.task.ctx = &w->create;
-    w->create.task.handler = ngx_http_logbroker_create_thread;
-    w->create.task.event.handler = ngx_http_logbroker_create_done;
-    w->create.task.event.data = w;
-    w->create.task.event.log = cycle->log;
-
-    w->fill.task.ctx = &w->fill;
-    w->fill.task.handler = ngx_http_logbroker_fill_thread;
-    w->fill.task.event.handler = ngx_http_logbroker_fill_done;
-    w->fill.task.event.data = w;
-    w->fill.task.event.log = cycle->log;
-
-    w->fill.next.handler = ngx_http_logbroker_fill_next;
-    w->fill.next.data = w;
-    w->fill.next.log = cycle->log;
-    w->fill.next.cancelable = 1;
-
-    w->create_after = ngx_current_msec;
-    w->spare_after = ngx_current_msec;
-
-    if (lb_spool_open((char *) w->path.data, LB_SPOOL_CREATE, &w->spool, NULL)
-        == 0)
-    {
-        ngx_http_logbroker_opened(w);
-
-    } else {
-        /* the thread tries again and says why not */
-        w->spool = NULL;
-    }
-
     ngx_http_logbroker_worker = w;
 
-    w->grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
-
-    ngx_http_logbroker_claim(w);
+    ngx_http_logbroker_ring_init(w);
     ngx_http_logbroker_keys_look(w);
 
     ngx_add_timer(&w->tick, NGX_HTTP_LOGBROKER_CLAIM_RETRY);
@@ -162,68 +157,58 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
 
     /* what the threads have ended with, unseen */
 
-    lb_writer_close(w->seek.writer);
-    w->seek.writer = NULL;
+    lb_writer_close(w->room.seek.writer);
+    w->room.seek.writer = NULL;
 
-    if (w->creating) {
-        w->spool = w->create.spool;
-
-        if (w->writer == NULL) {
-            w->writer = w->create.writer;
-
-        } else {
-            lb_writer_close(w->create.writer);
-        }
-    }
-
+    ngx_http_logbroker_ring_exit(w);
     ngx_http_logbroker_room_exit(w);
 
-    if (w->writer) {
+    if (w->ring.writer) {
 
         rc = 0;
 
-        if (w->io == NGX_HTTP_LOGBROKER_IO_GROUP) {
-            rc = lb_writer_end(w->writer);
+        if (w->group.io == NGX_HTTP_LOGBROKER_IO_GROUP) {
+            rc = lb_writer_end(w->ring.writer);
 
-        } else if (w->io == NGX_HTTP_LOGBROKER_IO_SYNC) {
-            rc = lb_writer_sync_end(w->writer);
+        } else if (w->group.io == NGX_HTTP_LOGBROKER_IO_SYNC) {
+            rc = lb_writer_sync_end(w->ring.writer);
         }
 
         /* requests that were not answered need not be kept */
 
-        if (rc == 0 && w->pending.access
-            && lb_writer_begin(w->writer) > 0)
+        if (rc == 0 && w->group.pending.access
+            && lb_writer_begin(w->ring.writer) > 0)
         {
-            (void) lb_writer_write(w->writer, 0);
-            rc = lb_writer_end(w->writer);
+            (void) lb_writer_write(w->ring.writer, 0);
+            rc = lb_writer_end(w->ring.writer);
         }
 
-        if (rc == 0 && lb_writer_dirty(w->writer)) {
-            rc = lb_writer_sync(w->writer);
+        if (rc == 0 && lb_writer_dirty(w->ring.writer)) {
+            rc = lb_writer_sync(w->ring.writer);
         }
 
         if (rc != 0) {
             ngx_log_error(NGX_LOG_CRIT, cycle->log, 0,
                           "logbroker: the last sync of ring %uD failed: %s",
-                          lb_writer_slot(w->writer),
+                          lb_writer_slot(w->ring.writer),
                           lb_strerror(rc, buf, sizeof(buf)));
         }
 
-        lb_writer_close(w->writer);
-        w->writer = NULL;
+        lb_writer_close(w->ring.writer);
+        w->ring.writer = NULL;
     }
 
     lb_writer_close(w->fill.close);
     w->fill.close = NULL;
 
-    if (w->spool) {
-        lb_spool_close(w->spool);
-        w->spool = NULL;
+    if (w->ring.spool) {
+        lb_spool_close(w->ring.spool);
+        w->ring.spool = NULL;
     }
 
-    ngx_http_logbroker_codec_free(&w->codec);
-    ngx_http_logbroker_mem_free(&w->joined);
-    ngx_http_logbroker_mem_free(&w->decoded);
+    ngx_http_logbroker_codec_free(&w->body.codec);
+    ngx_http_logbroker_mem_free(&w->body.joined);
+    ngx_http_logbroker_mem_free(&w->body.decoded);
 }
 
 
@@ -234,45 +219,47 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
 
     w = ev->data;
 
-    if (w->writer && !w->failed && lb_writer_check(w->writer) != 0) {
-        ngx_http_logbroker_gone(w);
+    if (w->ring.writer && !w->group.failed
+        && lb_writer_check(w->ring.writer) != 0)
+    {
+        ngx_http_logbroker_group_gone(w);
     }
 
-    ngx_http_logbroker_sync(w);
+    ngx_http_logbroker_group_sync(w);
     ngx_http_logbroker_keys_look(w);
     (void) ngx_http_logbroker_flusher_age(w);
-    w->seat->no_ring = w->writer == NULL && !ngx_exiting
+    w->hang.seat->no_ring = w->ring.writer == NULL && !ngx_exiting
                        && !ngx_http_logbroker_waits(w);
 
     ngx_http_logbroker_room_tick(w);
 
-    if (w->writer == NULL) {
+    if (w->ring.writer == NULL) {
 
-        if (!w->yielded) {
+        if (!w->room.yielded) {
             ngx_http_logbroker_claim(w);
         }
 
     } else if (ngx_exiting) {
         ngx_http_logbroker_release(w);
 
-    } else if (!w->creating
-               && (ngx_msec_int_t) (ngx_current_msec - w->spare_after) >= 0)
-    {
-        ngx_http_logbroker_create(w, w->spares);
+    } else {
+        ngx_http_logbroker_ring_spare(w);
     }
 
     ngx_http_logbroker_fill(w);
     ngx_http_logbroker_unpark(w);
     ngx_http_logbroker_hold(w);
 
-    if (w->trim && w->job == NULL && ngx_queue_empty(&w->large)) {
-        w->trim = 0;
+    if (w->large.trim && w->large.job == NULL
+        && ngx_queue_empty(&w->large.queue))
+    {
+        w->large.trim = 0;
 #ifdef __GLIBC__
         (void) malloc_trim(NGX_HTTP_LOGBROKER_MALLOC_KEEP);
 #endif
     }
 
-    ngx_add_timer(&w->tick, w->writer == NULL && !w->yielded
+    ngx_add_timer(&w->tick, w->ring.writer == NULL && !w->room.yielded
                             && ngx_http_logbroker_waits(w)
                                 ? NGX_HTTP_LOGBROKER_CLAIM_RETRY : 1000);
 }
@@ -287,14 +274,14 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
 static void
 ngx_http_logbroker_release(ngx_http_logbroker_worker_t *w)
 {
-    if (w->seeking || w->leaving || w->nlarge || w->held_bytes
-        || !ngx_queue_empty(&w->parked) || w->pending.requests
-        || w->pending.access)
+    if (w->room.seeking || w->room.leaving || w->large.n || w->access.bytes
+        || !ngx_queue_empty(&w->stage.parked) || w->group.pending.requests
+        || w->group.pending.access)
     {
         return;
     }
 
-    w->leaving = 1;
+    w->room.leaving = 1;
 
     ngx_http_logbroker_leave(w);
 }

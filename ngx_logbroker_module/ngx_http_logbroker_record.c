@@ -6,7 +6,13 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "event/format.h"
+#include "event/scan.h"
+#include "spool/lb_record.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_record.h"
 
 

@@ -7,13 +7,27 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "event/format.h"
+
 #include "ngx_http_logbroker_module.h"
-#include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_answer.h"
+#include "ngx_http_logbroker_accept.h"
+#include "ngx_http_logbroker_body.h"
+#include "ngx_http_logbroker_dialect.h"
+#include "ngx_http_logbroker_keys.h"
+#include "ngx_http_logbroker_large.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_ring.h"
+#include "ngx_http_logbroker_stage.h"
+#include "ngx_http_logbroker_request.h"
 
 
 static ngx_int_t ngx_http_logbroker_refuse_early(ngx_http_logbroker_ctx_t *ctx,
     ngx_uint_t reason);
 static void ngx_http_logbroker_body_handler(ngx_http_request_t *r);
+static void ngx_http_logbroker_cleanup(void *data);
 
 
 ngx_int_t
@@ -81,7 +95,7 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
         reason = ngx_http_logbroker_key(ctx);
     }
 
-    if (reason == 0 && w->hanging) {
+    if (reason == 0 && w->hang.hanging) {
         reason = NGX_HTTP_LOGBROKER_DISK_HANGS;
     }
 
@@ -94,7 +108,7 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
         ngx_http_logbroker_too_big(ctx, reason, 1);
     }
 
-    if (reason == 0 && w->writer == NULL && !ngx_http_logbroker_waits(w)) {
+    if (reason == 0 && w->ring.writer == NULL && !ngx_http_logbroker_waits(w)) {
         reason = NGX_HTTP_LOGBROKER_NO_RING;
     }
 
@@ -170,7 +184,7 @@ ngx_http_logbroker_body_handler(ngx_http_request_t *r)
 
 /* Of a request: whatever it waits for goes on without it. */
 
-void
+static void
 ngx_http_logbroker_cleanup(void *data)
 {
     ngx_http_logbroker_ctx_t *ctx = data;
@@ -186,7 +200,7 @@ ngx_http_logbroker_cleanup(void *data)
 
     case NGX_HTTP_LOGBROKER_QUEUED:
         ngx_queue_remove(&ctx->queue);
-        ngx_http_logbroker_worker->nlarge--;
+        ngx_http_logbroker_worker->large.n--;
         break;
 
     case NGX_HTTP_LOGBROKER_WORKING:

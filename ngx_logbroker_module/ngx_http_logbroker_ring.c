@@ -8,7 +8,21 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_acquire.h"
+#include "spool/lb_error.h"
+#include "spool/lb_format.h"
+#include "spool/lb_open.h"
+#include "spool/lb_reader.h"
+#include "spool/lb_spool.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_fill.h"
+#include "ngx_http_logbroker_hold.h"
+#include "ngx_http_logbroker_keys_load.h"
+#include "ngx_http_logbroker_stage.h"
+#include "ngx_http_logbroker_ring.h"
 
 
 /* milliseconds between two attempts at creating a ring, after a failure */
@@ -18,11 +32,76 @@
 #define NGX_HTTP_LOGBROKER_SPARE_CHECK   10000
 
 
+static void ngx_http_logbroker_opened(ngx_http_logbroker_worker_t *w);
+static void ngx_http_logbroker_create(ngx_http_logbroker_worker_t *w,
+    ngx_uint_t spares);
+static void ngx_http_logbroker_create_thread(void *data, ngx_log_t *log);
+static void ngx_http_logbroker_create_done(ngx_event_t *ev);
 static void ngx_http_logbroker_let_go(ngx_http_logbroker_worker_t *w);
 static void ngx_http_logbroker_claimed(ngx_http_logbroker_worker_t *w);
 static ngx_uint_t ngx_http_logbroker_enough(
     ngx_http_logbroker_create_t *create);
 static void ngx_http_logbroker_spare_done(ngx_http_logbroker_worker_t *w);
+
+
+void
+ngx_http_logbroker_ring_init(ngx_http_logbroker_worker_t *w)
+{
+    w->ring.create.task.ctx = &w->ring.create;
+    w->ring.create.task.handler = ngx_http_logbroker_create_thread;
+    w->ring.create.task.event.handler = ngx_http_logbroker_create_done;
+    w->ring.create.task.event.data = w;
+    w->ring.create.task.event.log = ngx_cycle->log;
+
+    w->ring.create_after = ngx_current_msec;
+    w->ring.spare_after = ngx_current_msec;
+
+    if (lb_spool_open((char *) w->ring.path.data, LB_SPOOL_CREATE,
+                      &w->ring.spool, NULL)
+        == 0)
+    {
+        ngx_http_logbroker_opened(w);
+
+    } else {
+        /* the thread tries again and says why not */
+        w->ring.spool = NULL;
+    }
+
+    w->ring.grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
+
+    ngx_http_logbroker_claim(w);
+}
+
+
+/* The threads are gone. */
+
+void
+ngx_http_logbroker_ring_exit(ngx_http_logbroker_worker_t *w)
+{
+    if (!w->ring.creating) {
+        return;
+    }
+
+    w->ring.spool = w->ring.create.spool;
+
+    if (w->ring.writer == NULL) {
+        w->ring.writer = w->ring.create.writer;
+
+    } else {
+        lb_writer_close(w->ring.create.writer);
+    }
+}
+
+
+void
+ngx_http_logbroker_ring_spare(ngx_http_logbroker_worker_t *w)
+{
+    if (!w->ring.creating
+        && (ngx_msec_int_t) (ngx_current_msec - w->ring.spare_after) >= 0)
+    {
+        ngx_http_logbroker_create(w, w->ring.spares);
+    }
+}
 
 
 /* To be opened anew.  One that has gone is not made anew, it may only not be
@@ -31,22 +110,22 @@ static void ngx_http_logbroker_spare_done(ngx_http_logbroker_worker_t *w);
 static void
 ngx_http_logbroker_let_go(ngx_http_logbroker_worker_t *w)
 {
-    if (w->spool == NULL || w->seeking || w->keys_job) {
+    if (w->ring.spool == NULL || w->room.seeking || w->keys.job) {
         return;
     }
 
-    lb_spool_close(w->spool);
-    w->spool = NULL;
-    w->vanished = 1;
+    lb_spool_close(w->ring.spool);
+    w->ring.spool = NULL;
+    w->ring.vanished = 1;
 }
 
 
-void
+static void
 ngx_http_logbroker_opened(ngx_http_logbroker_worker_t *w)
 {
-    if (lb_spool_note(w->spool)) {
+    if (lb_spool_note(w->ring.spool)) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0, "logbroker: %s",
-                      lb_spool_note(w->spool));
+                      lb_spool_note(w->ring.spool));
     }
 }
 
@@ -60,24 +139,25 @@ ngx_http_logbroker_opened(ngx_http_logbroker_worker_t *w)
 void
 ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w)
 {
-    if (w->creating) {
+    if (w->ring.creating) {
         return;
     }
 
-    if (w->spool && lb_spool_stale(w->spool)) {
+    if (w->ring.spool && lb_spool_stale(w->ring.spool)) {
 
         /* what is there now is another spool, or will be */
 
         ngx_http_logbroker_let_go(w);
 
-        if (w->spool) {
+        if (w->ring.spool) {
             return;
         }
     }
 
-    if (w->problem_code == 0) {
-        (void) ngx_cpystrn(w->problem, (u_char *) "no ring is free, one is "
-                           "being created", sizeof(w->problem));
+    if (w->ring.problem_code == 0) {
+        (void) ngx_cpystrn(w->ring.problem,
+                           (u_char *) "no ring is free, one is being created",
+                           sizeof(w->ring.problem));
     }
 
     ngx_http_logbroker_create(w, 0);
@@ -90,37 +170,37 @@ ngx_http_logbroker_claimed(ngx_http_logbroker_worker_t *w)
     const char                   *space;
     ngx_http_logbroker_create_t  *create;
 
-    create = &w->create;
+    create = &w->ring.create;
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "logbroker: claimed ring %uD of \"%V\"%s",
-                  lb_writer_slot(w->writer), &w->path,
+                  lb_writer_slot(w->ring.writer), &w->ring.path,
                   create->got.created ? ", a new one"
                   : create->got.resized ? ", whose size has changed" : "");
 
     if (create->got.kept.code) {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                       "logbroker: ring %uD keeps its size of %uL bytes instead "
-                      "of %uL for now: %s", lb_writer_slot(w->writer),
-                      lb_writer_capacity(w->writer), w->capacity,
+                      "of %uL for now: %s", lb_writer_slot(w->ring.writer),
+                      lb_writer_capacity(w->ring.writer), w->ring.capacity,
                       create->got.kept.text);
     }
 
-    space = lb_writer_space(w->writer);
+    space = lb_writer_space(w->ring.writer);
 
-    if (space && !w->space_logged) {
-        w->space_logged = 1;
+    if (space && !w->ring.space_logged) {
+        w->ring.space_logged = 1;
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "logbroker: ring %uD of \"%V\" may find the disk full "
                       "although it was preallocated: %s",
-                      lb_writer_slot(w->writer), &w->path, space);
+                      lb_writer_slot(w->ring.writer), &w->ring.path, space);
     }
 
-    w->problem_code = 0;
-    w->problem[0] = '\0';
-    w->spare_after = ngx_current_msec;
-    w->yielded = 0;
-    w->kept_since = ngx_current_msec;
+    w->ring.problem_code = 0;
+    w->ring.problem[0] = '\0';
+    w->ring.spare_after = ngx_current_msec;
+    w->room.yielded = 0;
+    w->room.kept_since = ngx_current_msec;
 
     ngx_http_logbroker_fill(w);
 }
@@ -135,12 +215,12 @@ ngx_http_logbroker_claimed(ngx_http_logbroker_worker_t *w)
 ngx_uint_t
 ngx_http_logbroker_waits(ngx_http_logbroker_worker_t *w)
 {
-    if (w->seeking || w->leaving || w->yielded) {
+    if (w->room.seeking || w->room.leaving || w->room.yielded) {
         return 1;
     }
 
-    return w->writer == NULL
-           && (ngx_msec_int_t) (w->grace_until - ngx_current_msec) > 0;
+    return w->ring.writer == NULL
+           && (ngx_msec_int_t) (w->ring.grace_until - ngx_current_msec) > 0;
 }
 
 
@@ -150,54 +230,57 @@ void
 ngx_http_logbroker_problem(ngx_http_logbroker_worker_t *w, ngx_uint_t level,
     int code, const char *text)
 {
-    (void) ngx_cpystrn(w->problem, (u_char *) text, sizeof(w->problem));
+    (void) ngx_cpystrn(w->ring.problem, (u_char *) text,
+                       sizeof(w->ring.problem));
 
-    if (w->problem_code == code
-        && ngx_current_msec - w->problem_logged < 60000)
+    if (w->ring.problem_code == code
+        && ngx_current_msec - w->ring.problem_logged < 60000)
     {
         return;
     }
 
-    w->problem_code = code;
-    w->problem_logged = ngx_current_msec;
+    w->ring.problem_code = code;
+    w->ring.problem_logged = ngx_current_msec;
 
     ngx_log_error(level, ngx_cycle->log, 0, "logbroker: %s", text);
 }
 
 
-void
+static void
 ngx_http_logbroker_create(ngx_http_logbroker_worker_t *w, ngx_uint_t spares)
 {
     ngx_http_logbroker_create_t  *create;
 
-    create = &w->create;
+    create = &w->ring.create;
 
-    create->path = (char *) w->path.data;
-    create->spool = w->spool;
-    create->flags = w->vanished ? 0 : LB_SPOOL_CREATE;
+    create->path = (char *) w->ring.path.data;
+    create->spool = w->ring.spool;
+    create->flags = w->ring.vanished ? 0 : LB_SPOOL_CREATE;
     create->writer = NULL;
-    create->wanted.capacity = w->capacity;
-    create->wanted.max_rings = w->max_rings;
-    create->wanted.keep_us = w->keys ? (uint64_t) w->keys_window * 1000000 : 0;
+    create->wanted.capacity = w->ring.capacity;
+    create->wanted.max_rings = w->ring.max_rings;
+    create->wanted.keep_us = w->keys.table
+                                 ? (uint64_t) w->keys.window * 1000000 : 0;
     create->spares = spares;
-    create->slot = w->writer ? lb_writer_slot(w->writer) : 0;
+    create->slot = w->ring.writer ? lb_writer_slot(w->ring.writer) : 0;
     create->rc = 0;
     create->enough = 0;
 
     /* not again at once where it has just failed */
 
-    if (ngx_exiting || (ngx_msec_int_t) (w->create_after - ngx_current_msec) > 0)
+    if (ngx_exiting
+        || (ngx_msec_int_t) (w->ring.create_after - ngx_current_msec) > 0)
     {
         create->wanted.max_rings = 0;
     }
 
     if (ngx_thread_task_post(w->pool, &create->task) == NGX_OK) {
-        w->creating = 1;
+        w->ring.creating = 1;
     }
 }
 
 
-void
+static void
 ngx_http_logbroker_create_thread(void *data, ngx_log_t *log)
 {
     ngx_http_logbroker_create_t *create = data;
@@ -291,7 +374,7 @@ ngx_http_logbroker_enough(ngx_http_logbroker_create_t *create)
 }
 
 
-void
+static void
 ngx_http_logbroker_create_done(ngx_event_t *ev)
 {
     u_char                        text[600];
@@ -300,12 +383,12 @@ ngx_http_logbroker_create_done(ngx_event_t *ev)
     ngx_http_logbroker_create_t  *create;
 
     w = ev->data;
-    create = &w->create;
+    create = &w->ring.create;
 
-    w->creating = 0;
+    w->ring.creating = 0;
 
-    if (w->spool == NULL && create->spool) {
-        w->spool = create->spool;
+    if (w->ring.spool == NULL && create->spool) {
+        w->ring.spool = create->spool;
         ngx_http_logbroker_opened(w);
         ngx_http_logbroker_keys_look(w);
     }
@@ -317,7 +400,9 @@ ngx_http_logbroker_create_done(ngx_event_t *ev)
 
     if (create->rc == 0) {
 
-        if (lb_writer_check(create->writer) != 0 || w->writer || w->leaving) {
+        if (lb_writer_check(create->writer) != 0
+            || w->ring.writer || w->room.leaving)
+        {
 
             /* replaced meanwhile: the next tick looks again; or room.c was
              * faster */
@@ -327,23 +412,23 @@ ngx_http_logbroker_create_done(ngx_event_t *ev)
             return;
         }
 
-        w->writer = create->writer;
+        w->ring.writer = create->writer;
         create->writer = NULL;
 
         if (create->got.created || create->got.resized) {
-            w->create_after = ngx_current_msec;
+            w->ring.create_after = ngx_current_msec;
         }
 
-        w->vanished = 0;
+        w->ring.vanished = 0;
 
         ngx_http_logbroker_claimed(w);
 
-    } else if (w->writer == NULL && !w->yielded) {
+    } else if (w->ring.writer == NULL && !w->room.yielded) {
 
         spool = create->spool != NULL;
 
         if (create->rc != LB_ENOSLOT && spool) {
-            w->create_after = ngx_current_msec
+            w->ring.create_after = ngx_current_msec
                               + NGX_HTTP_LOGBROKER_CREATE_RETRY;
 
             /* a file system that is dead is to be let go of, so that it can
@@ -352,7 +437,7 @@ ngx_http_logbroker_create_done(ngx_event_t *ev)
             ngx_http_logbroker_let_go(w);
         }
 
-        if (!spool && w->vanished) {
+        if (!spool && w->ring.vanished) {
             *ngx_snprintf(text, sizeof(text) - 1,
                           "the spool has gone: %s; mount it again, or reload "
                           "nginx to have a new one made", create->error.text)
@@ -380,21 +465,21 @@ ngx_http_logbroker_spare_done(ngx_http_logbroker_worker_t *w)
 {
     ngx_http_logbroker_create_t  *create;
 
-    create = &w->create;
+    create = &w->ring.create;
 
     if (create->enough) {
-        w->spare_after = ngx_current_msec + NGX_HTTP_LOGBROKER_SPARE_CHECK;
+        w->ring.spare_after = ngx_current_msec + NGX_HTTP_LOGBROKER_SPARE_CHECK;
 
     } else if (create->rc >= 0) {
 
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                       "logbroker: ring %d of \"%V\" is ready as a spare one",
-                      create->rc, &w->path);
+                      create->rc, &w->ring.path);
 
-        w->spare_after = ngx_current_msec;
+        w->ring.spare_after = ngx_current_msec;
 
     } else {
-        w->spare_after = ngx_current_msec
+        w->ring.spare_after = ngx_current_msec
                          + 6 * NGX_HTTP_LOGBROKER_CREATE_RETRY;
 
         if (create->rc != LB_ENOSLOT) {
@@ -404,18 +489,4 @@ ngx_http_logbroker_spare_done(ngx_http_logbroker_worker_t *w)
                           create->error.text);
         }
     }
-}
-
-
-/* The lock goes with it: at once, unless the thread is just filling. */
-
-void
-ngx_http_logbroker_close(ngx_http_logbroker_worker_t *w, lb_writer_t *writer)
-{
-    if (w->fill.writer == writer) {
-        w->fill.close = writer;
-        return;
-    }
-
-    lb_writer_close(writer);
 }

@@ -19,8 +19,21 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_error.h"
+#include "spool/lb_slot.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_access.h"
+#include "ngx_http_logbroker_counters.h"
+#include "ngx_http_logbroker_fill.h"
+#include "ngx_http_logbroker_group.h"
+#include "ngx_http_logbroker_hang.h"
+#include "ngx_http_logbroker_hold.h"
+#include "ngx_http_logbroker_ring.h"
+#include "ngx_http_logbroker_stage.h"
+#include "ngx_http_logbroker_room.h"
 
 
 /* milliseconds for which requests wait for room that another worker has */
@@ -60,16 +73,16 @@ static ngx_msec_t ngx_http_logbroker_mono_ms(void);
 void
 ngx_http_logbroker_room_init(ngx_http_logbroker_worker_t *w)
 {
-    w->seek.task.ctx = &w->seek;
-    w->seek.task.handler = ngx_http_logbroker_seek_thread;
-    w->seek.task.event.handler = ngx_http_logbroker_seek_done;
-    w->seek.task.event.data = w;
-    w->seek.task.event.log = ngx_cycle->log;
+    w->room.seek.task.ctx = &w->room.seek;
+    w->room.seek.task.handler = ngx_http_logbroker_seek_thread;
+    w->room.seek.task.event.handler = ngx_http_logbroker_seek_done;
+    w->room.seek.task.event.data = w;
+    w->room.seek.task.event.log = ngx_cycle->log;
 
-    w->retry.handler = ngx_http_logbroker_retry_handler;
-    w->retry.data = w;
-    w->retry.log = ngx_cycle->log;
-    w->retry.cancelable = 1;
+    w->room.retry.handler = ngx_http_logbroker_retry_handler;
+    w->room.retry.data = w;
+    w->room.retry.log = ngx_cycle->log;
+    w->room.retry.cancelable = 1;
 }
 
 
@@ -78,19 +91,19 @@ ngx_http_logbroker_room_init(ngx_http_logbroker_worker_t *w)
 void
 ngx_http_logbroker_room_exit(ngx_http_logbroker_worker_t *w)
 {
-    if (w->writer == NULL) {
-        w->writer = w->next;
+    if (w->ring.writer == NULL) {
+        w->ring.writer = w->room.next;
 
     } else {
-        lb_writer_close(w->next);
+        lb_writer_close(w->room.next);
     }
 
-    w->next = NULL;
-    w->seeking = 0;
-    w->leaving = 0;
-    w->yielded = 0;
-    w->grace_until = ngx_current_msec;
-    w->full_until = ngx_current_msec + NGX_HTTP_LOGBROKER_ROOM_HELD;
+    w->room.next = NULL;
+    w->room.seeking = 0;
+    w->room.leaving = 0;
+    w->room.yielded = 0;
+    w->ring.grace_until = ngx_current_msec;
+    w->room.full_until = ngx_current_msec + NGX_HTTP_LOGBROKER_ROOM_HELD;
 
     ngx_http_logbroker_access_held(w);
 }
@@ -101,17 +114,17 @@ ngx_http_logbroker_room_exit(ngx_http_logbroker_worker_t *w)
 ngx_uint_t
 ngx_http_logbroker_no_room(ngx_http_logbroker_worker_t *w, uint64_t need)
 {
-    if (w->seeking) {
+    if (w->room.seeking) {
         return 1;
     }
 
-    if ((ngx_msec_int_t) (w->full_until - ngx_current_msec) > 0) {
+    if ((ngx_msec_int_t) (w->room.full_until - ngx_current_msec) > 0) {
         return 0;
     }
 
     ngx_http_logbroker_seek(w, need);
 
-    return w->seeking;
+    return w->room.seeking;
 }
 
 
@@ -120,7 +133,7 @@ ngx_http_logbroker_no_room(ngx_http_logbroker_worker_t *w, uint64_t need)
 void
 ngx_http_logbroker_room_wanted(ngx_http_logbroker_worker_t *w)
 {
-    if (w->yielded && !w->seeking && !w->retry.timer_set) {
+    if (w->room.yielded && !w->room.seeking && !w->room.retry.timer_set) {
         ngx_http_logbroker_seek(w, 0);
     }
 }
@@ -129,9 +142,9 @@ ngx_http_logbroker_room_wanted(ngx_http_logbroker_worker_t *w)
 static void
 ngx_http_logbroker_seek(ngx_http_logbroker_worker_t *w, uint64_t need)
 {
-    w->seeking = 1;
-    w->need = need;
-    w->seek_until = ngx_current_msec + NGX_HTTP_LOGBROKER_ROOM_WAIT;
+    w->room.seeking = 1;
+    w->room.need = need;
+    w->room.seek_until = ngx_current_msec + NGX_HTTP_LOGBROKER_ROOM_WAIT;
 
     ngx_http_logbroker_seek_post(w);
 }
@@ -140,18 +153,18 @@ ngx_http_logbroker_seek(ngx_http_logbroker_worker_t *w, uint64_t need)
 static void
 ngx_http_logbroker_seek_post(ngx_http_logbroker_worker_t *w)
 {
-    w->seek.spool = w->spool;
-    w->seek.capacity = w->capacity;
-    w->seek.need = w->need;
-    w->seek.writer = NULL;
+    w->room.seek.spool = w->ring.spool;
+    w->room.seek.capacity = w->ring.capacity;
+    w->room.seek.need = w->room.need;
+    w->room.seek.writer = NULL;
 
-    if (ngx_thread_task_post(w->pool, &w->seek.task) != NGX_OK) {
-        ngx_add_timer(&w->retry, NGX_HTTP_LOGBROKER_ROOM_RETRY);
+    if (ngx_thread_task_post(w->pool, &w->room.seek.task) != NGX_OK) {
+        ngx_add_timer(&w->room.retry, NGX_HTTP_LOGBROKER_ROOM_RETRY);
         return;
     }
 
-    w->seek.running = 1;
-    w->seek.started = ngx_current_msec;
+    w->room.seek.running = 1;
+    w->room.seek.started = ngx_current_msec;
 
     ngx_http_logbroker_hang_watch(w);
 }
@@ -180,21 +193,21 @@ ngx_http_logbroker_seek_done(ngx_event_t *ev)
 
     w = ev->data;
 
-    w->seek.running = 0;
+    w->room.seek.running = 0;
 
     ngx_http_logbroker_hang_over(w);
 
-    if (w->seek.rc == 0 && lb_writer_check(w->seek.writer) != 0) {
+    if (w->room.seek.rc == 0 && lb_writer_check(w->room.seek.writer) != 0) {
         /* the spool was replaced: claimed from anew */
-        lb_writer_close(w->seek.writer);
-        w->seek.writer = NULL;
-        w->seek.rc = LB_EGONE;
+        lb_writer_close(w->room.seek.writer);
+        w->room.seek.writer = NULL;
+        w->room.seek.rc = LB_EGONE;
     }
 
-    if (w->seek.rc == 0) {
-        w->next = w->seek.writer;
-        w->seek.writer = NULL;
-        w->leaving = 1;
+    if (w->room.seek.rc == 0) {
+        w->room.next = w->room.seek.writer;
+        w->room.seek.writer = NULL;
+        w->room.leaving = 1;
 
         ngx_http_logbroker_leave(w);
         return;
@@ -202,35 +215,36 @@ ngx_http_logbroker_seek_done(ngx_event_t *ev)
 
     /* the own one may have been drained meanwhile */
 
-    if (w->writer
-        && lb_writer_room(w->writer) >= ngx_http_logbroker_worth(w, w->need))
+    if (w->ring.writer
+        && lb_writer_room(w->ring.writer)
+           >= ngx_http_logbroker_worth(w, w->room.need))
     {
         ngx_http_logbroker_seek_end(w);
         return;
     }
 
-    if (w->seek.rc == LB_ELOCKED
-        && (ngx_msec_int_t) (w->seek_until - ngx_current_msec) > 0)
+    if (w->room.seek.rc == LB_ELOCKED
+        && (ngx_msec_int_t) (w->room.seek_until - ngx_current_msec) > 0)
     {
         now = ngx_http_logbroker_mono_ms();
         counters = w->counters;
 
-        counters->room_need = ngx_max(w->need, 1);
+        counters->room_need = ngx_max(w->room.need, 1);
         counters->room_call = now;
 
-        ngx_add_timer(&w->retry, NGX_HTTP_LOGBROKER_ROOM_RETRY);
+        ngx_add_timer(&w->room.retry, NGX_HTTP_LOGBROKER_ROOM_RETRY);
         return;
     }
 
-    w->full_until = ngx_current_msec + (w->seek.rc == LB_ELOCKED
+    w->room.full_until = ngx_current_msec + (w->room.seek.rc == LB_ELOCKED
                                         ? NGX_HTTP_LOGBROKER_ROOM_HELD
                                         : NGX_HTTP_LOGBROKER_ROOM_NONE);
 
     /* without a ring any is better than none */
 
-    if (w->writer == NULL) {
-        w->yielded = 0;
-        w->grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
+    if (w->ring.writer == NULL) {
+        w->room.yielded = 0;
+        w->ring.grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
         ngx_http_logbroker_claim(w);
     }
 
@@ -241,7 +255,7 @@ ngx_http_logbroker_seek_done(ngx_event_t *ev)
 static void
 ngx_http_logbroker_seek_end(ngx_http_logbroker_worker_t *w)
 {
-    w->seeking = 0;
+    w->room.seeking = 0;
 
     ngx_http_logbroker_unpark(w);
     ngx_http_logbroker_hold(w);
@@ -255,7 +269,7 @@ ngx_http_logbroker_retry_handler(ngx_event_t *ev)
 
     w = ev->data;
 
-    if (w->seeking) {
+    if (w->room.seeking) {
         ngx_http_logbroker_seek_post(w);
 
     } else if (ngx_http_logbroker_wants_room(w)) {
@@ -265,38 +279,39 @@ ngx_http_logbroker_retry_handler(ngx_event_t *ev)
 
 
 /*
- * Gives the ring up, for w->next if there is one, as soon as what was staged
- * in it is written and durable: called again whenever a group or sync ends.
+ * Gives the ring up, for w->room.next if there is one, as soon as what was
+ * staged in it is written and durable: called again whenever a group or sync
+ * ends.
  */
 
 void
 ngx_http_logbroker_leave(ngx_http_logbroker_worker_t *w)
 {
-    if (!w->leaving) {
+    if (!w->room.leaving) {
         return;
     }
 
-    if (w->writer) {
+    if (w->ring.writer) {
 
-        if (w->io != NGX_HTTP_LOGBROKER_IO_IDLE
-            || lb_writer_staged(w->writer))
+        if (w->group.io != NGX_HTTP_LOGBROKER_IO_IDLE
+            || lb_writer_staged(w->ring.writer))
         {
             return;
         }
 
-        if (lb_writer_dirty(w->writer)) {
+        if (lb_writer_dirty(w->ring.writer)) {
 
-            ngx_http_logbroker_sync(w);
+            ngx_http_logbroker_group_sync(w);
 
             /* it runs, or it has failed, which ends this as well */
 
-            if (w->io != NGX_HTTP_LOGBROKER_IO_IDLE || !w->leaving) {
+            if (w->group.io != NGX_HTTP_LOGBROKER_IO_IDLE || !w->room.leaving) {
                 return;
             }
         }
 
-        ngx_http_logbroker_close(w, w->writer);
-        w->writer = NULL;
+        ngx_http_logbroker_fill_close(w, w->ring.writer);
+        w->ring.writer = NULL;
     }
 
     ngx_http_logbroker_left(w);
@@ -308,27 +323,27 @@ ngx_http_logbroker_leave(ngx_http_logbroker_worker_t *w)
 void
 ngx_http_logbroker_left(ngx_http_logbroker_worker_t *w)
 {
-    w->leaving = 0;
-    w->writer = w->next;
-    w->next = NULL;
+    w->room.leaving = 0;
+    w->ring.writer = w->room.next;
+    w->room.next = NULL;
 
-    if (w->writer == NULL) {
-        w->yielded = 1;
+    if (w->ring.writer == NULL) {
+        w->room.yielded = 1;
 
         if (ngx_http_logbroker_wants_room(w)) {
-            ngx_add_timer(&w->retry, NGX_HTTP_LOGBROKER_ROOM_AFTER);
+            ngx_add_timer(&w->room.retry, NGX_HTTP_LOGBROKER_ROOM_AFTER);
         }
 
         return;
     }
 
-    w->yielded = 0;
-    w->kept_since = ngx_current_msec;
-    w->full_until = ngx_current_msec;
+    w->room.yielded = 0;
+    w->room.kept_since = ngx_current_msec;
+    w->room.full_until = ngx_current_msec;
 
     ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
                   "logbroker: goes on in ring %uD of \"%V\"",
-                  lb_writer_slot(w->writer), &w->path);
+                  lb_writer_slot(w->ring.writer), &w->ring.path);
 
     ngx_http_logbroker_fill(w);
     ngx_http_logbroker_seek_end(w);
@@ -349,7 +364,7 @@ ngx_http_logbroker_share(ngx_http_logbroker_worker_t *w)
         return;
     }
 
-    if (w->writer == NULL || w->seeking || w->leaving) {
+    if (w->ring.writer == NULL || w->room.seeking || w->room.leaving) {
         return;
     }
 
@@ -357,8 +372,8 @@ ngx_http_logbroker_share(ngx_http_logbroker_worker_t *w)
 
     if (now - counters->room_call < NGX_HTTP_LOGBROKER_ROOM_CALL) {
 
-        if (ngx_current_msec - w->kept_since < NGX_HTTP_LOGBROKER_ROOM_KEEP
-            || lb_writer_room(w->writer)
+        if (ngx_current_msec - w->room.kept_since < NGX_HTTP_LOGBROKER_ROOM_KEEP
+            || lb_writer_room(w->ring.writer)
                < ngx_http_logbroker_worth(w, counters->room_need))
         {
             return;
@@ -366,14 +381,15 @@ ngx_http_logbroker_share(ngx_http_logbroker_worker_t *w)
 
     } else if (now - counters->room_early >= NGX_HTTP_LOGBROKER_ROOM_EARLY
                || ngx_http_logbroker_wants_room(w)
-               || ngx_current_msec - w->staged_at
+               || ngx_current_msec - w->room.staged_at
                   < NGX_HTTP_LOGBROKER_ROOM_IDLE
-               || lb_writer_room(w->writer) < ngx_http_logbroker_worth(w, 0))
+               || lb_writer_room(w->ring.writer)
+                  < ngx_http_logbroker_worth(w, 0))
     {
         return;
     }
 
-    w->leaving = 1;
+    w->room.leaving = 1;
 
     ngx_http_logbroker_leave(w);
 }
@@ -390,11 +406,13 @@ ngx_http_logbroker_room_tick(ngx_http_logbroker_worker_t *w)
     counters = w->counters;
     now = ngx_http_logbroker_mono_ms();
 
-    if (w->writer) {
+    if (w->ring.writer) {
 
         /* what idle workers hold is wanted soon */
 
-        if (lb_writer_room(w->writer) < lb_writer_capacity(w->writer) / 4) {
+        if (lb_writer_room(w->ring.writer)
+            < lb_writer_capacity(w->ring.writer) / 4)
+        {
             counters->room_early = now;
             return;
         }
@@ -403,7 +421,7 @@ ngx_http_logbroker_room_tick(ngx_http_logbroker_worker_t *w)
         return;
     }
 
-    if (w->yielded && !ngx_exiting
+    if (w->room.yielded && !ngx_exiting
         && now - counters->room_call >= NGX_HTTP_LOGBROKER_ROOM_EARLY
         && now - counters->room_early >= NGX_HTTP_LOGBROKER_ROOM_EARLY)
     {
@@ -417,7 +435,7 @@ ngx_http_logbroker_room_tick(ngx_http_logbroker_worker_t *w)
 static uint64_t
 ngx_http_logbroker_worth(ngx_http_logbroker_worker_t *w, uint64_t need)
 {
-    return ngx_max(need, lb_writer_capacity(w->writer) / LB_RING_WORTH);
+    return ngx_max(need, lb_writer_capacity(w->ring.writer) / LB_RING_WORTH);
 }
 
 

@@ -11,9 +11,28 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "event/format.h"
+#include "event/scan.h"
+#include "spool/lb_crc32c.h"
+#include "spool/lb_record.h"
+#include "spool/lb_writer.h"
+
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_request.h"
+#include "ngx_http_logbroker_answer.h"
 #include "ngx_http_logbroker_access.h"
+#include "ngx_http_logbroker_append.h"
+#include "ngx_http_logbroker_body.h"
+#include "ngx_http_logbroker_hold.h"
+#include "ngx_http_logbroker_keys.h"
+#include "ngx_http_logbroker_large.h"
+#include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_record.h"
+#include "ngx_http_logbroker_ring.h"
+#include "ngx_http_logbroker_room.h"
+#include "ngx_http_logbroker_stage.h"
 
 
 static ngx_uint_t ngx_http_logbroker_has_room(ngx_http_logbroker_worker_t *w,
@@ -40,14 +59,14 @@ ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t posted)
         return;
     }
 
-    if (!w->hanging
+    if (!w->hang.hanging
         && (ngx_http_logbroker_waits(w)
-            || (w->writer && (!ngx_queue_empty(&w->parked)
+            || (w->ring.writer && (!ngx_queue_empty(&w->stage.parked)
                               || !ngx_http_logbroker_has_room(w, ctx)))))
     {
         ctx->state = NGX_HTTP_LOGBROKER_PARKED;
-        ngx_queue_insert_tail(&w->parked, &ctx->queue);
-        w->nparked++;
+        ngx_queue_insert_tail(&w->stage.parked, &ctx->queue);
+        w->stage.nparked++;
         ngx_http_logbroker_room_wanted(w);
         ngx_http_logbroker_hold(w);
         return;
@@ -67,7 +86,7 @@ ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker_t *w,
 {
     ngx_queue_remove(&ctx->queue);
     ctx->state = NGX_HTTP_LOGBROKER_NEW;
-    w->nparked--;
+    w->stage.nparked--;
 }
 
 
@@ -84,14 +103,14 @@ ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w)
     ngx_http_logbroker_access_held(w);
     ngx_http_logbroker_large_stage(w);
 
-    while (!ngx_queue_empty(&w->parked)
-           && (w->hanging || !ngx_http_logbroker_waits(w)))
+    while (!ngx_queue_empty(&w->stage.parked)
+           && (w->hang.hanging || !ngx_http_logbroker_waits(w)))
     {
 
-        q = ngx_queue_head(&w->parked);
+        q = ngx_queue_head(&w->stage.parked);
         ctx = ngx_queue_data(q, ngx_http_logbroker_ctx_t, queue);
 
-        if (w->writer && !w->hanging
+        if (w->ring.writer && !w->hang.hanging
             && !ngx_http_logbroker_has_room(w, ctx))
         {
             break;
@@ -119,7 +138,7 @@ ngx_http_logbroker_has_room(ngx_http_logbroker_worker_t *w,
 {
     size_t  staged;
 
-    staged = lb_writer_staged(w->writer);
+    staged = lb_writer_staged(w->ring.writer);
 
     if (staged && staged + ctx->len > NGX_HTTP_LOGBROKER_STAGED_MAX) {
         return 0;
@@ -141,11 +160,11 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
     ngx_str_t   body, payload;
     ngx_uint_t  reason;
 
-    if (w->hanging) {
+    if (w->hang.hanging) {
         return NGX_HTTP_LOGBROKER_DISK_HANGS;
     }
 
-    if (w->writer == NULL) {
+    if (w->ring.writer == NULL) {
         return NGX_HTTP_LOGBROKER_NO_RING;
     }
 
@@ -172,15 +191,15 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
     }
 
     if (reason == 0) {
-        rc = lb_writer_append(w->writer, &meta, payload.len, ctx->events);
+        rc = lb_writer_append(w->ring.writer, &meta, payload.len, ctx->events);
 
         reason = ngx_http_logbroker_staged(w, ctx, rc, payload.len);
 
         if (reason == NGX_HTTP_LOGBROKER_SEEK) {
             /* with its body, for the ring that is sought */
             ctx->state = NGX_HTTP_LOGBROKER_PARKED;
-            ngx_queue_insert_head(&w->parked, &ctx->queue);
-            w->nparked++;
+            ngx_queue_insert_head(&w->stage.parked, &ctx->queue);
+            w->stage.nparked++;
             ngx_http_logbroker_hold(w);
             return 0;
         }
@@ -212,7 +231,8 @@ ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
     record.options.reply = &ctx->reply;
     record.max = llcf->max_body;
 
-    reason = ngx_http_logbroker_record_stage(w->writer, meta, &record, body);
+    reason = ngx_http_logbroker_record_stage(w->ring.writer, meta, &record,
+                                             body);
 
     ctx->rejected = record.res.rejected;
 

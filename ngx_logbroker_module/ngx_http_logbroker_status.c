@@ -7,10 +7,30 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_logbroker_module.h"
-#include "ngx_http_logbroker_headers.h"
-#include "ngx_http_logbroker_page.h"
+#include "event/json.h"
+#include "event/scan.h"
+#include "spool/lb_checkpoint.h"
+#include "spool/lb_clock.h"
+#include "spool/lb_error.h"
+#include "spool/lb_format.h"
 #include "spool/lb_io.h"
+#include "spool/lb_reader.h"
+#include "spool/lb_spool.h"
+#include "spool/lb_uuid.h"
+#include "spool/lb_writer.h"
+
+#include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_request.h"
+#include "ngx_http_logbroker_answer.h"
+#include "ngx_http_logbroker_counters.h"
+#include "ngx_http_logbroker_hang.h"
+#include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_metrics.h"
+#include "ngx_http_logbroker_reason.h"
+#include "ngx_http_logbroker_status.h"
+#include "ngx_http_logbroker_page.h"
 
 
 /* more than this the flusher never writes */
@@ -218,8 +238,8 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
     ngx_memzero(&flusher, sizeof(ngx_http_logbroker_flusher_t));
     ngx_str_set(&flusher.json, "null");
 
-    if (w->spool) {
-        n = ngx_max(lb_spool_slots(w->spool, slots, &err), 0);
+    if (w->ring.spool) {
+        n = ngx_max(lb_spool_slots(w->ring.spool, slots, &err), 0);
 
         if (ngx_http_logbroker_status_flusher(r, w, &flusher.json)
             == NGX_ERROR)
@@ -232,7 +252,7 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        if (lb_ckpt_peek(w->spool, flusher.acked, &err) != 0) {
+        if (lb_ckpt_peek(w->ring.spool, flusher.acked, &err) != 0) {
             /* what the rings say of it will do */
             flusher.acked = NULL;
         }
@@ -242,7 +262,7 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
         size = ngx_http_logbroker_metrics_size(n);
 
     } else {
-        size = NGX_HTTP_LOGBROKER_STATUS_TEXT + 2 * w->path.len * 6
+        size = NGX_HTTP_LOGBROKER_STATUS_TEXT + 2 * w->ring.path.len * 6
                + n * NGX_HTTP_LOGBROKER_RING_TEXT + flusher.json.len;
     }
 
@@ -335,25 +355,25 @@ ngx_http_logbroker_status_json(ngx_http_request_t *r,
                      ngx_pid);
 
     p = ngx_slprintf(p, last, "\"spool\": {\"path\": ");
-    p = ngx_http_logbroker_status_string(p, last, (char *) w->path.data);
+    p = ngx_http_logbroker_status_string(p, last, (char *) w->ring.path.data);
 
-    if (w->spool) {
-        lb_uuid_format(lb_spool_uuid(w->spool), uuid);
+    if (w->ring.spool) {
+        lb_uuid_format(lb_spool_uuid(w->ring.spool), uuid);
         p = ngx_slprintf(p, last, ", \"uuid\": \"%s\"", uuid);
     }
 
     p = ngx_slprintf(p, last, "},\n\"worker\": {\"slot\": ");
 
-    if (w->writer) {
+    if (w->ring.writer) {
         p = ngx_slprintf(p, last, "%uD, \"problem\": null},\n",
-                         lb_writer_slot(w->writer));
+                         lb_writer_slot(w->ring.writer));
 
-    } else if (w->yielded) {
+    } else if (w->room.yielded) {
         p = ngx_slprintf(p, last, "null, \"problem\": null},\n");
 
     } else {
         p = ngx_slprintf(p, last, "null, \"problem\": ");
-        p = ngx_http_logbroker_status_string(p, last, (char *) w->problem);
+        p = ngx_http_logbroker_status_string(p, last, (char *) w->ring.problem);
         p = ngx_slprintf(p, last, "},\n");
     }
 
@@ -498,7 +518,7 @@ ngx_http_logbroker_status_ring(ngx_http_logbroker_worker_t *w,
     lb_reader_t     *reader;
     lb_ckpt_ring_t  *entry;
 
-    if (lb_reader_open(w->spool, slot, 0, &reader, err) != 0) {
+    if (lb_reader_open(w->ring.spool, slot, 0, &reader, err) != 0) {
         return 0;
     }
 
@@ -558,12 +578,13 @@ ngx_http_logbroker_flusher_age(ngx_http_logbroker_worker_t *w)
     uint64_t          now, age, wall;
     struct stat       st;
 
-    name = ngx_alloc(w->path.len + sizeof("/flusher.json"), ngx_cycle->log);
+    name = ngx_alloc(w->ring.path.len + sizeof("/flusher.json"),
+                     ngx_cycle->log);
     if (name == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_sprintf(name, "%V/flusher.json%Z", &w->path);
+    ngx_sprintf(name, "%V/flusher.json%Z", &w->ring.path);
 
     if (stat((char *) name, &st) == -1) {
         ngx_free(name);
@@ -606,7 +627,7 @@ ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w)
     ngx_uint_t       runs;
     ngx_msec_int_t   age;
 
-    if (w->spool == NULL) {
+    if (w->ring.spool == NULL) {
         return 0;
     }
 
@@ -616,12 +637,12 @@ ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w)
         return 0;
     }
 
-    name = ngx_alloc(w->path.len + sizeof("/checkpoint"), ngx_cycle->log);
+    name = ngx_alloc(w->ring.path.len + sizeof("/checkpoint"), ngx_cycle->log);
     if (name == NULL) {
         return 0;
     }
 
-    ngx_sprintf(name, "%V/checkpoint%Z", &w->path);
+    ngx_sprintf(name, "%V/checkpoint%Z", &w->ring.path);
 
     fd = ngx_open_file(name, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
                        NGX_FILE_OPEN, 0);
@@ -714,7 +735,7 @@ ngx_http_logbroker_status_rings(ngx_http_request_t *r,
                      "\n],\n\"total\": {\"rings\": %i, \"locked\": %ui, "
                      "\"max_rings\": %ui, \"capacity\": %uL, "
                      "\"backlog_bytes\": %uL, \"backlog_events\": %uL",
-                     (ngx_int_t) n, locked, w->max_rings, capacity,
+                     (ngx_int_t) n, locked, w->ring.max_rings, capacity,
                      backlog_bytes, backlog_events);
 
     for (k = 0; k < LB_COUNTERS; k++) {
@@ -760,12 +781,12 @@ ngx_http_logbroker_status_flusher(ngx_http_request_t *r,
     ngx_fd_t           fd;
     lb_scan_result_t   res;
 
-    name = ngx_pnalloc(r->pool, w->path.len + sizeof("/flusher.json"));
+    name = ngx_pnalloc(r->pool, w->ring.path.len + sizeof("/flusher.json"));
     if (name == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_sprintf(name, "%V/flusher.json%Z", &w->path);
+    ngx_sprintf(name, "%V/flusher.json%Z", &w->ring.path);
 
     fd = ngx_open_file(name, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
                        NGX_FILE_OPEN, 0);

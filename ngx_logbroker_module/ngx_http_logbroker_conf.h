@@ -1,0 +1,85 @@
+/*
+ * The configuration, and what directives share.
+ */
+
+
+#ifndef _NGX_HTTP_LOGBROKER_CONF_H_INCLUDED_
+#define _NGX_HTTP_LOGBROKER_CONF_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "spool/lb_format.h"
+
+#include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_dialect.h"
+
+
+#define NGX_HTTP_LOGBROKER_SYNC_OFF      0
+#define NGX_HTTP_LOGBROKER_SYNC_ALWAYS   1
+
+
+/* what logbroker_status serves; _ACCEPT: what the client prefers */
+
+typedef enum {
+    NGX_HTTP_LOGBROKER_STATUS_ACCEPT = 0,
+    NGX_HTTP_LOGBROKER_STATUS_JSON,
+    NGX_HTTP_LOGBROKER_STATUS_METRICS,
+    NGX_HTTP_LOGBROKER_STATUS_PAGE
+} ngx_http_logbroker_status_e;
+
+
+typedef struct {
+    ngx_str_t                        path;
+    off_t                            size;
+    ngx_uint_t                       rings;         /* 0: by worker number */
+    ngx_shm_zone_t                  *zone;
+    ngx_thread_pool_t               *pool;
+    ngx_msec_t                       write_timeout;
+
+    ngx_flag_t                       keys;
+    time_t                           keys_window;
+    size_t                           keys_size;
+    ngx_shm_zone_t                  *keys_zone;
+
+    /* the first directive that needs a spool */
+    ngx_str_t                        name;
+    ngx_str_t                        file;
+    ngx_uint_t                       line;
+} ngx_http_logbroker_main_conf_t;
+
+
+typedef struct ngx_http_logbroker_access_s  ngx_http_logbroker_access_t;
+
+
+typedef struct {
+    ngx_http_complex_value_t        *stream;
+    ngx_uint_t                       sync;
+    ngx_uint_t                       success;       /* 204 or 200 */
+    size_t                           max_event;
+    size_t                           max_body;
+
+    /* of the location, and of the blocks within it that have no name */
+    ngx_http_handler_pt              handler;
+    const ngx_http_logbroker_dialect_t
+                                    *dialect;
+    ngx_str_t                        prefix;        /* before the stream */
+    ngx_uint_t                       status;
+
+    ngx_http_logbroker_access_t     *access;        /* NULL: off */
+    ngx_array_t                     *access_fields;
+} ngx_http_logbroker_loc_conf_t;
+
+
+/* Bytes of a number with k, m, g or t behind it; NGX_MAX_OFF_T_VALUE if that is
+ * too much, NGX_ERROR if it is no such number. */
+off_t ngx_http_logbroker_parse_size(ngx_str_t *value);
+
+/* Remembers the directive, for the message if there is no logbroker_spool: it
+ * may come further down. */
+void ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name);
+
+
+#endif /* _NGX_HTTP_LOGBROKER_CONF_H_INCLUDED_ */

@@ -1,0 +1,76 @@
+/*
+ * Group commit: records that are written together, and the requests that wait
+ * for it.
+ */
+
+
+#ifndef _NGX_HTTP_LOGBROKER_GROUP_H_INCLUDED_
+#define _NGX_HTTP_LOGBROKER_GROUP_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_request.h"
+
+
+/* records that are written together, and the requests that wait for it */
+
+typedef struct {
+    ngx_queue_t                      waiters;
+    ngx_queue_t                      keys;
+    ngx_uint_t                       requests;
+    ngx_uint_t                       events;
+    uint64_t                         bytes;
+    ngx_uint_t                       access;        /* events nobody awaits */
+    ngx_uint_t                       sync;
+} ngx_http_logbroker_group_t;
+
+
+typedef enum {
+    NGX_HTTP_LOGBROKER_IO_IDLE = 0,
+    NGX_HTTP_LOGBROKER_IO_GROUP,                    /* lb_writer_write() */
+    NGX_HTTP_LOGBROKER_IO_SYNC                      /* lb_writer_sync_run() */
+} ngx_http_logbroker_io_e;
+
+
+typedef struct {
+    ngx_http_logbroker_group_t       pending;       /* being staged */
+    ngx_http_logbroker_group_t       flight;        /* being written */
+    ngx_event_t                      commit;        /* posted */
+
+    /* what the thread does; the ring stays open as long as it does */
+    ngx_uint_t                       io;
+    ngx_msec_t                       started;
+    ngx_thread_task_t                task;
+    uint64_t                         us;            /* how long it took */
+    int                              failed;        /* a write, meanwhile */
+
+    unsigned                         want_sync:1;
+} ngx_http_logbroker_worker_group_t;
+
+
+void ngx_http_logbroker_group_init(ngx_http_logbroker_worker_t *w);
+
+/* The record of the request is staged: the request waits for its group. */
+void ngx_http_logbroker_group_join(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx);
+
+/* A record nobody waits for is staged: it is written in its group's turn. */
+void ngx_http_logbroker_group_join_silent(ngx_http_logbroker_worker_t *w);
+
+/* Refuses what is staged behind the group in flight; it is not written. */
+void ngx_http_logbroker_group_drop(ngx_http_logbroker_worker_t *w,
+    ngx_uint_t reason);
+
+/* What is committed without sync becomes durable: now, or before the next
+ * group. */
+void ngx_http_logbroker_group_sync(ngx_http_logbroker_worker_t *w);
+
+/* The file of the ring is no longer the ring: nothing more is written to it. */
+void ngx_http_logbroker_group_gone(ngx_http_logbroker_worker_t *w);
+
+
+#endif /* _NGX_HTTP_LOGBROKER_GROUP_H_INCLUDED_ */

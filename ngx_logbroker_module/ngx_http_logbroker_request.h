@@ -1,0 +1,73 @@
+/*
+ * A request: from its header to its body, which stage.c takes.
+ */
+
+
+#ifndef _NGX_HTTP_LOGBROKER_REQUEST_H_INCLUDED_
+#define _NGX_HTTP_LOGBROKER_REQUEST_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "spool/lb_format.h"
+#include "event/format.h"
+
+#include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_dialect.h"
+
+
+typedef enum {
+    NGX_HTTP_LOGBROKER_NEW = 0,
+    NGX_HTTP_LOGBROKER_QUEUED,                      /* in worker->large */
+    NGX_HTTP_LOGBROKER_WORKING,                     /* has a job */
+    NGX_HTTP_LOGBROKER_PARKED,                      /* in worker->parked */
+    NGX_HTTP_LOGBROKER_STAGED,                      /* in a group */
+    NGX_HTTP_LOGBROKER_DONE
+} ngx_http_logbroker_state_e;
+
+
+struct ngx_http_logbroker_ctx_s {
+    ngx_queue_t                      queue;     /* QUEUED, PARKED, STAGED */
+    ngx_http_request_t              *request;
+    struct ngx_http_logbroker_job_s *job;
+
+    const ngx_http_logbroker_dialect_t
+                                    *dialect;
+    const lb_format_t *const        *formats;       /* to choose from */
+    const lb_format_t               *format;
+    ngx_str_t                        params;        /* see lb_param() */
+    ngx_str_t                        stream;
+    size_t                           len;           /* of the body as sent */
+    u_char                           key[LB_KEY_LEN];
+
+    /* of the record */
+    ngx_uint_t                       events;
+    size_t                           bytes;
+    ngx_uint_t                       slot;
+
+    /* of the answer */
+    lb_reply_t                       reply;
+    ngx_uint_t                       rejected;
+
+    /* of the refusal, or of the first event that was rejected */
+    ngx_uint_t                       reason;
+    ngx_str_t                        error;
+    size_t                           row;           /* 0: means nothing */
+    size_t                           column;
+
+    unsigned                         state:3;
+    unsigned                         encoding:4;    /* row of a coding */
+    unsigned                         requesting:1;  /* inside the handler */
+    unsigned                         has_slot:1;
+    unsigned                         has_key:1;
+    unsigned                         streamed:1;    /* its body, elsewhere */
+};
+
+
+/* The content handler. */
+ngx_int_t ngx_http_logbroker_handler(ngx_http_request_t *r);
+
+
+#endif /* _NGX_HTTP_LOGBROKER_REQUEST_H_INCLUDED_ */

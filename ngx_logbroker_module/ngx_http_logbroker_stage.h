@@ -1,0 +1,40 @@
+/*
+ * From a body to a record in the pending group; requests that are parked until
+ * there is room.
+ */
+
+
+#ifndef _NGX_HTTP_LOGBROKER_STAGE_H_INCLUDED_
+#define _NGX_HTTP_LOGBROKER_STAGE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_request.h"
+
+
+/* records staged while a group is in flight; beyond it, requests are parked */
+#define NGX_HTTP_LOGBROKER_STAGED_MAX    (4 * 1024 * 1024)
+
+
+typedef struct {
+    ngx_queue_t                      parked;        /* waiting for room */
+    ngx_uint_t                       nparked;
+} ngx_http_logbroker_worker_stage_t;
+
+
+/* Takes a request whose body was read: stages, parks or refuses it. */
+void ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx,
+    ngx_uint_t posted);
+
+/* Takes in what waits, in order, as far as there is room. */
+void ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w);
+
+void ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx);
+
+
+#endif /* _NGX_HTTP_LOGBROKER_STAGE_H_INCLUDED_ */
