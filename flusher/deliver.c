@@ -12,6 +12,30 @@
 /* batches that got in before a limit that the server set is raised again */
 #define LB_SIZE_SUCCESSES 8
 
+/* What alerting can go by: of the batch that the line is about. */
+static void
+say(lb_deliver_t *d, int level, const char *text)
+{
+    if (d->state->flags & LB_CKPT_IN_FLIGHT) {
+        d->log(level, "%s token=%s", text, d->state->token);
+    } else {
+        d->log(level, "%s", text);
+    }
+}
+
+void
+lb_deliver_say(lb_deliver_t *d, int level, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+
+    say(d, level, text);
+}
+
 void
 lb_deliver_trouble(lb_deliver_t *d, int level, const char *fmt, ...)
 {
@@ -22,7 +46,7 @@ lb_deliver_trouble(lb_deliver_t *d, int level, const char *fmt, ...)
     va_end(ap);
 
     d->last_error_us = lb_now_us();
-    d->log(level, "%s", d->last_error);
+    say(d, level, d->last_error);
 }
 
 int64_t
@@ -120,17 +144,18 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
 
     if (is_old(d)) {
         d->state->flags |= LB_CKPT_DOUBT;
-        d->log(LB_LOG_WARN,
-               "the checkpoint is older than the acks in the rings: was it "
-               "restored from a backup?");
+        lb_deliver_say(d, LB_LOG_WARN,
+                       "the checkpoint is older than the acks in the rings, as "
+                       "one restored from a backup is");
     }
 
     if (d->state->flags & LB_CKPT_DOUBT) {
         d->at = LB_DELIVER_DOUBT;
         d->loose = 1;
-        d->log(LB_LOG_WARN,
-               "the checkpoint may not be the newest: before anything is "
-               "sent, ClickHouse is asked what it already holds");
+        lb_deliver_say(
+            d, LB_LOG_WARN,
+            "the checkpoint may not be the newest: before anything is "
+            "sent, ClickHouse is asked what it already holds");
         return 0;
     }
 
@@ -155,9 +180,9 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
     d->repeated = 1;
     d->loose = 1;
     d->blame = lb_fix_same_batch(d) ? LB_BLAME_NONE : LB_BLAME_BYTES;
-    d->log(LB_LOG_INFO,
-           "a batch of %llu rows (token %s) was in flight: asking for it",
-           (unsigned long long)d->state->rows, d->state->token);
+    lb_deliver_say(d, LB_LOG_INFO,
+                   "a batch of %llu rows was in flight: asking for it",
+                   (unsigned long long)d->state->rows);
 
     return 0;
 }

@@ -11,7 +11,7 @@
 
 #include "spool/lb_clock.h"
 
-/* The file's time tells health checks that the flusher turns, also when there
+/* The file's time tells health checks that the flusher is alive, also when there
  * is nothing new to write. */
 #define TOUCH_MS 20000
 

@@ -2,6 +2,32 @@
 
 #include <stdlib.h>
 
+/* The record at the acked position of a ring, synced and with the right CRCs:
+ * what a batch is fixed on must never change.  0, LB_EEND: there is none,
+ * LB_ECORRUPT: it is damaged, or an error, after which the ring is left. */
+static int
+first_unacked(lb_rings_t *rings, lb_flusher_ring_t *r, const lb_ckpt_ring_t *e,
+              lb_record_t *rec)
+{
+    int rc;
+
+    if (e == NULL || e->acked >= r->info.committed) {
+        return LB_EEND;
+    }
+
+    rc = lb_reader_sync(r->reader, &r->info);
+
+    if (rc == 0) {
+        rc = lb_reader_record(r->reader, e->acked, r->info.committed, 1, rec);
+    }
+
+    if (rc != 0 && rc != LB_ECORRUPT) {
+        lb_rings_leave(rings, r, rc);
+    }
+
+    return rc;
+}
+
 /* 1, or 0 if the ring cannot be read: it is left alone.  Negative: there is no
  * room for dead letters. */
 static int
@@ -61,28 +87,12 @@ lb_batch_set_aside(lb_rings_t *rings, lb_ckpt_state_t *state, lb_dead_t *dead,
         r = &rings->ring[i];
         e = lb_ckpt_find(state, r->info.uuid);
 
-        if (e == NULL || e->acked >= r->info.committed) {
-            continue;
-        }
-
-        rc = lb_reader_sync(r->reader, &r->info);
-
-        if (rc == 0) {
-            rc = lb_reader_record(r->reader, e->acked, r->info.committed, 1,
-                                  &rec);
-        }
-
-        if (rc == LB_ECORRUPT) {
+        if (first_unacked(rings, r, e, &rec) == LB_ECORRUPT) {
             rc = set_aside(rings, r, e, state, dead, err);
             if (rc < 0) {
                 return rc;
             }
             n += rc;
-            continue;
-        }
-
-        if (rc != 0) {
-            lb_rings_leave(rings, r, rc);
         }
     }
 
@@ -185,7 +195,6 @@ int
 lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
               const lb_batch_limits_t *limits)
 {
-    int rc;
     uint32_t i, n = 0;
     uint64_t day, chosen = 0;
     budget_t left, share, used;
@@ -200,24 +209,7 @@ lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
         r = &rings->ring[i];
         e = lb_ckpt_find(state, r->info.uuid);
 
-        if (e == NULL || e->acked >= r->info.committed) {
-            continue;
-        }
-
-        /* What a batch is fixed on must never change. */
-        rc = lb_reader_sync(r->reader, &r->info);
-
-        if (rc == 0) {
-            rc = lb_reader_record(r->reader, e->acked, r->info.committed, 1,
-                                  &rec);
-        }
-
-        if (rc == LB_ECORRUPT) {
-            continue;
-        }
-
-        if (rc != 0) {
-            lb_rings_leave(rings, r, rc);
+        if (first_unacked(rings, r, e, &rec) != 0) {
             continue;
         }
 

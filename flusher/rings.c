@@ -84,9 +84,9 @@ lb_rings_leave(lb_rings_t *rings, lb_flusher_ring_t *r, int rc)
 
     (void)lb_fail(&rings->trouble, rc,
                   "cannot read ring %u of spool \"%.300s\": %s; its events "
-                  "wait, the other rings go on",
+                  "wait, the other rings go on ring=%u",
                   r->info.slot, lb_spool_path(rings->spool),
-                  lb_strerror(rc, buf, sizeof(buf)));
+                  lb_strerror(rc, buf, sizeof(buf)), r->info.slot);
 
     r->broken = 1;
     r->free_since = -1;
@@ -227,8 +227,9 @@ lb_rings_recover_orphans(lb_rings_t *rings, int64_t mono_ms)
         if (rc == 0) {
             lb_writer_close(w);
         } else if (rc != LB_ELOCKED && rc != LB_EPOISONED) {
-            (void)lb_fail(&rings->trouble, rc, "%.400s; the other rings go on",
-                          err.text);
+            (void)lb_fail(&rings->trouble, rc,
+                          "%.400s; the other rings go on ring=%u", err.text,
+                          r->info.slot);
             r->free_since = mono_ms;
             continue;
         }
@@ -290,8 +291,9 @@ lb_rings_ack(lb_rings_t *rings, lb_ckpt_state_t *state)
         if (rc != 0) {
             (void)lb_fail(&rings->trouble, rc,
                           "cannot store the ack of ring %u: %s; it fills up, "
-                          "the other rings go on",
-                          r->info.slot, lb_strerror(rc, buf, sizeof(buf)));
+                          "the other rings go on ring=%u",
+                          r->info.slot, lb_strerror(rc, buf, sizeof(buf)),
+                          r->info.slot);
             rings->untold = 1;
             continue;
         }

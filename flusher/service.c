@@ -185,19 +185,23 @@ reload(lb_service_t *f)
     o = lb_options_load(f->config, text, sizeof(text));
 
     if (o == NULL) {
-        lb_log(LB_LOG_ERROR, "the old settings stay: %s", text);
+        lb_log(LB_LOG_ERROR,
+               "configuration not reloaded, still using the old one: %s", text);
         return;
     }
 
     if (strcmp(o->spool, f->options->spool) != 0) {
         lb_log(LB_LOG_ERROR,
-               "the old settings stay: another spool needs a restart");
+               "configuration not reloaded, still using the old one: another "
+               "spool needs a restart");
         lb_options_free(o);
         return;
     }
 
     if (f->sink->configure(f->sink->ctx, o) != 0) {
-        lb_log(LB_LOG_ERROR, "the old settings stay: no memory");
+        lb_log(
+            LB_LOG_ERROR,
+            "configuration not reloaded, still using the old one: no memory");
         lb_options_free(o);
         return;
     }
@@ -221,7 +225,7 @@ reload(lb_service_t *f)
         memset(f->deliver.table_uuid, 0, sizeof(f->deliver.table_uuid));
     }
 
-    lb_log(LB_LOG_INFO, "settings were read again");
+    lb_log(LB_LOG_INFO, "configuration reloaded");
 }
 
 /* The look at the table. */
@@ -530,8 +534,8 @@ lb_service_run(lb_service_t *f)
 
             if (replaced(f)) {
                 lb_log(LB_LOG_ERROR,
-                       "the spool \"%s\" was replaced: start the flusher "
-                       "again to serve what is there now",
+                       "the spool \"%s\" was replaced: restart the flusher to "
+                       "serve what is there now",
                        f->options->spool);
                 return 1;
             }

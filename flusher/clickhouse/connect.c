@@ -172,11 +172,11 @@ lb_connect_advice(CURL *curl, CURLcode code)
     case CURLE_COULDNT_RESOLVE_HOST:
         return "; check the name in clickhouse.urls and this machine's DNS";
     case CURLE_COULDNT_CONNECT:
-        return "; is ClickHouse running, and does every firewall between let "
-               "this machine in?";
+        return "; check that ClickHouse runs and that no firewall in between "
+               "keeps this machine out";
     case CURLE_OPERATION_TIMEDOUT:
-        return "; nothing answers within clickhouse.connect_timeout_ms: does a "
-               "firewall between drop it?";
+        return "; nothing answers within clickhouse.connect_timeout_ms: check "
+               "that no firewall in between drops it";
     case CURLE_PEER_FAILED_VERIFICATION:
         return "; the server's certificate is not trusted: set "
                "clickhouse.ca_file to the certificate of its authority, and "
@@ -187,9 +187,10 @@ lb_connect_advice(CURL *curl, CURLcode code)
         return "; clickhouse.client_certificate and clickhouse.client_key "
                "must be in PEM and belong together";
     case CURLE_SSL_CONNECT_ERROR:
-        return "; does this port speak TLS (https), a version allowed by "
-               "clickhouse.tls_minimum, and want a "
-               "clickhouse.client_certificate?";
+        return "; check that this port speaks TLS (https), a version allowed "
+               "by "
+               "clickhouse.tls_minimum, and whether it wants a "
+               "clickhouse.client_certificate";
     default:
         return "";
     }

@@ -47,8 +47,8 @@ take_over(lb_deliver_t *d, const lb_beyond_t *beyond, uint32_t n)
             lb_deliver_trouble(
                 d, LB_LOG_ERROR,
                 "ClickHouse holds %llu rows of ring %s from seq %llu to "
-                "%llu, behind the acked seq %llu: not one batch. Does "
-                "another flusher deliver the same ring? Nothing is sent",
+                "%llu, behind the acked seq %llu: not one batch. Nothing is "
+                "sent; check that no other flusher delivers the same ring",
                 (unsigned long long)beyond[i].rows, uuid,
                 (unsigned long long)beyond[i].first_seq,
                 (unsigned long long)beyond[i].last_seq,
@@ -82,10 +82,11 @@ take_over(lb_deliver_t *d, const lb_beyond_t *beyond, uint32_t n)
         e->acked_seq = beyond[i].last_seq + 1;
     }
 
-    d->log(LB_LOG_WARN,
-           "%llu rows behind the checkpoint were in ClickHouse already; going "
-           "on behind them",
-           (unsigned long long)rows);
+    lb_deliver_say(
+        d, LB_LOG_WARN,
+        "%llu rows behind the checkpoint were in ClickHouse already; going "
+        "on behind them",
+        (unsigned long long)rows);
 
     return 0;
 }

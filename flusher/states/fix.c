@@ -171,12 +171,13 @@ tell_age(lb_deliver_t *d)
     }
 
     d->told_day = st->day;
-    d->log(LB_LOG_WARN,
-           "sending events that were received %lld days ago, or by a clock "
-           "that was wrong then: if the TTL of %s.%s is shorter, ClickHouse "
-           "removes them as soon as they are in; ALTER TABLE ... MODIFY TTL "
-           "or REMOVE TTL keeps them",
-           (long long)days, d->options->database, d->options->table);
+    lb_deliver_say(
+        d, LB_LOG_WARN,
+        "sending events that were received %lld days ago, or by a clock "
+        "that was wrong then: if the TTL of %s.%s is shorter, ClickHouse "
+        "removes them as soon as they are in; ALTER TABLE ... MODIFY TTL "
+        "or REMOVE TTL keeps them",
+        (long long)days, d->options->database, d->options->table);
 }
 
 /* Chooses a batch and fixes it.  1: there is one, 0: nothing to do, -1. */

@@ -49,9 +49,9 @@ lb_send_for_views(lb_deliver_t *d)
     lb_deliver_trouble(
         d, LB_LOG_ERROR,
         "a batch of %llu rows is in %s, but a materialized view did not "
-        "take it %d times; going on without it (token %s): %s",
+        "take it %d times; going on without it: %s",
         (unsigned long long)d->state->rows, d->state->table, LB_VIEW_TURNS,
-        d->state->token, d->poison.reason);
+        d->poison.reason);
 
     return lb_deliver_ack(d) == 0;
 }
@@ -102,18 +102,17 @@ unknown(lb_deliver_t *d, const lb_sent_t *sent, const lb_source_t *source)
         lb_deliver_trouble(
             d, LB_LOG_WARN,
             "outcome of a batch of %llu rows unknown, will ask for its rows: "
-            "%s%s%s token=%s",
+            "%s%s%s",
             (unsigned long long)d->state->rows, said->text,
             lb_source_error(source)[0] != '\0' ? ": " : "",
-            lb_source_error(source), d->state->token);
+            lb_source_error(source));
         return 0;
     }
 
     lb_deliver_trouble(d, LB_LOG_WARN,
                        "a batch of %llu rows is in, its materialized views may "
-                       "not have it yet: %s token=%s",
-                       (unsigned long long)d->state->rows, said->text,
-                       d->state->token);
+                       "not have it yet: %s",
+                       (unsigned long long)d->state->rows, said->text);
 
     /* an answer, or none in time, is the views' doing */
     d->view_failed |= sent->answered || sent->timed_out;
@@ -156,7 +155,7 @@ lb_state_fixed(lb_deliver_t *d)
     case LB_SINK_NOT_SENT:
         d->counters.not_sent++;
         if (said->late) {
-            d->log(LB_LOG_INFO, "%s", said->text);
+            lb_deliver_say(d, LB_LOG_INFO, "%s", said->text);
             break;
         }
         lb_deliver_trouble(d, LB_LOG_WARN,
@@ -168,8 +167,7 @@ lb_state_fixed(lb_deliver_t *d)
         d->counters.refused++;
         lb_deliver_trouble(
             d, LB_LOG_ERROR,
-            "ClickHouse refused a batch of %llu rows, nothing is lost, it is "
-            "sent again: %s",
+            "ClickHouse refused a batch of %llu rows, which is sent again: %s",
             (unsigned long long)d->state->rows, said->text);
         if (sent.no_table && lb_settle_other_table(d)) {
             /* it may have to go to the one that is configured now */

@@ -68,9 +68,9 @@ not_in(lb_deliver_t *d)
         d->counters.renamed++;
         lb_deliver_trouble(
             d, LB_LOG_WARN,
-            "ClickHouse answers success to token %s and does not have its "
-            "%llu rows: they are sent under a new token",
-            st->token, (unsigned long long)rows);
+            "ClickHouse knows the token of a batch and does not have its %llu "
+            "rows: they are sent under a new token",
+            (unsigned long long)rows);
         return lb_fix_picked(d) == 0;
     }
 
@@ -88,11 +88,12 @@ not_in(lb_deliver_t *d)
     }
 
     if (d->gone && lb_settle_other_table(d)) {
-        d->log(LB_LOG_WARN,
-               "there is no table %s, so the batch of %llu rows goes to %s.%s "
-               "instead",
-               st->table, (unsigned long long)rows, d->options->database,
-               d->options->table);
+        lb_deliver_say(
+            d, LB_LOG_WARN,
+            "there is no table %s, so the batch of %llu rows goes to %s.%s "
+            "instead",
+            st->table, (unsigned long long)rows, d->options->database,
+            d->options->table);
         lb_deliver_clear(d);
         return lb_deliver_store(d) == 0;
     }
@@ -107,10 +108,11 @@ not_in(lb_deliver_t *d)
         d->size_limit = rows / 2;
         d->size_successes = 0;
         d->failures = 0;
-        d->log(LB_LOG_WARN,
-               "a batch of %llu rows was too large for the server or what is "
-               "before it: going on with %llu rows at most for now",
-               (unsigned long long)rows, (unsigned long long)d->size_limit);
+        lb_deliver_say(
+            d, LB_LOG_WARN,
+            "a batch of %llu rows was too large for the server or what is "
+            "before it: going on with %llu rows at most for now",
+            (unsigned long long)rows, (unsigned long long)d->size_limit);
         lb_deliver_clear(d);
         /* memory may be short there and not elsewhere */
         if (!d->moved) {
@@ -118,20 +120,21 @@ not_in(lb_deliver_t *d)
         }
         return lb_deliver_store(d) == 0;
     case LB_BLAME_BYTES:
-        d->log(LB_LOG_WARN,
-               "a batch of %llu rows is not in the table and cannot be made "
-               "again as it was (its ring is damaged, or another release fixed "
-               "it): it is chosen anew",
-               (unsigned long long)rows);
+        lb_deliver_say(
+            d, LB_LOG_WARN,
+            "a batch of %llu rows is not in the table and cannot be made "
+            "again as it was (its ring is damaged, or another release fixed "
+            "it): it is chosen anew",
+            (unsigned long long)rows);
         lb_deliver_clear(d);
         return lb_deliver_store(d) == 0;
     default:
         break;
     }
 
-    d->log(LB_LOG_INFO,
-           "the batch of %llu rows had not got in, sending it again",
-           (unsigned long long)rows);
+    lb_deliver_say(d, LB_LOG_INFO,
+                   "the batch of %llu rows is not in, sending it again",
+                   (unsigned long long)rows);
     d->at = LB_DELIVER_FIXED;
 
     /* The server that failed may fail again; one that had to be asked in its
@@ -157,10 +160,10 @@ judge(lb_deliver_t *d, const lb_settled_t *a)
                                (unsigned long long)a->found,
                                (unsigned long long)st->rows);
         } else {
-            d->log(LB_LOG_INFO, "the batch of %llu rows had got in",
-                   (unsigned long long)a->found);
+            lb_deliver_say(d, LB_LOG_INFO, "the batch of %llu rows is in",
+                           (unsigned long long)a->found);
             if (a->note[0] != '\0') {
-                d->log(LB_LOG_INFO, "%s", a->note);
+                lb_deliver_say(d, LB_LOG_INFO, "%s", a->note);
             }
         }
         return d->view_failed || (a->views > 0 && !d->claimed && !d->views_done)
@@ -211,21 +214,21 @@ judge(lb_deliver_t *d, const lb_settled_t *a)
         memcmp(a->table_uuid, st->table_uuid, LB_UUID_LEN) != 0) {
         memcpy(d->table_uuid, a->table_uuid, LB_UUID_LEN);
         d->elsewhere = 1;
-        d->log(LB_LOG_WARN,
-               "another table has taken the name %s while the outcome of a "
-               "batch of %llu rows was unknown: asking in the one it was sent "
-               "to",
-               st->table, (unsigned long long)st->rows);
+        lb_deliver_say(
+            d, LB_LOG_WARN,
+            "another table has taken the name %s while the outcome of a "
+            "batch of %llu rows was unknown: asking in the one it was sent "
+            "to",
+            st->table, (unsigned long long)st->rows);
         return 1;
     }
 
     if (d->claimed && a->blind[0] != '\0') {
-        lb_deliver_trouble(
-            d, LB_LOG_ERROR,
-            "ClickHouse answers success to token %s and does not show its %llu "
-            "rows; whether this replica is only behind cannot be seen: %s. "
-            "Asking again",
-            st->token, (unsigned long long)st->rows, a->blind);
+        lb_deliver_trouble(d, LB_LOG_ERROR,
+                           "ClickHouse knows the token of a batch and does not "
+                           "show its %llu rows; whether this replica is only "
+                           "behind cannot be seen: %s. Asking again",
+                           (unsigned long long)st->rows, a->blind);
         return 0;
     }
 
@@ -243,7 +246,7 @@ lb_settle_asked(lb_deliver_t *d, const lb_settled_t *settled)
     }
 
     if (settled->as == LB_SETTLED_AGAIN) {
-        d->log(LB_LOG_WARN, "%s", settled->note);
+        lb_deliver_say(d, LB_LOG_WARN, "%s", settled->note);
         return 1;
     }
 
@@ -277,10 +280,11 @@ look_elsewhere(lb_deliver_t *d)
         return 1;
     }
 
-    d->log(LB_LOG_WARN,
-           "the table that a batch of %llu rows was sent to is gone (or this "
-           "user may not see it): the batch goes to %s as it is now",
-           (unsigned long long)d->state->rows, d->state->table);
+    lb_deliver_say(
+        d, LB_LOG_WARN,
+        "the table that a batch of %llu rows was sent to is gone (or this "
+        "user may not see it): the batch goes to %s as it is now",
+        (unsigned long long)d->state->rows, d->state->table);
 
     return not_in(d);
 }

@@ -77,18 +77,19 @@ lb_state_sift(lb_deliver_t *d)
 
     switch (sifted) {
     case LB_SIFTED_MANY:
-        d->log(LB_LOG_WARN,
-               "too many of %llu rows break a constraint for one list: going "
-               "on with %d rows at most for now",
-               (unsigned long long)st->rows, LB_EXCLUDED_MAX);
+        lb_deliver_say(
+            d, LB_LOG_WARN,
+            "too many of %llu rows break a constraint for one list: going "
+            "on with %d rows at most for now",
+            (unsigned long long)st->rows, LB_EXCLUDED_MAX);
         d->poison.limit = LB_EXCLUDED_MAX;
         lb_deliver_clear(d);
         return lb_deliver_store(d) == 0;
     case LB_SIFTED_NOT:
-        d->log(LB_LOG_WARN,
-               "ClickHouse cannot say which rows of the batch break a "
-               "constraint (%s): searching by halves",
-               d->said.text);
+        lb_deliver_say(d, LB_LOG_WARN,
+                       "ClickHouse cannot say which rows of the batch break a "
+                       "constraint (%s): searching by halves",
+                       d->said.text);
         d->no_sift = 1;
         return lb_state_poisoned(d);
     default:

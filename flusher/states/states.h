@@ -21,7 +21,11 @@ int lb_state_empty(lb_deliver_t *d);
 
 /* deliver.c */
 
-/* A line for the log that is the status's last error too. */
+/* A line for the log; one while a batch is in flight ends with token=... */
+void lb_deliver_say(lb_deliver_t *d, int level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The same, and the status's last error too. */
 void lb_deliver_trouble(lb_deliver_t *d, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

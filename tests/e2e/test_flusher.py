@@ -169,7 +169,7 @@ def test_bad_settings_are_not_taken(clickhouse, make_broker):
     good = broker.settings.read_text()
     broker.settings.write_text(good.replace('"index"', '"indx"'))
     broker.flusher.signal(signal.SIGHUP)
-    wait_for(lambda: "the old settings stay: node.indx"
+    wait_for(lambda: "still using the old one: node.indx"
              in (broker.dir / "flusher.log").read_text(), what="words")
     post(broker.port, "{}")
     settled(broker, clickhouse, 1)

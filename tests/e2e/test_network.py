@@ -72,9 +72,9 @@ def set_clickhouse(broker, **settings):
             s["clickhouse"][key] = value
     broker.settings.write_text(json.dumps(s))
     if broker.flusher is not None:
-        n = log(broker).count("settings were read again")
+        n = log(broker).count("configuration reloaded")
         broker.flusher.signal(signal.SIGHUP)
-        wait_for(lambda: log(broker).count("settings were read again") > n,
+        wait_for(lambda: log(broker).count("configuration reloaded") > n,
                  what=f"a reload: {log(broker)[-500:]}")
 
 
@@ -440,7 +440,7 @@ def test_a_password_that_changes(clickhouse, make_broker, deliver):
     (broker.dir / "password").write_text(clickhouse.password + "\n")
     says(broker, "clickhouse.password_file has changed and is used")
     deliver(broker)
-    assert "settings were read again" not in log(broker)
+    assert "configuration reloaded" not in log(broker)
     assert clickhouse.password not in log(broker)
 
 

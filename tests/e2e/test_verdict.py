@@ -229,7 +229,7 @@ def test_another_table_by_reload(clickhouse, tmp_path):
         wait_for(broker.drained, 20, "delivery")
         wait_for(lambda: verdict(broker)[0] == "yes", 10, "a look")
         to("new")
-        wait_for(lambda: "read again" in
+        wait_for(lambda: "configuration reloaded" in
                  (broker.dir / "flusher.log").read_text(), 10, "reload")
         assert post(broker.port, "{}")[0] == 204
         wait_for(lambda: "Null" in (verdict(broker)[1] or ""), 10, "a look")

@@ -281,11 +281,22 @@ serve_next(void *ctx)
 }
 
 static unsigned warned_of_age;
+static char said[1024]; /* the last line above info */
 
 static void
 quiet(int level, const char *fmt, ...)
 {
-    warned_of_age += level == LB_LOG_WARN && strstr(fmt, "MODIFY TTL") != NULL;
+    char text[1024];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+
+    warned_of_age += level == LB_LOG_WARN && strstr(text, "MODIFY TTL") != NULL;
+    if (level != LB_LOG_INFO) {
+        (void)snprintf(said, sizeof(said), "%s", text);
+    }
 }
 
 #define TABLE "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
@@ -991,6 +1002,24 @@ only_the_servers_words_are_asked_with(void **state)
     free(text);
 }
 
+/* What alerting goes by: a line about a batch ends with its token, and so does
+ * not the status, which has it anyway. */
+static void
+lines_name_the_token(void **state)
+{
+    char tail[LB_TOKEN_MAX + 16];
+    node_t *n = *state;
+
+    n->server.script = "l";
+    append(n, n->w, 3, 1700000000000000u);
+    one_insert(n);
+    (void)snprintf(tail, sizeof(tail), " token=%s", n->state.token);
+    assert_string_equal(said + strlen(said) - strlen(tail), tail);
+    assert_null(strstr(n->d.last_error, "token="));
+    assert_memory_equal(said, n->d.last_error, strlen(n->d.last_error));
+    (void)deliver(n);
+}
+
 /* A TTL would take them: said once a day of theirs. */
 static void
 old_events_are_named(void **state)
@@ -1044,6 +1073,7 @@ main(void)
         T(table_exchanged_in_doubt),
         T(newest_day_has_its_turns),
         T(old_events_are_named),
+        T(lines_name_the_token),
         T(only_the_servers_words_are_asked_with),
     };
 
