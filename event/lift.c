@@ -1,50 +1,54 @@
 /*
- * Lifting: see lift.h, and docs/events.md for the names and the rules.
+ * Lifting: see lift.h, docs/events.md for the rules, and names.c for the names.
  *
- * One walk over the members finds, for each well-known field, the best member
- * that has its type; then their strings are taken (in place unless they have
- * escapes) and what is left is copied.  Nothing here can fail: bytes that no
- * scanner wrote are all attributes.
+ * One walk over the members, and over those of the objects that names.c says to
+ * look into, finds for each well-known field the best member that has its
+ * type; then their strings are taken (in place unless they have escapes) and
+ * what is left is copied.  Nothing here can fail: bytes that no scanner wrote
+ * are all attributes.
  */
 
 #include "event/lift.h"
 #include "event/block.h"
+#include "event/level.h"
+#include "event/names.h"
 #include "event/timestamp.h"
 #include "event/unescape.h"
+#include "event/utf8.h"
 
-enum {
-    TIMESTAMP,
-    LEVEL,
-    SERVICE,
-    HOST,
-    MESSAGE,
-    TRACE_ID,
-    FIELDS
-};
+typedef enum {
+    AS_IT_IS, /* a string without escapes */
+    ESCAPED,
+    JSON,  /* another value: its text */
+    BYTES, /* an array of numbers */
+    PART,  /* a part of a string: from walk_t.part to part_end */
+} form_t;
 
+/* The best member for a field so far. */
 typedef struct {
     const uint8_t *key; /* behind the quote */
-    size_t key_len;
     const uint8_t *value;
-    const uint8_t *end; /* of the value */
-    int escapes;        /* the value is a string with escapes */
-} member_t;
-
-typedef struct {
-    unsigned rank; /* of the alias, 1 the best; 0: no member found */
-    member_t member;
+    const uint8_t *end;    /* of the value */
+    const uint8_t *parent; /* the key of the object it is in; NULL: the event */
+    uint8_t form;
+    uint8_t stays; /* in the attributes as well: it says more */
+    uint8_t needs; /* a sign, or it does not count */
 } found_t;
 
 typedef struct {
     const uint8_t *event;
     const uint8_t *end;
     lb_unescape_fn unescape;
-    size_t members;
-    found_t found[FIELDS];
+    const uint8_t *parent;        /* of the members that are looked at */
+    uint16_t rank[LB_FIELDS + 2]; /* 1 the best; NONE: no member found */
+    found_t found[LB_FIELDS];
+    unsigned signs;
+    unsigned needs; /* of any member taken */
     int64_t received_s;
     int64_t timestamp_ns;
-    int timestamp_inexact; /* the member says more than nanoseconds do */
-    const char *level;     /* the name of a numeric level */
+    int level;
+    const uint8_t *part;
+    const uint8_t *part_end;
 } walk_t;
 
 /* The last block looked at. */
@@ -65,170 +69,340 @@ static const window_t no_window = {(size_t)0 - LB_BLOCK, 0, 0, 0};
 #define RECEIPT_BEFORE INT64_C(157766400)
 #define RECEIPT_AFTER INT64_C(31536000)
 
-/* Behind the ranks of all aliases. */
-#define RANK_NUMBER 16u
+/* A rank is the place in lb_names; what is less sure comes behind all of
+ * these: a number for a date, or no string for a message; then all that is
+ * found inside of objects under its own name. */
+#define RANK_UNSURE 0x100u
+#define RANK_INSIDE 0x200u
+#define NONE 0xffffu
 
-/* What the member says of the time: *ns, and whether that is less than it says;
- * added to the rank of its alias, so that each date goes before each number.
- * -1: nothing. */
-static int
-time_of(const walk_t *walk, const member_t *m, int64_t *ns, int *inexact)
+/*
+ * Values
+ */
+
+/* Longest text with escapes that is looked at as a time or a level. */
+#define SHORT_MAX 64
+
+/* The text of a string, without its quotes; with escapes, it is made in room.
+ * NULL: it is too long for a time or a level. */
+LB_INLINE const uint8_t *
+short_text(const walk_t *walk, const uint8_t *value, const uint8_t **end,
+           int escapes, uint8_t *room)
 {
-    const uint8_t *p = m->value;
-    const uint8_t *end = m->end;
-    int64_t from_receipt;
+    if (lb_likely(!escapes)) {
+        --*end;
+        return value + 1;
+    }
+    if (*end - value > SHORT_MAX) {
+        return NULL;
+    }
+    *end = walk->unescape(room, value + 1, *end - 1, walk->event, walk->end);
+    return room;
+}
 
-    if (*p == '"') {
-        p++;
-        end--;
-        if (lb_time_date(p, end, ns, inexact)) {
+static int
+is_near(const walk_t *walk, int64_t ns)
+{
+    int64_t from_receipt = ns / 1000000000 - walk->received_s;
+
+    return from_receipt >= -RECEIPT_BEFORE && from_receipt <= RECEIPT_AFTER;
+}
+
+/* {"epochSecond":1772600767,"nanoOfSecond":123} of log4j2, as one number; how
+ * long it is, or 0. */
+static size_t
+seconds_and_nanos(const uint8_t *value, const uint8_t *end, uint8_t *text)
+{
+    static const char *const names[][2] = {
+        {"{\"epochSecond\":", ",\"nanoOfSecond\":"},
+        {"{\"seconds\":", ",\"nanos\":"},
+    };
+
+    for (size_t i = 0; i < 2; i++) {
+        const uint8_t *part[2];
+        size_t len[2] = {0, 0};
+        const uint8_t *p = value;
+
+        for (size_t k = 0; k < 2; k++) {
+            size_t n = strlen(names[i][k]);
+
+            if ((size_t)(end - p) < n || memcmp(p, names[i][k], n) != 0) {
+                break;
+            }
+            part[k] = p + n;
+            for (p += n; (uint8_t)(*p - '0') <= 9; p++) {
+                len[k]++;
+            }
+        }
+        if (len[0] == 0 || len[0] > 11 || len[1] == 0 || len[1] > 9 ||
+            p != end - 1) {
+            continue;
+        }
+        memcpy(text, part[0], len[0]);
+        memset(text + len[0], '0', 10);
+        text[len[0]] = '.';
+        memcpy(text + len[0] + 10 - len[1], part[1], len[1]);
+        return len[0] + 10;
+    }
+    return 0;
+}
+
+/* What the value says of the time: *ns, and whether that is less than it says.
+ * RANK_UNSURE for a number, 0 for a date, -1: nothing. */
+static int
+time_of(const walk_t *walk, const uint8_t *value, const uint8_t *end,
+        int escapes, int64_t *ns, int *inexact)
+{
+    uint8_t room[SHORT_MAX + SLACK];
+    int behind = (int)RANK_UNSURE;
+
+    if (*value == '"') {
+        value = short_text(walk, value, &end, escapes, room);
+        if (value == NULL) {
+            return -1;
+        }
+        if (lb_likely(lb_time_date(value, end, ns, inexact))) {
+            return 0;
+        }
+    } else if (*value == '{') {
+        end = room + seconds_and_nanos(value, end, room);
+        value = room;
+        behind = 0;
+    }
+    return lb_time_epoch(value, end, ns, inexact) && is_near(walk, *ns) ? behind
+                                                                        : -1;
+}
+
+/* As lb_level. */
+LB_INLINE int
+level_of(const walk_t *walk, const uint8_t *value, const uint8_t *end,
+         int escapes, lb_read_t read, int *same)
+{
+    uint8_t room[SHORT_MAX + SLACK];
+
+    if (*value == '"') {
+        value = short_text(walk, value, &end, escapes, room);
+        return value != NULL ? lb_level(value, end, read, same) : -1;
+    }
+    return (uint8_t)(*value - '0') <= 9 ? lb_level(value, end, read, same) : -1;
+}
+
+/* The byte that is the number at *p, which is moved behind the ',' or ']'
+ * behind it; -1: it is none. */
+static int
+array_byte(const uint8_t **p)
+{
+    const uint8_t *q = *p;
+    int value = 0;
+
+    while ((uint8_t)(*q - '0') <= 9 && q - *p < 3) {
+        value = value * 10 + (*q++ - '0');
+    }
+    if (q == *p || value > 255 || (*q != ',' && *q != ']')) {
+        return -1;
+    }
+    *p = q + 1;
+    return value;
+}
+
+/* Is the value, which begins with '[', an array of bytes? */
+static int
+is_bytes(const uint8_t *p, const uint8_t *end)
+{
+    for (p++; p < end;) {
+        if (array_byte(&p) < 0) {
             return 0;
         }
     }
-    if (!lb_time_epoch(p, end, ns, inexact)) {
+    return 1;
+}
+
+/* The form of a value that is no string, read as text: what to add to the rank,
+ * or -1. */
+static int
+json_text(const uint8_t *value, const uint8_t *end, lb_read_t read,
+          uint8_t *form)
+{
+    int empty = (*value == '{' || *value == '[') && end - value == 2;
+
+    if (read < LB_READ_ANY || *value == 'n' || empty) {
         return -1;
     }
+    *form = JSON;
+    if (read == LB_READ_BYTES && *value == '[' && is_bytes(value, end)) {
+        *form = BYTES;
+        return 0;
+    }
+    return (int)RANK_UNSURE;
+}
 
-    from_receipt = *ns / 1000000000 - walk->received_s;
-    return from_receipt >= -RECEIPT_BEFORE && from_receipt <= RECEIPT_AFTER
-               ? (int)RANK_NUMBER
-               : -1;
+/* 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01, in its quotes */
+static int
+traceparent(walk_t *walk, const uint8_t *value, const uint8_t *end)
+{
+    const uint8_t *p = value + 1;
+
+    if (*value != '"' || end - value < 57 || p[2] != '-' || p[35] != '-' ||
+        p[52] != '-') {
+        return -1;
+    }
+    for (unsigned i = 3; i < 35; i++) {
+        if ((uint8_t)(p[i] - '0') > 9 && (uint8_t)((p[i] | 0x20) - 'a') > 5) {
+            return -1;
+        }
+    }
+    walk->part = p + 3;
+    walk->part_end = p + 35;
+    return 0;
+}
+
+/* What is behind the last '/' of a string. */
+static int
+behind_path(walk_t *walk, const uint8_t *value, const uint8_t *end)
+{
+    const uint8_t *p = end - 1;
+
+    while (p > value && p[-1] != '/') {
+        p--;
+    }
+    if (*value != '"' || p == value || p == end - 1) {
+        return -1;
+    }
+    walk->part = p;
+    walk->part_end = end - 1;
+    return 0;
+}
+
+/* take(), of what is no string to be taken as it is: what to add to the rank,
+ * or -1.  It is not worse than what there is but for what is added. */
+static __attribute__((noinline)) int
+read_value(walk_t *walk, const lb_name_t *name, unsigned rank,
+           const uint8_t *value, const uint8_t *end, int escapes)
+{
+    found_t *found = &walk->found[name->field];
+    uint8_t form = 0;
+    int64_t ns;
+    int level, flag = 0, behind = -1;
+
+    switch ((lb_read_t)name->read) {
+    case LB_READ_TIME:
+        behind = time_of(walk, value, end, escapes, &ns, &flag);
+        if (behind < 0 || walk->rank[LB_TIMESTAMP] <= rank + (unsigned)behind) {
+            return -1;
+        }
+        walk->timestamp_ns = ns;
+        break;
+    case LB_READ_WORD:
+    case LB_READ_LEVEL:
+    case LB_READ_SYSLOG:
+    case LB_READ_OTEL:
+    case LB_READ_PYTHON:
+        level =
+            level_of(walk, value, end, escapes, (lb_read_t)name->read, &flag);
+        if (level < 0) {
+            return -1;
+        }
+        walk->level = level;
+        flag = !flag;
+        behind = 0;
+        break;
+    case LB_READ_TRACEPARENT:
+    case LB_READ_PATH:
+        form = PART;
+        flag = 1;
+        if (!escapes) {
+            behind = name->read == LB_READ_PATH ? behind_path(walk, value, end)
+                                                : traceparent(walk, value, end);
+        }
+        break;
+    default:
+        /* An empty string stays, or it would look like none at all. */
+        if (*value != '"') {
+            behind = json_text(value, end, (lb_read_t)name->read, &form);
+        }
+        break;
+    }
+
+    if (behind >= 0 && walk->rank[name->field] > rank + (unsigned)behind) {
+        found->form = form;
+        found->stays = (uint8_t)flag;
+        return behind;
+    }
+    return -1;
+}
+
+/* What of take(): a row of lb_names, RANK_INSIDE, and */
+#define ESCAPES 0x8000u
+
+/* Takes a member if it is the best so far for its field. */
+static void
+take(walk_t *walk, unsigned what, const uint8_t *key, const uint8_t *value,
+     const uint8_t *end)
+{
+    const lb_name_t *name = &lb_names[what & 0xff];
+    unsigned rank = (what & ~ESCAPES) + 1;
+    found_t *found = &walk->found[name->field];
+    int behind;
+
+    if (walk->rank[name->field] <= rank) {
+        return;
+    }
+    if (name->read >= LB_READ_TEXT && *value == '"' && end - value > 2) {
+        found->form = what & ESCAPES ? ESCAPED : AS_IT_IS;
+        found->stays = 0;
+    } else {
+        behind =
+            read_value(walk, name, rank, value, end, (what & ESCAPES) != 0);
+        if (behind < 0) {
+            return;
+        }
+        rank += (unsigned)behind;
+    }
+    walk->rank[name->field] = (uint16_t)rank;
+    walk->needs |= name->needs;
+    found->needs = name->needs;
+    found->key = key;
+    found->value = value;
+    found->end = end;
+    found->parent = walk->parent;
 }
 
 /*
  * Members
  */
 
-/* The numbers of pino and bunyan; NULL for any other. */
-static const char *
-level_of(const member_t *m)
+/* Notes a member of an object that is looked into: under the dotted name, or
+ * under its own. */
+static void
+take_inside(walk_t *walk, int parent, const uint8_t *key, size_t key_len,
+            const uint8_t *value, const uint8_t *end, int escapes)
 {
-    static const char *const names[] = {"trace", "debug", "info",
-                                        "warn",  "error", "fatal"};
+    const lb_name_t *p = &lb_names[parent];
+    size_t len = strlen(p->name);
+    uint8_t dotted[64];
+    unsigned what = 0;
+    int row = -1;
 
-    if (m->end - m->value == 2 && m->value[0] >= '1' && m->value[0] <= '6' &&
-        m->value[1] == '0') {
-        return names[m->value[0] - '1'];
+    if (len + 1 + key_len <= sizeof(dotted) - 8) {
+        memcpy(dotted, p->name, len);
+        dotted[len] = '.';
+        memcpy(dotted + len + 1, key, key_len);
+        row = lb_name_find(dotted, len + 1 + key_len, dotted + sizeof(dotted));
     }
-    return NULL;
-}
-
-/* The field a key stands for, or FIELDS; *rank is its place among the
- * field's aliases.  docs/events.md has the same lists. */
-LB_INLINE unsigned
-field_of(const uint8_t *key, size_t len, unsigned *rank)
-{
-#define KEY(name, field, place)                                                \
-    if (memcmp(key, name, sizeof(name) - 1) == 0) {                            \
-        *rank = (place);                                                       \
-        return (field);                                                        \
-    }
-
-    switch (len) {
-    case 2:
-        KEY("ts", TIMESTAMP, 3)
-        break;
-    case 3:
-        KEY("msg", MESSAGE, 2)
-        KEY("lvl", LEVEL, 3)
-        KEY("app", SERVICE, 4)
-        KEY("log", MESSAGE, 3)
-        break;
-    case 4:
-        KEY("time", TIMESTAMP, 2)
-        KEY("host", HOST, 1)
-        KEY("body", MESSAGE, 4)
-        break;
-    case 5:
-        KEY("level", LEVEL, 1)
-        KEY("event", MESSAGE, 5)
-        break;
-    case 7:
-        KEY("message", MESSAGE, 1)
-        KEY("service", SERVICE, 1)
-        KEY("traceId", TRACE_ID, 2)
-        KEY("traceid", TRACE_ID, 4)
-        KEY("traceID", TRACE_ID, 5)
-        break;
-    case 8:
-        KEY("trace_id", TRACE_ID, 1)
-        KEY("severity", LEVEL, 2)
-        KEY("hostname", HOST, 2)
-        KEY("trace.id", TRACE_ID, 3)
-        KEY("loglevel", LEVEL, 6)
-        break;
-    case 9:
-        KEY("timestamp", TIMESTAMP, 1)
-        KEY("host.name", HOST, 3)
-        KEY("log.level", LEVEL, 4)
-        KEY("levelname", LEVEL, 5)
-        break;
-    case 10:
-        KEY("@timestamp", TIMESTAMP, 4)
-        break;
-    case 11:
-        KEY("application", SERVICE, 5)
-        KEY("dd.trace_id", TRACE_ID, 6)
-        KEY("otelTraceID", TRACE_ID, 7)
-        break;
-    case 12:
-        KEY("service.name", SERVICE, 2)
-        KEY("service_name", SERVICE, 3)
-        break;
-    }
-
-#undef KEY
-    return FIELDS;
-}
-
-/* Takes the member if it is the best so far for its field. */
-LB_INLINE void
-take(walk_t *walk, const member_t *m)
-{
-    unsigned rank;
-    unsigned field = field_of(m->key, m->key_len, &rank);
-    found_t *found;
-
-    if (field == FIELDS) {
-        return;
-    }
-    found = &walk->found[field];
-    if (found->rank != 0 && found->rank <= rank) {
-        return;
-    }
-
-    if (field == TIMESTAMP) {
-        int64_t ns;
-        int inexact;
-        int behind = time_of(walk, m, &ns, &inexact);
-
-        if (behind < 0 ||
-            (found->rank != 0 && found->rank <= rank + (unsigned)behind)) {
+    if (row < 0) {
+        row = lb_name_find(key, key_len, walk->end);
+        if (row < 0 || lb_names[row].field == LB_FIELDS ||
+            !(p->inside >> lb_names[row].field & 1)) {
             return;
         }
-        rank += (unsigned)behind;
-        walk->timestamp_ns = ns;
-        walk->timestamp_inexact = inexact;
-    } else if (*m->value != '"') {
-        const char *level = level_of(m);
-
-        if (field != LEVEL || level == NULL) {
-            return;
-        }
-        walk->level = level;
-    } else if (m->end - m->value == 2) {
-        /* An empty string stays, or it would look like none at all. */
-        return;
-    } else if (field == LEVEL) {
-        walk->level = NULL;
+        what = RANK_INSIDE;
     }
-
-    found->rank = rank;
-    found->member = *m;
+    walk->signs |= lb_names[row].sign;
+    take(walk, what | (unsigned)row | (escapes ? ESCAPES : 0), key, value, end);
 }
 
 /* From p, in a number or a word, to the ',' or '}' behind it, or end.  Eight
- * at once: its length is unpredictable. */
+ * bytes at once: its length is unpredictable. */
 LB_INLINE const uint8_t *
 skip_literal(const uint8_t *p, const uint8_t *end)
 {
@@ -269,24 +443,81 @@ skip_literal(const uint8_t *p, const uint8_t *end)
 
 static int (*const walks[LB_WAYS])(walk_t *) = LB_EACH_WAY(walk);
 
-/* The string of a member, in place if it has no escapes. */
-static lb_str_t
-string_of(const walk_t *walk, const found_t *found, uint8_t **scratch)
+/*
+ * Fields
+ */
+
+/* The bytes of the array as UTF-8 at o, and where they end; what is none becomes
+ * U+FFFD, and the array stays. */
+static uint8_t *
+put_bytes(found_t *found, uint8_t *o)
 {
+    const uint8_t *p = found->value + 1;
+    uint8_t *raw = o + (found->end - found->value);
+    uint8_t *end = raw;
+
+    while (p < found->end) {
+        *end++ = (uint8_t)array_byte(&p);
+    }
+    while (raw < end) {
+        size_t n = lb_utf8_len(raw, (size_t)(end - raw));
+
+        if (n > 0) {
+            memmove(o, raw, n);
+            o += n;
+            raw += n;
+        } else {
+            memcpy(o, "\xef\xbf\xbd", 3);
+            o += 3;
+            raw++;
+            found->stays = 1;
+        }
+    }
+    return o;
+}
+
+/* What string_of() has to make. */
+static lb_str_t
+make_string(walk_t *walk, found_t *found, uint8_t **scratch)
+{
+    lb_str_t s = {*scratch, 0};
+
+    switch ((form_t)found->form) {
+    case ESCAPED:
+        *scratch = walk->unescape(*scratch, found->value + 1, found->end - 1,
+                                  walk->event, walk->end);
+        break;
+    case BYTES:
+        *scratch = put_bytes(found, *scratch);
+        break;
+    case PART:
+        s.data = walk->part;
+        s.len = (size_t)(walk->part_end - walk->part);
+        return s;
+    default:
+        s.data = found->value;
+        s.len = (size_t)(found->end - found->value);
+        return s;
+    }
+    s.len = (size_t)(*scratch - s.data);
+    return s;
+}
+
+/* The text of a field, in place if it needs no change. */
+LB_INLINE lb_str_t
+string_of(walk_t *walk, unsigned field, uint8_t **scratch)
+{
+    found_t *found = &walk->found[field];
     lb_str_t s = {(const uint8_t *)"", 0};
 
-    if (found->rank == 0) {
+    if (walk->rank[field] == NONE) {
         return s;
     }
-    if (!found->member.escapes) {
-        s.data = found->member.value + 1;
-        s.len = (size_t)(found->member.end - 1 - s.data);
-        return s;
+    if (found->form != AS_IT_IS) {
+        return make_string(walk, found, scratch);
     }
-    s.data = *scratch;
-    *scratch = walk->unescape(*scratch, found->member.value + 1,
-                              found->member.end - 1, walk->event, walk->end);
-    s.len = (size_t)(*scratch - s.data);
+    s.data = found->value + 1;
+    s.len = (size_t)(found->end - 1 - s.data);
     return s;
 }
 
@@ -304,100 +535,119 @@ chomp(lb_str_t s)
     return s;
 }
 
-static lb_str_t
-lower(lb_str_t s, uint8_t **scratch)
-{
-    size_t i;
-    uint8_t *o;
-
-    for (i = 0; i < s.len && !(s.data[i] >= 'A' && s.data[i] <= 'Z'); i++) {
-    }
-    if (i == s.len) {
-        return s;
-    }
-
-    /* A string in scratch may be copied onto itself. */
-    o = *scratch;
-    if (s.data + s.len == o) {
-        o -= s.len;
-    }
-    for (i = 0; i < s.len; i++) {
-        uint8_t c = s.data[i];
-
-        o[i] = c >= 'A' && c <= 'Z' ? c | 0x20 : c;
-    }
-    s.data = o;
-    *scratch = o + s.len;
-    return s;
-}
-
 /*
  * What is left
  */
+
+/* A part of the event that goes: whole members of one object, and the comma
+ * that joined them to what is behind. */
+typedef struct {
+    const uint8_t *from;
+    const uint8_t *to;
+    const uint8_t *parent; /* as in found_t */
+} cut_t;
+
+/* All members of the object that the last cut is in have been seen: with none
+ * left in it, the object goes; the last ones take the comma before them.
+ * Returns how many cuts there are. */
+static unsigned
+close_object(cut_t *cuts, unsigned n)
+{
+    cut_t *last = &cuts[n - 1];
+
+    if (*last->to != '}') {
+        return n;
+    }
+    if (last->from[-1] == ',') {
+        last->from--;
+        return n;
+    }
+    if (last->parent == NULL || last->from[-1] != '{') {
+        return n;
+    }
+    last->from = last->parent - 1;
+    last->to += 1 + (last->to[1] == ',');
+    last->parent = NULL;
+    if (n > 1 && cuts[n - 2].to == last->from) {
+        cuts[n - 2].to = last->to;
+        n--;
+    }
+    return n;
+}
+
+/* What goes of the event, in order. */
+static unsigned
+cuts_of(const walk_t *walk, cut_t *cuts)
+{
+    const found_t *gone[LB_FIELDS];
+    unsigned members = 0, n = 0;
+
+    for (unsigned i = 0; i < LB_FIELDS; i++) {
+        const found_t *f = &walk->found[i];
+        unsigned at;
+
+        if (walk->rank[i] == NONE || f->stays) {
+            continue;
+        }
+        for (at = members++; at > 0 && gone[at - 1]->key > f->key; at--) {
+            gone[at] = gone[at - 1];
+        }
+        gone[at] = f;
+    }
+
+    for (unsigned i = 0; i < members; i++) {
+        const uint8_t *from = gone[i]->key - 1;
+        const uint8_t *to = gone[i]->end + (*gone[i]->end == ',');
+
+        if (n > 0 && cuts[n - 1].parent != gone[i]->parent) {
+            n = close_object(cuts, n);
+        }
+        if (n > 0 && cuts[n - 1].parent == gone[i]->parent &&
+            cuts[n - 1].to == from) {
+            cuts[n - 1].to = to;
+            continue;
+        }
+        cuts[n].from = from;
+        cuts[n].to = to;
+        cuts[n++].parent = gone[i]->parent;
+    }
+    /* of the object, then of the event */
+    if (n > 0 && cuts[n - 1].parent != NULL) {
+        n = close_object(cuts, n);
+    }
+    return n > 0 && cuts[n - 1].parent == NULL ? close_object(cuts, n) : n;
+}
+
 static lb_str_t
 rest_of(const walk_t *walk, uint8_t *scratch)
 {
-    const member_t *gone[FIELDS];
-    unsigned n = 0;
-    const uint8_t *from = walk->event + 1;
-    const uint8_t *close = walk->end - 1;
+    cut_t cuts[LB_FIELDS];
+    unsigned n = cuts_of(walk, cuts);
+    const uint8_t *from = walk->event;
     uint8_t *o = scratch;
     lb_str_t s = {walk->event, (size_t)(walk->end - walk->event)};
-
-    for (unsigned i = 0; i < FIELDS; i++) {
-        unsigned at;
-
-        if (walk->found[i].rank == 0 ||
-            (i == TIMESTAMP && walk->timestamp_inexact)) {
-            continue;
-        }
-        for (at = n++;
-             at > 0 && gone[at - 1]->value > walk->found[i].member.value;
-             at--) {
-            gone[at] = gone[at - 1];
-        }
-        gone[at] = &walk->found[i].member;
-    }
 
     if (n == 0) {
         return s;
     }
-    if (n == walk->members) {
-        s.data = (const uint8_t *)"{}";
-        s.len = 2;
-        return s;
-    }
-
-    /* Members stay joined by their commas; the one before or behind a member
-     * that goes, goes with it. */
-    *o++ = '{';
     for (unsigned i = 0; i <= n; i++) {
-        const uint8_t *stop = i < n ? gone[i]->key - 1 : close + 1;
+        size_t len = (size_t)((i < n ? cuts[i].from : walk->end) - from);
 
-        if (stop > from) {
-            size_t len = (size_t)(stop - 1 - from);
-
-            if (o - scratch > 1) {
-                *o++ = ',';
-            }
-            memcpy(o, from, len);
-            o += len;
-        }
-        if (i < n) {
-            from = gone[i]->end + 1;
-        }
+        memcpy(o, from, len);
+        o += len;
+        from = i < n ? cuts[i].to : from;
     }
-    *o++ = '}';
 
     s.data = scratch;
     s.len = (size_t)(o - scratch);
     return s;
 }
 
+/* An array of bytes that is text and stays is there twice. */
 size_t
 lb_lift_scratch(size_t len)
 {
-    return len + SLACK;
+    return 2 * len + SLACK;
 }
 
 void
@@ -405,28 +655,27 @@ lb_lift_by(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
            uint8_t *scratch, lb_fields_t *fields)
 {
     walk_t walk;
-    found_t *found = walk.found;
 
     walk.event = event;
     walk.end = event + len;
     walk.unescape = lb_unescape_ways[way];
-    walk.members = 0;
+    walk.parent = NULL;
+    memset(walk.rank, 0xff, sizeof(walk.rank));
+    walk.signs = 0;
+    walk.needs = 0;
     walk.received_s = (int64_t)(received_us / 1000000);
-    walk.timestamp_inexact = 0;
-    walk.level = NULL;
-    for (unsigned i = 0; i < FIELDS; i++) {
-        found[i].rank = 0;
-    }
 
     if (lb_unlikely(!walks[way](&walk))) {
-        walk.timestamp_inexact = 0;
-        for (unsigned i = 0; i < FIELDS; i++) {
-            found[i].rank = 0;
+        memset(walk.rank, 0xff, sizeof(walk.rank));
+    }
+    for (unsigned i = 0; (walk.needs & ~walk.signs) != 0 && i < LB_FIELDS;
+         i++) {
+        if (walk.rank[i] != NONE && (walk.found[i].needs & ~walk.signs) != 0) {
+            walk.rank[i] = NONE;
         }
-        walk.level = NULL;
     }
 
-    if (found[TIMESTAMP].rank != 0) {
+    if (walk.rank[LB_TIMESTAMP] != NONE) {
         fields->timestamp_ns = walk.timestamp_ns;
     } else if (received_us > (uint64_t)INT64_MAX / 1000) {
         fields->timestamp_ns = INT64_MAX;
@@ -435,18 +684,12 @@ lb_lift_by(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
     }
 
     /* First, so that native.c finds it at the start of scratch. */
-    fields->message = chomp(string_of(&walk, &found[MESSAGE], &scratch));
-
-    if (walk.level != NULL) {
-        fields->level.data = (const uint8_t *)walk.level;
-        fields->level.len = strlen(walk.level);
-    } else {
-        fields->level =
-            lower(string_of(&walk, &found[LEVEL], &scratch), &scratch);
-    }
-    fields->service = string_of(&walk, &found[SERVICE], &scratch);
-    fields->host = string_of(&walk, &found[HOST], &scratch);
-    fields->trace_id = string_of(&walk, &found[TRACE_ID], &scratch);
+    fields->message = chomp(string_of(&walk, LB_MESSAGE, &scratch));
+    fields->level =
+        lb_level_names[walk.rank[LB_LEVEL] != NONE ? walk.level : LB_LEVELS];
+    fields->service = string_of(&walk, LB_SERVICE, &scratch);
+    fields->host = string_of(&walk, LB_HOST, &scratch);
+    fields->trace_id = string_of(&walk, LB_TRACE_ID, &scratch);
     fields->attributes = rest_of(&walk, scratch);
 }
 

@@ -65,86 +65,147 @@ LB_NAME(string)(const uint8_t *p, const walk_t *walk, window_t *block,
     }
 }
 
+/* From p, a bracket, to behind the one that closes it; NULL if there is none. */
+LB_HERE const uint8_t *
+LB_NAME(skip)(const uint8_t *p, const walk_t *walk, window_t *block)
+{
+    size_t depth = 0;
+    int ignored;
+
+    do {
+        if (lb_unlikely(p >= walk->end)) {
+            return NULL;
+        }
+        if (*p == '"') {
+            p = LB_NAME(string)(p + 1, walk, block, &ignored);
+            if (lb_unlikely(p == NULL)) {
+                return NULL;
+            }
+        } else if (*p == '{' || *p == '[') {
+            depth++;
+        } else if (*p == '}' || *p == ']') {
+            depth--;
+        }
+        p++;
+    } while (depth > 0);
+
+    return p;
+}
+
+/* The quote that ends the key at p, or NULL: there is none, or no value behind
+ * it. */
+LB_HERE const uint8_t *
+LB_NAME(key)(const uint8_t *p, const walk_t *walk, window_t *block)
+{
+    int ignored = 0;
+
+    if (lb_unlikely(p >= walk->end || *p != '"')) {
+        return NULL;
+    }
+    p = LB_NAME(string)(p + 1, walk, block, &ignored);
+    return lb_likely(p != NULL && walk->end - p >= 3 && p[1] == ':') ? p : NULL;
+}
+
+/* Behind the value at p, or NULL; *escapes is set as by string(). */
+LB_HERE const uint8_t *
+LB_NAME(value)(const uint8_t *p, const walk_t *walk, window_t *block,
+               int *escapes)
+{
+    if (*p == '"') {
+        p = LB_NAME(string)(p + 1, walk, block, escapes);
+        p = lb_likely(p != NULL) ? p + 1 : NULL;
+    } else if (*p == '{' || *p == '[') {
+        p = LB_NAME(skip)(p, walk, block);
+    } else {
+        p = skip_literal(p, walk->end);
+    }
+    return lb_likely(p != NULL && p < walk->end) ? p : NULL;
+}
+
+/* Notes the members of an object that is looked into, which begins at p.
+ * Behind it, or NULL. */
+LB_TARGET static const uint8_t *
+LB_NAME(inside)(const uint8_t *p, walk_t *walk, window_t *block, int parent)
+{
+    if (walk->end - p >= 2 && p[1] == '}') {
+        return p + 2;
+    }
+    do {
+        const uint8_t *key = p + 2;
+        const uint8_t *quote = LB_NAME(key)(p + 1, walk, block);
+        int escapes = 0;
+
+        if (lb_unlikely(quote == NULL)) {
+            return NULL;
+        }
+        p = LB_NAME(value)(quote + 2, walk, block, &escapes);
+        if (lb_unlikely(p == NULL)) {
+            return NULL;
+        }
+        take_inside(walk, parent, key, (size_t)(quote - key), quote + 2, p,
+                    escapes);
+    } while (*p == ',');
+
+    return *p == '}' ? p + 1 : NULL;
+}
+
 /* Notes the well-known members of the event.  0 if it is not a JSON object as
  * the scanner writes it. */
 LB_TARGET static int
-LB_NAME(walk)(walk_t *walk)
+LB_NAME(walk)(walk_t *noted)
 {
-    const uint8_t *p = walk->event;
-    const uint8_t *const end = walk->end;
+    /* what is noted does not change where the event is */
+    const walk_t walk = {.event = noted->event, .end = noted->end};
+    const uint8_t *p = walk.event;
     window_t block = no_window;
-    member_t member;
 
-    if (end - p < 2 || p[0] != '{') {
+    if (walk.end - p < 2 || p[0] != '{') {
         return 0;
     }
-    p++;
-    if (*p == '}') {
-        return end - p == 1;
+    if (p[1] == '}') {
+        return walk.end - p == 2;
     }
+    do {
+        const uint8_t *key = p + 2;
+        const uint8_t *quote = LB_NAME(key)(p + 1, &walk, &block);
+        int row, escapes = 0;
 
-    for (;;) {
-        int ignored = 0;
-
-        if (lb_unlikely(p >= end || *p != '"')) {
+        if (lb_unlikely(quote == NULL)) {
             return 0;
         }
-        member.key = p + 1;
-        p = LB_NAME(string)(p + 1, walk, &block, &ignored);
-        if (lb_unlikely(p == NULL || end - p < 3 || p[1] != ':')) {
-            return 0;
-        }
-        member.key_len = (size_t)(p - member.key);
-        p += 2;
-        member.value = p;
-        member.escapes = 0;
-
-        if (*p == '"') {
-            p = LB_NAME(string)(p + 1, walk, &block, &member.escapes);
+        row = lb_name_find(key, (size_t)(quote - key), walk.end);
+        if (row < 0) {
+            p = LB_NAME(value)(quote + 2, &walk, &block, &escapes);
             if (lb_unlikely(p == NULL)) {
                 return 0;
             }
-            p++;
+            continue;
+        }
 
-        } else if (*p == '{' || *p == '[') {
-            size_t depth = 0;
+        if (lb_unlikely(quote[2] == '{') && lb_names[row].inside != 0) {
+            /* a copy, so that the window itself can be in registers */
+            window_t copy = block;
 
-            do {
-                if (lb_unlikely(p >= end)) {
-                    return 0;
-                }
-                if (*p == '"') {
-                    p = LB_NAME(string)(p + 1, walk, &block, &ignored);
-                    if (lb_unlikely(p == NULL)) {
-                        return 0;
-                    }
-                } else if (*p == '{' || *p == '[') {
-                    depth++;
-                } else if (*p == '}' || *p == ']') {
-                    depth--;
-                }
-                p++;
-            } while (depth > 0);
-
+            noted->parent = key;
+            p = LB_NAME(inside)(quote + 2, noted, &copy, row);
+            noted->parent = NULL;
+            block = copy;
+            p = p != NULL && p < walk.end ? p : NULL;
         } else {
-            p = skip_literal(p, end);
+            p = LB_NAME(value)(quote + 2, &walk, &block, &escapes);
         }
-
-        if (lb_unlikely(p >= end)) {
+        if (lb_unlikely(p == NULL)) {
             return 0;
         }
-        member.end = p;
-        walk->members++;
-        take(walk, &member);
+        if (lb_names[row].field != LB_FIELDS) {
+            take(noted, (unsigned)row | (escapes ? ESCAPES : 0), key, quote + 2,
+                 p);
+        } else {
+            noted->signs |= lb_names[row].sign;
+        }
+    } while (*p == ',');
 
-        if (*p == '}') {
-            return end - p == 1;
-        }
-        if (lb_unlikely(*p != ',')) {
-            return 0;
-        }
-        p++;
-    }
+    return *p == '}' && walk.end - p == 1;
 }
 
 #undef LB_WAY

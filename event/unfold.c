@@ -68,8 +68,8 @@ lb_unfold(const uint8_t *line, size_t len, uint8_t *out, size_t cap,
           size_t max_event, lb_scan_result_t *res)
 {
     static const char *const wrappers[] = {
-        "logs",    "events", "Events", "entries",
-        "records", "lines",  "batch",  NULL,
+        "logs",  "events", "Events",    "entries", "records",
+        "lines", "batch",  "logEvents", NULL,
     };
     /* those of lift.c */
     static const char *const own[] = {

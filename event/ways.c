@@ -10,22 +10,33 @@ const char *const lb_way_names[LB_WAYS] = {
 #endif
 };
 
-unsigned
-lb_ways(void)
-{
+static unsigned ways = LB_WAYS;
+
 #if LB_WAYS_X86
+
+/* Before main, or when the module is loaded. */
+__attribute__((constructor)) static void
+look_at_processor(void)
+{
+    __builtin_cpu_init();
     /* all that code of this way uses, json_flat.c included */
     if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
           __builtin_cpu_supports("pclmul"))) {
-        return LB_WAY_AVX2;
+        ways = LB_WAY_AVX2;
     }
+}
+
 #endif
-    return LB_WAYS;
+
+unsigned
+lb_ways(void)
+{
+    return ways;
 }
 
 unsigned
 lb_way(void)
 {
-    return lb_ways() - 1;
+    return ways - 1;
 }

@@ -7,8 +7,11 @@
  * in ClickHouse's source).  Where a block ends is a function of the events
  * alone: LB_NATIVE_ROWS rows, or LB_NATIVE_BYTES bytes of event text reached.
  * The server's deduplication covers block boundaries too, so these constants,
- * the columns and everything lift.c does belong to LB_NATIVE_VERSION: what
- * changes one of them is an encoder of its own with the next number.
+ * the columns and all of event/ that lifts belong to LB_NATIVE_VERSION: what
+ * changes one of them takes the next number.  A batch in flight of an older
+ * number is settled under its own token; if it has to be made anew, its bytes
+ * are others and so is its token (an encoder of the old number beside this one
+ * could make the old bytes again).
  */
 
 #ifndef _LB_NATIVE_H_INCLUDED_
@@ -16,7 +19,7 @@
 
 #include "flusher/encode.h"
 
-#define LB_NATIVE_VERSION 2u
+#define LB_NATIVE_VERSION 3u
 #define LB_NATIVE_ROWS 8192u
 #define LB_NATIVE_BYTES (1u << 20)
 #define LB_NATIVE_COLUMNS 13u

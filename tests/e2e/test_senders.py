@@ -7,7 +7,8 @@ import random
 from env import spool
 from env.nginx import Nginx
 
-NAMES = ("logs", "events", "Events", "entries", "records", "lines", "batch")
+NAMES = ("logs", "events", "Events", "entries", "records", "lines", "batch",
+         "logEvents")
 OWN = ("message", "msg", "log", "body", "event", "level", "severity", "lvl",
        "log.level", "levelname", "loglevel", "timestamp", "time", "ts",
        "@timestamp")

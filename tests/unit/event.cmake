@@ -19,3 +19,7 @@ target_link_libraries(bench_scanner PRIVATE lb_event PkgConfig::JANSSON)
 lb_unit_test(test_lift
              SOURCES test_lift.c ${CMAKE_SOURCE_DIR}/tests/fuzz/lift_oracle.c
              LIBS lb_event PkgConfig::JANSSON)
+
+lb_unit_test(test_payloads SOURCES test_payloads.c LIBS lb_format)
+target_compile_definitions(test_payloads PRIVATE
+    LB_PAYLOADS="${CMAKE_SOURCE_DIR}/tests/data/payloads.json")

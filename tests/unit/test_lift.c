@@ -10,9 +10,8 @@
 
 #include <cmocka.h>
 
-#include "event/lift.h"
-#include "event/timestamp.h"
 #include "event/json.h"
+#include "event/lift.h"
 #include "event/ways.h"
 #include "tests/fuzz/lift_oracle.h"
 #include "tests/unit/rounds.h"
@@ -77,35 +76,40 @@ test_attributes(void **state)
         {"{}", "{}"},
         {"{\"a\":1}", "{\"a\":1}"},
         {"{\"msg\":\"x\"}", "{}"},
-        {"{\"msg\":\"x\",\"level\":\"y\"}", "{}"},
+        {"{\"msg\":\"x\",\"level\":\"WARN\"}", "{}"},
+        {"{\"msg\":\"x\",\"level\":\"y\"}", "{\"level\":\"y\"}"},
         {"{\"msg\":\"x\",\"a\":1}", "{\"a\":1}"},
         {"{\"a\":1,\"msg\":\"x\"}", "{\"a\":1}"},
         {"{\"a\":1,\"msg\":\"x\",\"b\":2}", "{\"a\":1,\"b\":2}"},
         {"{\"a\":1,\"msg\":\"x\",\"host\":\"y\",\"b\":2}", "{\"a\":1,\"b\":2}"},
         {"{\"msg\":\"x\",\"a\":1,\"b\":2,\"host\":\"y\"}", "{\"a\":1,\"b\":2}"},
-        {"{\"host\":\"x\",\"a\":1,\"level\":\"z\",\"b\":2,\"msg\":\"y\"}",
+        {"{\"host\":\"x\",\"a\":1,\"level\":\"info\",\"b\":2,\"msg\":\"y\"}",
          "{\"a\":1,\"b\":2}"},
         /* unexpected types and empty strings stay */
-        {"{\"msg\":1}", "{\"msg\":1}"},
+        {"{\"log\":1}", "{\"log\":1}"},
         {"{\"msg\":null}", "{\"msg\":null}"},
-        {"{\"msg\":{\"a\":\"b\"}}", "{\"msg\":{\"a\":\"b\"}}"},
+        {"{\"msg\":{}}", "{\"msg\":{}}"},
+        {"{\"msg\":[]}", "{\"msg\":[]}"},
         {"{\"msg\":\"\"}", "{\"msg\":\"\"}"},
         {"{\"level\":35}", "{\"level\":35}"},
-        {"{\"level\":3}", "{\"level\":3}"},
+        {"{\"level\":3000}", "{\"level\":3000}"},
+        {"{\"level\":-3}", "{\"level\":-3}"},
         {"{\"level\":30.0}", "{\"level\":30.0}"},
         {"{\"level\":true}", "{\"level\":true}"},
-        {"{\"host\":{\"name\":\"x\"}}", "{\"host\":{\"name\":\"x\"}}"},
+        {"{\"host\":{\"names\":\"x\"}}", "{\"host\":{\"names\":\"x\"}}"},
+        {"{\"host\":[\"x\"]}", "{\"host\":[\"x\"]}"},
         {"{\"time\":true}", "{\"time\":true}"},
         {"{\"time\":\"yesterday\"}", "{\"time\":\"yesterday\"}"},
         {"{\"time\":0.25}", "{\"time\":0.25}"},
         /* only the first of its name goes */
         {"{\"msg\":\"x\",\"msg\":\"y\"}", "{\"msg\":\"y\"}"},
         {"{\"msg\":1,\"msg\":\"y\"}", "{\"msg\":1}"},
+        {"{\"msg\":1,\"msg\":2}", "{\"msg\":2}"},
         {"{\"msg\":1,\"msg\":\"y\",\"msg\":\"z\"}",
          "{\"msg\":1,\"msg\":\"z\"}"},
         /* a key written with escapes is no alias */
         {"{\"mess\\u0061ge\":\"x\"}", "{\"mess\\u0061ge\":\"x\"}"},
-        {"{\"Message\":\"x\"}", "{\"Message\":\"x\"}"},
+        {"{\"mEssage\":\"x\"}", "{\"mEssage\":\"x\"}"},
         {"{\"messages\":\"x\"}", "{\"messages\":\"x\"}"},
         {"{\"o\":{\"message\":\"x\"}}", "{\"o\":{\"message\":\"x\"}}"},
         /* bytes stay as they are */
@@ -127,6 +131,7 @@ test_attributes(void **state)
 static void
 test_aliases(void **state)
 {
+    /* the first of them, as docs/events.md has them; the oracle knows all */
     static const char *const names[6][8] = {
         {"timestamp", "time", "ts", "@timestamp"},
         {"level", "severity", "lvl", "log.level", "levelname", "loglevel"},
@@ -136,27 +141,28 @@ test_aliases(void **state)
         {"trace_id", "traceId", "trace.id", "traceid", "traceID", "dd.trace_id",
          "otelTraceID"},
     };
-    static const char *const values[2][2] = {
-        {"first", "2024-05-17T10:05:03Z"},
-        {"second", "2030-01-01T00:00:00Z"},
+    static const char *const values[2][3] = {
+        {"first", "2024-05-17T10:05:03Z", "error"},
+        {"second", "2030-01-01T00:00:00Z", "debug"},
     };
 
     (void)state;
     for (int field = 0; field < 6; field++) {
+        int kind = field == 0 ? 1 : field == 1 ? 2 : 0;
+
         for (int a = 0; a < 8 && names[field][a]; a++) {
             char event[400];
             lb_fields_t f;
             const lb_str_t *strings[] = {NULL,    &f.level,   &f.service,
                                          &f.host, &f.message, &f.trace_id};
 
-            sprintf(event, "{\"%s\":\"%s\"}", names[field][a],
-                    values[0][field == 0]);
+            sprintf(event, "{\"%s\":\"%s\"}", names[field][a], values[0][kind]);
             f = lift(event);
             assert_str(f.attributes, "{}");
             if (field == 0) {
                 assert_int_equal(f.timestamp_ns, INT64_C(1715940303000000000));
             } else {
-                assert_str(*strings[field], "first");
+                assert_str(*strings[field], values[0][kind]);
                 assert_int_equal(f.timestamp_ns, RECEIVED * 1000);
             }
 
@@ -164,21 +170,20 @@ test_aliases(void **state)
                 char left[100];
 
                 sprintf(left, "{\"%s\":\"%s\"}", names[field][b],
-                        values[1][field == 0]);
+                        values[1][kind]);
                 for (int swap = 0; swap < 2; swap++) {
-                    sprintf(
-                        event, "{\"%s\":\"%s\",\"%s\":\"%s\"}",
-                        names[field][swap ? b : a], values[swap][field == 0],
-                        names[field][swap ? a : b], values[!swap][field == 0]);
+                    sprintf(event, "{\"%s\":\"%s\",\"%s\":\"%s\"}",
+                            names[field][swap ? b : a], values[swap][kind],
+                            names[field][swap ? a : b], values[!swap][kind]);
                     f = lift(event);
                     assert_str(f.attributes, left);
                     if (field != 0) {
-                        assert_str(*strings[field], "first");
+                        assert_str(*strings[field], values[0][kind]);
                     }
                 }
                 /* Not if it has an unexpected type. */
                 sprintf(event, "{\"%s\":[],\"%s\":\"%s\"}", names[field][a],
-                        names[field][b], values[0][field == 0]);
+                        names[field][b], values[0][kind]);
                 sprintf(left, "{\"%s\":[]}", names[field][a]);
                 f = lift(event);
                 assert_str(f.attributes, left);
@@ -187,45 +192,263 @@ test_aliases(void **state)
     }
 }
 
+/* Words and numbers of every convention; what is not the canonical word stays
+ * beside it. */
 static void
 test_levels(void **state)
 {
-    static const char *const cases[][2] = {
-        {"\"Warning\"", "warning"},
-        {"\"ERROR\"", "error"},
-        {"\"info\"", "info"},
-        {"\"\\u0049NF\\u004f\"", "info"},
-        {"\"\xd0\x98NFO\"", "\xd0\x98nfo"},
-        {"\"30\"", "30"},
-        {"10", "trace"},
-        {"20", "debug"},
-        {"30", "info"},
-        {"40", "warn"},
-        {"50", "error"},
-        {"60", "fatal"},
+    static const struct {
+        const char *members;
+        const char *level;
+        const char *rest; /* NULL: all of it */
+    } cases[] = {
+        {"\"level\":\"info\"", "info", "{}"},
+        {"\"level\":\"ERROR\"", "error", "{}"},
+        {"\"level\":\"\\u0049NF\\u004f\"", "info", "{}"},
+        {"\"level\":\"Warning\"", "warn", NULL},
+        {"\"level\":\"WRN\"", "warn", NULL},
+        {"\"level\":\"crit\"", "fatal", NULL},
+        {"\"level\":\"Critical\"", "fatal", NULL},
+        {"\"level\":\"EMERGENCY\"", "fatal", NULL},
+        {"\"level\":\"Informational\"", "info", NULL},
+        {"\"level\":\"Information\"", "info", NULL},
+        {"\"level\":\"Notice\"", "notice", "{}"},
+        {"\"level\":\"SEVERE\"", "error", NULL},
+        {"\"level\":\"FINEST\"", "trace", NULL},
+        {"\"level\":\"verbose\"", "trace", NULL},
+        {"\"level\":\"E\"", "error", NULL},
+        {"\"level\":\"debug1\"", "debug", NULL},
+        {"\"level\":\"INFO2\"", "info", NULL},
+        {"\"level\":\"ERROR+2\"", "error", NULL},
+        {"\"level\":\"DEBUG-4\"", "debug", NULL},
+        /* pino, bunyan */
+        {"\"level\":10", "trace", NULL},
+        {"\"level\":20", "debug", NULL},
+        {"\"level\":30", "info", NULL},
+        {"\"level\":40", "warn", NULL},
+        {"\"level\":50", "error", NULL},
+        {"\"level\":60", "fatal", NULL},
+        {"\"level\":\"30\"", "info", NULL},
+        /* syslog, GELF */
+        {"\"level\":0", "fatal", NULL},
+        {"\"level\":3", "error", NULL},
+        {"\"level\":5", "notice", NULL},
+        {"\"level\":\"7\"", "debug", NULL},
+        {"\"PRIORITY\":\"4\"", "warn", NULL},
+        {"\"PRIORITY\":6", "info", NULL},
+        /* OpenTelemetry */
+        {"\"severity_number\":1", "trace", NULL},
+        {"\"SeverityNumber\":\"8\"", "debug", NULL},
+        {"\"severityNumber\":9", "info", NULL},
+        {"\"SeverityNumber\":16", "warn", NULL},
+        {"\"SeverityNumber\":24", "fatal", NULL},
+        {"\"SeverityNumber\":17,\"SeverityText\":\"ERROR\"", "error",
+         "{\"SeverityNumber\":17}"},
+        /* monolog, Python's logging */
+        {"\"level\":250", "notice", NULL},
+        {"\"level\":300,\"level_name\":\"WARNING\"", "warn", NULL},
+        {"\"level\":550", "fatal", NULL},
+        {"\"levelno\":40", "error", NULL},
+        {"\"levelno\":50", "fatal", NULL},
+        {"\"levelno\":25", "info", NULL},
+        /* each number by the name it has */
+        {"\"PRIORITY\":30", "", NULL},
+        {"\"SeverityNumber\":0", "", NULL},
+        {"\"SeverityNumber\":25", "", NULL},
+        {"\"loglevel\":3", "", NULL},
+        {"\"priority\":1", "", NULL},
+        {"\"priority\":\"high\"", "", NULL},
+        {"\"level\":35", "", NULL},
+        {"\"level\":8", "", NULL},
+        {"\"level\":\"030\"", "", NULL},
+        {"\"level\":\"\"", "", NULL},
+        {"\"level\":\"12345678901234567890\"", "", NULL},
+        {"\"level\":\"inform\"", "", NULL},
+        {"\"level\":\"informations\"", "", NULL},
+        {"\"level\":\"emergencies\"", "", NULL},
+        {"\"level\":\"\xd0\x98NFO\"", "", NULL},
+        {"\"level\":\"+2\"", "", NULL},
+        {"\"level\":true", "", NULL},
+        /* the next name counts where a better one says nothing */
+        {"\"level\":\"custom\",\"severity\":\"ERROR\"", "error",
+         "{\"level\":\"custom\"}"},
+        {"\"severity\":50,\"level\":\"Info\"", "info", "{\"severity\":50}"},
+        {"\"severity\":\"Info\",\"level\":50", "error", NULL},
+        /* names that count beside a sign of who wrote the event */
+        {"\"status\":\"warn\"", "", NULL},
+        {"\"status\":\"warn\",\"ddsource\":\"go\"", "warn",
+         "{\"ddsource\":\"go\"}"},
+        {"\"ddtags\":\"a:b\",\"status\":\"error\"", "error",
+         "{\"ddtags\":\"a:b\"}"},
+        {"\"s\":\"W\"", "", NULL},
+        {"\"s\":\"W\",\"t\":{\"$date\":\"2024-05-17T10:05:03Z\"}", "warn",
+         "{\"s\":\"W\"}"},
     };
-    char event[100];
     lb_fields_t f;
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        sprintf(event, "{\"level\":%s}", cases[i][0]);
+        char event[200];
+        const char *error;
+
+        sprintf(event, "{%s}", cases[i].members);
         f = lift(event);
-        assert_str(f.level, cases[i][1]);
-        assert_str(f.attributes, "{}");
+        error = lift_oracle_event((const uint8_t *)event, strlen(event));
+        if (error) {
+            fail_msg("%s: %s", event, error);
+        }
+        if (f.level.len != strlen(cases[i].level)) {
+            fail_msg("%s: level '%.*s'", event, (int)f.level.len,
+                     (const char *)f.level.data);
+        }
+        assert_str(f.level, cases[i].level);
+        assert_str(f.attributes, cases[i].rest ? cases[i].rest : event);
     }
 
-    /* A number is taken back when a better alias is a string, and the other
-     * way round. */
-    f = lift("{\"severity\":50,\"level\":\"Info\"}");
+    f = lift("{\"level\":\"\\u0049nfo\",\"message\":\"\\u0041B\"}");
     assert_str(f.level, "info");
-    assert_str(f.attributes, "{\"severity\":50}");
-    f = lift("{\"severity\":\"Info\",\"level\":50}");
-    assert_str(f.level, "error");
-    assert_str(f.attributes, "{\"severity\":\"Info\"}");
-    f = lift("{\"level\":\"\\u0041B\",\"message\":\"\\u0041B\"}");
-    assert_str(f.level, "ab");
     assert_str(f.message, "AB");
+}
+
+/* Objects that are looked into, and what is left of them. */
+static void
+test_inside(void **state)
+{
+    static const struct {
+        const char *event;
+        const char *level, *service, *host, *message, *trace_id, *rest;
+    } cases[] = {
+        /* ECS, as objects and as dotted keys */
+        {"{\"log\":{\"level\":\"ERROR\",\"logger\":\"a.B\"},\"message\":"
+         "\"boom\",\"service\":{\"name\":\"pay\"},\"host\":{\"name\":\"h1\"},"
+         "\"trace\":{\"id\":\"abc\"}}",
+         "error", "pay", "h1", "boom", "abc", "{\"log\":{\"logger\":\"a.B\"}}"},
+        {"{\"log.level\":\"ERROR\",\"message\":\"boom\",\"service.name\":"
+         "\"pay\",\"host.name\":\"h1\",\"trace.id\":\"abc\"}",
+         "error", "pay", "h1", "boom", "abc", "{}"},
+        /* Rust's tracing */
+        {"{\"level\":\"INFO\",\"fields\":{\"message\":\"up\",\"n\":1},"
+         "\"target\":\"a::b\"}",
+         "info", "", "", "up", "",
+         "{\"fields\":{\"n\":1},\"target\":\"a::b\"}"},
+        /* OpenTelemetry's resource, kubernetes */
+        {"{\"resource\":{\"service.name\":\"pay\",\"host.name\":\"h1\",\"x\":1}"
+         ","
+         "\"body\":\"m\"}",
+         "", "pay", "h1", "m", "", "{\"resource\":{\"x\":1}}"},
+        {"{\"kubernetes\":{\"container_name\":\"web\",\"host\":\"n1\","
+         "\"labels\":{\"app\":\"x\"}},\"log\":\"m\"}",
+         "", "web", "n1", "m", "",
+         "{\"kubernetes\":{\"labels\":{\"app\":\"x\"}}}"},
+        /* GCP, Splunk */
+        {"{\"severity\":\"NOTICE\",\"jsonPayload\":{\"message\":\"m\"}}",
+         "notice", "", "", "m", "", "{}"},
+        {"{\"host\":\"h1\",\"event\":{\"message\":\"boom\",\"severity\":"
+         "\"ERROR\"},\"fields\":{\"k\":\"v\"}}",
+         "error", "", "h1", "boom", "", "{\"fields\":{\"k\":\"v\"}}"},
+        {"{\"logging.googleapis.com/trace\":\"projects/p/traces/abc\"}", "", "",
+         "", "", "abc",
+         "{\"logging.googleapis.com/trace\":\"projects/p/traces/abc\"}"},
+        {"{\"traceparent\":\"00-4bf92f3577b34da6a3ce929d0e0e4736-"
+         "00f067aa0ba902b7-01\"}",
+         "", "", "", "", "4bf92f3577b34da6a3ce929d0e0e4736",
+         "{\"traceparent\":\"00-4bf92f3577b34da6a3ce929d0e0e4736-"
+         "00f067aa0ba902b7-01\"}"},
+        {"{\"traceparent\":\"00-4bf92f3577b34da6a3ce929d0e0e473-\"}", "", "",
+         "", "", "",
+         "{\"traceparent\":\"00-4bf92f3577b34da6a3ce929d0e0e473-\"}"},
+        /* outside goes before inside, a dotted name has its own place */
+        {"{\"fields\":{\"message\":\"in\"},\"line\":\"out\"}", "", "", "",
+         "out", "", "{\"fields\":{\"message\":\"in\"}}"},
+        {"{\"levelname\":\"info\",\"log\":{\"level\":\"error\"}}", "error", "",
+         "", "", "", "{\"levelname\":\"info\"}"},
+        /* one level, and only where it is looked into */
+        {"{\"event\":{\"a\":{\"message\":\"x\"}}}", "", "", "", "", "",
+         "{\"event\":{\"a\":{\"message\":\"x\"}}}"},
+        {"{\"other\":{\"message\":\"x\",\"level\":\"info\"}}", "", "", "", "",
+         "", "{\"other\":{\"message\":\"x\",\"level\":\"info\"}}"},
+        {"{\"resource\":{\"message\":\"x\"}}", "", "", "", "", "",
+         "{\"resource\":{\"message\":\"x\"}}"},
+        {"{\"fields\":{}}", "", "", "", "", "", "{\"fields\":{}}"},
+        {"{\"fields\":[{\"message\":\"x\"}]}", "", "", "", "", "",
+         "{\"fields\":[{\"message\":\"x\"}]}"},
+        /* what goes, at every place */
+        {"{\"a\":1,\"host\":{\"name\":\"h\"},\"b\":2}", "", "", "h", "", "",
+         "{\"a\":1,\"b\":2}"},
+        {"{\"host\":{\"x\":1,\"name\":\"h\"},\"level\":\"info\"}", "info", "",
+         "h", "", "", "{\"host\":{\"x\":1}}"},
+        {"{\"level\":\"info\",\"event\":{\"host\":\"h\",\"msg\":\"m\"},"
+         "\"service\":\"s\",\"x\":1}",
+         "info", "s", "h", "m", "", "{\"x\":1}"},
+        {"{\"x\":1,\"event\":{\"host\":\"h\",\"y\":2,\"msg\":\"m\"},\"level\":"
+         "\"info\"}",
+         "info", "", "h", "m", "", "{\"x\":1,\"event\":{\"y\":2}}"},
+        /* bunyan's name, known by the pid beside it */
+        {"{\"name\":\"svc\",\"pid\":1}", "", "svc", "", "", "", "{\"pid\":1}"},
+        {"{\"name\":\"Bob\"}", "", "", "", "", "", "{\"name\":\"Bob\"}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        lb_fields_t f = lift(cases[i].event);
+        const char *error = lift_oracle_event((const uint8_t *)cases[i].event,
+                                              strlen(cases[i].event));
+
+        if (error) {
+            fail_msg("%s: %s", cases[i].event, error);
+        }
+        assert_str(f.level, cases[i].level);
+        assert_str(f.service, cases[i].service);
+        assert_str(f.host, cases[i].host);
+        assert_str(f.message, cases[i].message);
+        assert_str(f.trace_id, cases[i].trace_id);
+        assert_str(f.attributes, cases[i].rest);
+    }
+}
+
+/* Messages that are no strings. */
+static void
+test_messages(void **state)
+{
+    static const char *const cases[][3] = {
+        {"{\"message\":{\"code\":5,\"why\":\"x\"}}",
+         "{\"code\":5,\"why\":\"x\"}", "{}"},
+        {"{\"message\":[\"a\",1]}", "[\"a\",1]", "{}"},
+        {"{\"message\":-1.5e3}", "-1.5e3", "{}"},
+        {"{\"msg\":10}", "10", "{}"},
+        {"{\"msg\":true}", "true", "{}"},
+        {"{\"msg\":null}", "", "{\"msg\":null}"},
+        {"{\"message\":\"\"}", "", "{\"message\":\"\"}"},
+        /* a string goes before them */
+        {"{\"message\":{\"a\":1},\"msg\":\"m\"}", "m",
+         "{\"message\":{\"a\":1}}"},
+        {"{\"msg\":\"m\",\"message\":5}", "m", "{\"message\":5}"},
+        {"{\"msg\":1,\"message\":5}", "5", "{\"msg\":1}"},
+        /* journald's */
+        {"{\"MESSAGE\":[72,105,13]}", "Hi\r", "{}"},
+        {"{\"MESSAGE\":[208,191,10]}", "\xd0\xbf", "{}"},
+        {"{\"MESSAGE\":[104,255,195,40]}", "h\xef\xbf\xbd\xef\xbf\xbd(",
+         "{\"MESSAGE\":[104,255,195,40]}"},
+        {"{\"MESSAGE\":[256]}", "[256]", "{}"},
+        {"{\"MESSAGE\":[72,-1]}", "[72,-1]", "{}"},
+        {"{\"MESSAGE\":[72,1.5]}", "[72,1.5]", "{}"},
+        {"{\"MESSAGE\":[[72]]}", "[[72]]", "{}"},
+        {"{\"MESSAGE\":[]}", "", "{\"MESSAGE\":[]}"},
+        {"{\"message\":[72,105]}", "[72,105]", "{}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        lb_fields_t f = lift(cases[i][0]);
+        const char *error = lift_oracle_event((const uint8_t *)cases[i][0],
+                                              strlen(cases[i][0]));
+
+        if (error) {
+            fail_msg("%s: %s", cases[i][0], error);
+        }
+        assert_str(f.message, cases[i][1]);
+        assert_str(f.attributes, cases[i][2]);
+    }
 }
 
 static void
@@ -290,14 +513,15 @@ test_strings(void **state)
     {
         lb_fields_t f = lift(
             "{\"msg\":\"\\nm\",\"x\":\"\\n\",\"host\":\"\\nh\",\"level\":"
-            "\"\\nL\",\"service\":\"\\ns\",\"trace_id\":\"\\nt\",\"y\":2}");
+            "\"\\u0049\",\"service\":\"\\ns\",\"trace_id\":\"\\nt\",\"y\":2}");
 
         assert_str(f.message, "\nm");
         assert_str(f.host, "\nh");
-        assert_str(f.level, "\nl");
+        assert_str(f.level, "info");
         assert_str(f.service, "\ns");
         assert_str(f.trace_id, "\nt");
-        assert_str(f.attributes, "{\"x\":\"\\n\",\"y\":2}");
+        assert_str(f.attributes,
+                   "{\"x\":\"\\n\",\"level\":\"\\u0049\",\"y\":2}");
     }
 }
 
@@ -362,6 +586,68 @@ static const instant_t instants[] = {
     {"1747486000", S(1747486000), 0}, /* a year behind it */
     {"1558183600000000000", S(1558183600), 0},
     {"1747486000999", S(1747486000) + 999000000, 0},
+    /* with an exponent, with a comma */
+    {"1.715940303e9", S(1715940303), 0},
+    {"1.715940303125E+12", S(1715940303) + 125000000, 0},
+    {"1715940303125e-3", S(1715940303) + 125000000, 0},
+    {"1715940303e0", S(1715940303), 0},
+    {"0.1715940303e10", S(1715940303), 0},
+    {"1.7159403031234567891e9", S(1715940303) + 123456789, 1},
+    {"\"1715940303,5\"", S(1715940303) + 500000000, 0},
+    {"1.7e99", 0, -1},
+    {"1.715940303e-9", 0, -1},
+    {"1.715940303e100", 0, -1},
+    {"-1.715940303e9", 0, -1},
+    {"\"1.715940303e\"", 0, -1},
+    {"\"1.71.5940303e9\"", 0, -1},
+    /* zones */
+    {"\"2024-05-17 10:05:03 UTC\"", S(1715940303), 0},
+    {"\"2024-05-17 10:05:03.5 GMT\"", S(1715940303) + 500000000, 0},
+    {"\"2024-05-17T10:05:03 Z\"", S(1715940303), 0},
+    {"\"2024-05-17T10:05:03UTC\"", S(1715940303), 0},
+    {"\"2024-05-17 13:05:03 +0300\"", S(1715940303), 0},
+    {"\"2024-05-17 13:05:03.000001 +0300 MSK\"", S(1715940303) + 1000, 0},
+    {"\"2024-05-17T13:05:03+03:00[Europe/Moscow]\"", S(1715940303), 0},
+    {"\"2024-05-17 10:05:03 MSK\"", 0, -1},
+    {"\"2024-05-17 10:05:03 \"", 0, -1},
+    {"\"2024-05-17 10:05:03 UT\"", 0, -1},
+    {"\"2024-05-17 10:05:03 UTC \"", 0, -1},
+    {"\"2024-05-17 10:05:03 UTC+\"", 0, -1},
+    {"\"2024-05-17 10:05:03  +0300\"", 0, -1},
+    {"\"2024-05-17 10:05:03 +0300 Moscow\"", 0, -1},
+    /* other forms */
+    {"\"2024/05/17 10:05:03\"", S(1715940303), 0},
+    {"\"2024/05/17 10:05:03.25\"", S(1715940303) + 250000000, 0},
+    {"\"2024\\/05\\/17 10:05:03\"", S(1715940303), 0},
+    {"\"20240517T100503Z\"", S(1715940303), 0},
+    {"\"20240517T130503.5+0300\"", S(1715940303) + 500000000, 0},
+    {"\"17/May/2024:13:05:03 +0300\"", S(1715940303), 0},
+    {"\"[17/May/2024:13:05:03 +0300]\"", S(1715940303), 0},
+    {"\"[17/May/2024:13:05:03 +0300\"", 0, -1},
+    {"\"17\\/May\\/2024:13:05:03 +0300\"", S(1715940303), 0},
+    {"\"Fri, 17 May 2024 10:05:03 GMT\"", S(1715940303), 0},
+    {"\"Fri, 17 May 2024 13:05:03 +0300\"", S(1715940303), 0},
+    {"\"17 May 2024 13:05:03 +0300\"", S(1715940303), 0},
+    {"\"Fri, 7 May 2024 10:05:03 +0000\"", S(1715076303), 0},
+    {"\"Fri May 17 10:05:03 2024\"", S(1715940303), 0},
+    {"\"Fri May  7 10:05:03 2024\"", S(1715076303), 0},
+    {"\"Fri May 17 10:05:03 UTC 2024\"", S(1715940303), 0},
+    {"\"Fri May 17 2024 13:05:03 GMT+0300 (Moscow Standard Time)\"",
+     S(1715940303), 0},
+    {"\"2024-05-17T10:05:03\\u005a\"", S(1715940303), 0},
+    {"\"2024/05-17 10:05:03\"", 0, -1},
+    {"\"17/Mai/2024:13:05:03 +0300\"", 0, -1},
+    {"\"Fri, 32 May 2024 10:05:03 GMT\"", 0, -1},
+    {"\"Fry, 17 May 2024 10:05:03 GMT\"", 0, -1},
+    {"\"20240517100503\"", 0, -1},
+    {"\"May 17 10:05:03\"", 0, -1},
+    /* seconds and nanoseconds */
+    {"{\"epochSecond\":1715940303,\"nanoOfSecond\":123456789}",
+     S(1715940303) + 123456789, 0},
+    {"{\"seconds\":1715940303,\"nanos\":5}", S(1715940303) + 5, 0},
+    {"{\"epochSecond\":1715940303}", 0, -1},
+    {"{\"epochSecond\":1715940303,\"nanoOfSecond\":1234567890}", 0, -1},
+    {"{\"epochSecond\":1715940303,\"nanoOfSecond\":1,\"a\":1}", 0, -1},
     /* durations, and what else is a number */
     {"1558183599.999", 0, -1},
     {"1747486001", 0, -1},
@@ -382,8 +668,6 @@ static const instant_t instants[] = {
     {"0", 0, -1},
     {"0.25", 0, -1},
     {"-1715940303", 0, -1},
-    {"1.715940303e9", 0, -1},
-    {"1715940303e0", 0, -1},
     {"true", 0, -1},
     {"null", 0, -1},
     {"{\"a\":1}", 0, -1},
@@ -399,7 +683,6 @@ static const instant_t instants[] = {
     {"\"2024-05-17T10:05:03.\"", 0, -1},
     {"\"2024-05-17T10:05:03.Z\"", 0, -1},
     {"\"2024-05-17T10:05:03Zx\"", 0, -1},
-    {"\"2024-05-17T10:05:03 Z\"", 0, -1},
     {"\"2024-05-17T10:05:03+\"", 0, -1},
     {"\"2024-05-17T10:05:03+3\"", 0, -1},
     {"\"2024-05-17T10:05:03+03:\"", 0, -1},
@@ -418,7 +701,7 @@ static const instant_t instants[] = {
     {"\"2023-02-29T10:05:03Z\"", 0, -1},
     {"\"1900-02-29T10:05:03Z\"", 0, -1},
     {"\"2100-02-29T10:05:03Z\"", 0, -1},
-    {"\"2024/05/17T10:05:03Z\"", 0, -1},
+    {"\"2024/05/17T10:05:03Z\"", S(1715940303), 0},
     {"\"2024-05/17T10:05:03Z\"", 0, -1},
     {"\"2024/05-17T10:05:03Z\"", 0, -1},
     {"\"2024-05-17T10.05:03Z\"", 0, -1},
@@ -432,8 +715,6 @@ static const instant_t instants[] = {
     {"\"2262-04-11T00:00:00Z\"", 0, -1},
     {"\"2262-04-10T23:59:59-00:01\"", 0, -1},
     {"\"9999-12-31T23:59:59Z\"", 0, -1},
-    {"\"17/May/2015:10:05:03 +0000\"", 0, -1},
-    {"\"2024-05-17T10:05:03\\u005a\"", 0, -1},
 };
 
 static void
@@ -444,6 +725,7 @@ test_timestamps(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(instants) / sizeof(instants[0]); i++) {
         const instant_t *t = &instants[i];
+        const char *error;
         int64_t want = t->stays < 0 ? (int64_t)RECEIVED * 1000 : t->ns;
         lb_fields_t f;
 
@@ -454,7 +736,10 @@ test_timestamps(void **state)
                      (long long)f.timestamp_ns, (long long)want);
         }
         assert_str(f.attributes, t->stays ? event : "{}");
-        assert_null(lift_oracle_event((const uint8_t *)event, strlen(event)));
+        error = lift_oracle_event((const uint8_t *)event, strlen(event));
+        if (error) {
+            fail_msg("%s: %s", t->value, error);
+        }
     }
 }
 
@@ -667,10 +952,18 @@ static void
 test_chance(void **state)
 {
     static const char *const keys[] = {
-        "timestamp", "time", "ts",     "@timestamp",    "level",
-        "severity",  "lvl",  "msg",    "message",       "log",
-        "service",   "app",  "host",   "hostname",      "trace_id",
-        "traceId",   "a",    "status", "mess\\u0061ge", "",
+        "timestamp", "time",     "ts",          "@timestamp",    "level",
+        "severity",  "lvl",      "msg",         "message",       "log",
+        "service",   "app",      "host",        "hostname",      "trace_id",
+        "traceId",   "a",        "status",      "mess\\u0061ge", "",
+        "event",     "fields",   "resource",    "trace",         "kubernetes",
+        "MESSAGE",   "PRIORITY", "traceparent", "name",          "pid",
+        "log.level", "levelno",  "instant",     "body",          "t",
+        "ddsource",  "s",
+    };
+    static const char *const inner[] = {
+        "level", "name", "message", "id",    "host", "time",
+        "$date", "x",    "y",       "level", "msg",  "service.name",
     };
     static const char *const values[] = {
         "1",
@@ -681,9 +974,11 @@ test_chance(void **state)
         "1715940303",
         "1715940303.123",
         "1715940303123",
+        "1.715940303123e9",
         "\"\"",
         "\"x\"",
         "\"ERROR\"",
+        "\"warning\"",
         "\"a\\nb\"",
         "\"b\\r\\n\"",
         "1500000000",
@@ -691,13 +986,20 @@ test_chance(void **state)
         "\"\\ud83d\"",
         "\"2024-05-17T10:05:03Z\"",
         "\"2024-05-17 10:05:03.1234567899\"",
+        "\"17\\/May\\/2024:13:05:03 +0300\"",
         "{}",
         "[]",
         "{\"msg\":\"x\",\"level\":[\"}\"]}",
         "[{},\"]\",[1,2]]",
+        "[72,105,200]",
+        "{\"epochSecond\":1715940303,\"nanoOfSecond\":5}",
+        "\"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\"",
         LONG_TEXT,
         "-0.5e-10",
     };
+    const size_t nkeys = sizeof(keys) / sizeof(keys[0]);
+    const size_t ninner = sizeof(inner) / sizeof(inner[0]);
+    const size_t nvalues = sizeof(values) / sizeof(values[0]);
     uint64_t dice = 88172645463325252u;
     const unsigned all = (unsigned)rounds(60000);
     char event[8192];
@@ -717,8 +1019,20 @@ test_chance(void **state)
             dice ^= dice << 13;
             dice ^= dice >> 7;
             dice ^= dice << 17;
-            p += sprintf(p, "\"%s\":%s,", keys[(dice >> 20) % 20],
-                         values[(dice >> 40) % 24]);
+            if ((dice >> 3) % 4 > 0) {
+                p += sprintf(p, "\"%s\":%s,", keys[(dice >> 20) % nkeys],
+                             values[(dice >> 40) % nvalues]);
+                continue;
+            }
+            p += sprintf(p, "\"%s\":{", keys[(dice >> 20) % nkeys]);
+            for (unsigned k = (unsigned)(dice >> 5) % 4; k > 0; k--) {
+                dice ^= dice << 13;
+                dice ^= dice >> 7;
+                dice ^= dice << 17;
+                p += sprintf(p, "\"%s\":%s%s", inner[(dice >> 20) % ninner],
+                             values[(dice >> 40) % nvalues], k > 1 ? "," : "");
+            }
+            p += sprintf(p, "},");
         }
         if (p[-1] == ',') {
             p--;
@@ -741,6 +1055,8 @@ main(void)
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_inside),
+        cmocka_unit_test(test_messages),
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_timestamps),
         cmocka_unit_test(test_date_bytes),

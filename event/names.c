@@ -1,0 +1,207 @@
+#include "event/names.h"
+
+#define FIELD(f) (1u << (f))
+#define ALL 0x3fu
+
+/* clang-format off */
+#define TIME(name)     {name, LB_TIMESTAMP, LB_READ_TIME, 0, 0, 0}
+#define LEVEL(name)    {name, LB_LEVEL, LB_READ_LEVEL, 0, 0, 0}
+#define WORD(name)     {name, LB_LEVEL, LB_READ_WORD, 0, 0, 0}
+#define SERVICE(name)  {name, LB_SERVICE, LB_READ_TEXT, 0, 0, 0}
+#define HOST(name)     {name, LB_HOST, LB_READ_TEXT, 0, 0, 0}
+#define TEXT(name)     {name, LB_MESSAGE, LB_READ_TEXT, 0, 0, 0}
+#define MESSAGE(name)  {name, LB_MESSAGE, LB_READ_ANY, 0, 0, 0}
+#define TRACE(name)    {name, LB_TRACE_ID, LB_READ_TEXT, 0, 0, 0}
+#define INSIDE(name, fields) {name, LB_FIELDS, LB_READ_NOTHING, fields, 0, 0}
+#define SIGN(name, sign) {name, LB_FIELDS, LB_READ_NOTHING, 0, sign, 0}
+
+const lb_name_t lb_names[] = {
+    {"timestamp", LB_TIMESTAMP, LB_READ_TIME, LB_DOTTED, 0, 0},
+    TIME("time"),
+    TIME("ts"),
+    TIME("@timestamp"),
+    TIME("Timestamp"),
+    TIME("@t"),
+    TIME("datetime"),
+    TIME("date"),
+    TIME("asctime"),
+    TIME("timeMillis"),
+    TIME("instant"),
+    TIME("__REALTIME_TIMESTAMP"),
+    TIME("timeUnixNano"),
+    TIME("time_unix_nano"),
+    TIME("eventTime"),
+    TIME("event_time"),
+    TIME("event.created"),
+    TIME("Time"),
+    TIME("_time"),
+    TIME("time_iso8601"),
+    TIME("time_local"),
+    TIME("timestamp.$date"),
+    {"t.$date", LB_TIMESTAMP, LB_READ_TIME, 0, LB_SIGN_MONGO, 0},
+    {"t", LB_TIMESTAMP, LB_READ_TIME, LB_DOTTED, 0, 0},
+    TIME("created"),
+    TIME("created_at"),
+    TIME("observedTimeUnixNano"),
+    TIME("ObservedTimestamp"),
+
+    {"level", LB_LEVEL, LB_READ_LEVEL, LB_DOTTED, 0, 0},
+    LEVEL("severity"),
+    LEVEL("lvl"),
+    LEVEL("log.level"),
+    WORD("levelname"),
+    WORD("loglevel"),
+    LEVEL("Level"),
+    WORD("@l"),
+    WORD("severity_text"),
+    WORD("SeverityText"),
+    WORD("severityText"),
+    WORD("logLevel"),
+    WORD("LogLevel"),
+    WORD("log_level"),
+    WORD("level_name"),
+    WORD("levelName"),
+    WORD("level.name"),
+    WORD("LEVEL"),
+    LEVEL("Severity"),
+    WORD("error_severity"),
+    {"PRIORITY", LB_LEVEL, LB_READ_SYSLOG, 0, 0, 0},
+    {"severity_number", LB_LEVEL, LB_READ_OTEL, 0, 0, 0},
+    {"SeverityNumber", LB_LEVEL, LB_READ_OTEL, 0, 0, 0},
+    {"severityNumber", LB_LEVEL, LB_READ_OTEL, 0, 0, 0},
+    {"levelno", LB_LEVEL, LB_READ_PYTHON, 0, 0, 0},
+    WORD("priority"),
+    {"status", LB_LEVEL, LB_READ_WORD, 0, 0, LB_SIGN_DATADOG},
+    {"s", LB_LEVEL, LB_READ_WORD, 0, 0, LB_SIGN_MONGO},
+
+    {"service", LB_SERVICE, LB_READ_TEXT, LB_DOTTED, 0, 0},
+    SERVICE("service.name"),
+    SERVICE("service_name"),
+    SERVICE("app"),
+    SERVICE("application"),
+    SERVICE("serviceName"),
+    SERVICE("ServiceName"),
+    SERVICE("Service"),
+    SERVICE("app_name"),
+    SERVICE("appname"),
+    SERVICE("appName"),
+    SERVICE("application_name"),
+    SERVICE("applicationName"),
+    SERVICE("Application"),
+    SERVICE("SYSLOG_IDENTIFIER"),
+    SERVICE("dd.service"),
+    SERVICE("kubernetes.container_name"),
+    SERVICE("kubernetes.container.name"),
+    SERVICE("_SYSTEMD_UNIT"),
+    {"name", LB_SERVICE, LB_READ_TEXT, 0, 0, LB_SIGN_PID},
+
+    {"host", LB_HOST, LB_READ_TEXT, LB_DOTTED, 0, 0},
+    HOST("hostname"),
+    HOST("host.name"),
+    HOST("host.hostname"),
+    HOST("host_name"),
+    HOST("Hostname"),
+    HOST("HostName"),
+    HOST("Host"),
+    HOST("hostName"),
+    HOST("_HOSTNAME"),
+    HOST("MachineName"),
+    HOST("source_host"),
+    HOST("syslog_hostname"),
+    HOST("kubernetes.host"),
+    HOST("kubernetes.node_name"),
+    HOST("kubernetes.node.name"),
+    HOST("agent.hostname"),
+    HOST("beat.hostname"),
+
+    MESSAGE("message"),
+    MESSAGE("msg"),
+    {"log", LB_MESSAGE, LB_READ_TEXT, LB_DOTTED | ALL, 0, 0},
+    {"body", LB_MESSAGE, LB_READ_ANY, LB_DOTTED, 0, 0},
+    {"event", LB_MESSAGE, LB_READ_TEXT, LB_DOTTED | ALL, 0, 0},
+    MESSAGE("Message"),
+    MESSAGE("@m"),
+    MESSAGE("RenderedMessage"),
+    MESSAGE("renderedMessage"),
+    {"MESSAGE", LB_MESSAGE, LB_READ_BYTES, 0, 0, 0},
+    {"Body", LB_MESSAGE, LB_READ_ANY, LB_DOTTED, 0, 0},
+    TEXT("body.stringValue"),
+    TEXT("Body.stringValue"),
+    TEXT("short_message"),
+    TEXT("textPayload"),
+    TEXT("_msg"),
+    TEXT("@mt"),
+    TEXT("MessageTemplate"),
+    TEXT("messageTemplate"),
+    TEXT("full_message"),
+    TEXT("text"),
+    TEXT("line"),
+
+    TRACE("trace_id"),
+    TRACE("traceId"),
+    TRACE("trace.id"),
+    TRACE("traceid"),
+    TRACE("traceID"),
+    TRACE("dd.trace_id"),
+    TRACE("otelTraceID"),
+    TRACE("TraceId"),
+    TRACE("TraceID"),
+    TRACE("otel.trace_id"),
+    TRACE("@tr"),
+    {"traceparent", LB_TRACE_ID, LB_READ_TRACEPARENT, 0, 0, 0},
+    {"logging.googleapis.com/trace", LB_TRACE_ID, LB_READ_PATH, 0, 0, 0},
+
+    /* objects whose members count */
+    INSIDE("fields", LB_DOTTED | ALL), /* Rust's tracing */
+    INSIDE("jsonPayload", LB_DOTTED | ALL),
+    INSIDE("record", LB_DOTTED | ALL),
+    INSIDE("resource", LB_DOTTED | FIELD(LB_SERVICE) | FIELD(LB_HOST)),
+    INSIDE("Resource", LB_DOTTED | FIELD(LB_SERVICE) | FIELD(LB_HOST)),
+    INSIDE("ResourceAttributes",
+           LB_DOTTED | FIELD(LB_SERVICE) | FIELD(LB_HOST)),
+    INSIDE("kubernetes", LB_DOTTED),
+    INSIDE("agent", LB_DOTTED),
+    INSIDE("beat", LB_DOTTED),
+    INSIDE("trace", LB_DOTTED | FIELD(LB_TRACE_ID)),
+    INSIDE("span", LB_DOTTED | FIELD(LB_TRACE_ID)),
+    INSIDE("mdc", LB_DOTTED | FIELD(LB_TRACE_ID)),
+    INSIDE("contextMap", LB_DOTTED | FIELD(LB_TRACE_ID)),
+    INSIDE("otel", LB_DOTTED | FIELD(LB_TRACE_ID)),
+    INSIDE("dd", LB_DOTTED),
+
+    SIGN("pid", LB_SIGN_PID),
+    SIGN("ddsource", LB_SIGN_DATADOG),
+    SIGN("ddtags", LB_SIGN_DATADOG),
+};
+/* clang-format on */
+
+#define ROWS (sizeof(lb_names) / sizeof(lb_names[0]))
+
+_Static_assert(ROWS <= LB_NAMES_MAX, "a slot is a byte");
+
+const size_t lb_names_count = ROWS;
+lb_name_key_t lb_name_keys[LB_NAMES_MAX + 1];
+uint8_t lb_name_lens[LB_NAMES_MAX + 1];
+uint8_t lb_name_slots[LB_NAME_SLOTS];
+
+/* Before main, or when the module is loaded: nobody looks a name up yet. */
+__attribute__((constructor)) static void
+index_names(void)
+{
+    for (unsigned row = 0; row < ROWS; row++) {
+        const uint8_t *name = (const uint8_t *)lb_names[row].name;
+        size_t len = strlen(lb_names[row].name);
+        unsigned slot;
+
+        lb_name_keys[row].first = lb_name_first(name, len, name + len);
+        if (len >= 8) {
+            lb_name_keys[row].last = lb_name_eight(name + len - 8);
+        }
+        lb_name_lens[row] = (uint8_t)len;
+        slot = lb_name_slot(lb_name_keys[row].first, len);
+        while (lb_name_slots[slot] != 0) {
+            slot = (slot + 1) % LB_NAME_SLOTS;
+        }
+        lb_name_slots[slot] = (uint8_t)(row + 1);
+    }
+}
