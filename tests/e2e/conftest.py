@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.register_assert_rewrite("env")
+
 from env.broker import Broker
 from env.build import library
 from env.clickhouse import ClickHouse

@@ -21,8 +21,11 @@ def free_port():
                 return port
 
 
-def wait_for(condition, timeout=20, what="condition", every=0.01):
-    """Polls until condition() is true and returns its value."""
+def wait_for(condition, timeout=60, what="condition", every=0.01):
+    """Polls until condition() is true and returns its value.  A timeout of its
+    own is for what is promised within a time; the usual one ends what will
+    never come, also on a machine that is busy: a worker may be two looks, of
+    ten seconds each, away from a spare ring."""
     end = time.monotonic() + timeout
     while True:
         value = condition()
