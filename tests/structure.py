@@ -62,11 +62,10 @@ EXCEPTIONS = {
     ("lines of a C file", "ngx_http_logbroker_large.c"): 750,
     ("lines of a C file", "ngx_http_logbroker_module.h"): 750,
     ("lines of a test file", "test_scanner.c"): 1360,
-    ("lines of a test file", "test_ring.c"): 1290,
-    ("lines of a test file", "test_deliver.c"): 1060,
+    ("lines of a test file", "test_ring.c"): 1350,
+    ("lines of a test file", "test_deliver.c"): 1100,
     ("lines of a test file", "powercut.c"): 890,
     ("lines of a test file", "test_lift.c"): 760,
-    ("lines of a test file", "hosts.py"): 800,
 }
 
 # Words that mean something else here: (where, pattern, in code alone, what to

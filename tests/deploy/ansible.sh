@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks ansible/: syntax and lint, then, where docker can run, a whole life on
-# throw-away machines (hosts.py).
+# throw-away machines (test_hosts.py).
 #
 #   tests/deploy/ansible.sh            all
 #   tests/deploy/ansible.sh --quick    syntax and lint alone
@@ -66,4 +66,4 @@ for tool in docker docker-registry htpasswd ip iptables losetup mkfs.ext4 openss
 done
 docker info >/dev/null 2>&1 || skip "the Docker engine does not run"
 
-/usr/bin/python3 "$here/hosts.py"
+/usr/bin/python3 -m pytest -v -s --tb=short -p no:cacheprovider "$here/test_hosts.py"

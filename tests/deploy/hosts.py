@@ -1,16 +1,11 @@
 """The playbooks of ansible/ against throw-away machines: containers with
 systemd, sshd and a Docker engine of their own, reached through a jump host that
 is their NAT instance too, and a registry that asks for a login, in the cloud's
-place.
-
-Run by ansible.sh.  --keep leaves the machines for a look around and says how
-to get there; a later run removes them.
+place.  What happens to them is in test_hosts.py.
 """
 
-import argparse
 import base64
 import contextlib
-import fcntl
 import http.server
 import json
 import os
@@ -19,16 +14,11 @@ import re
 import secrets
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import traceback
 
-from env.http import post
-from env.oracle import Oracle
 from env.process import wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -58,7 +48,6 @@ HOSTS = {
 CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYS_CHROOT", "MKNOD",
                 "DAC_READ_SEARCH", "SYS_NICE", "NET_RAW")
 
-failures = []
 begun = time.monotonic()
 
 
@@ -77,18 +66,6 @@ def run(*argv, check=True, data=None, timeout=900, **more):
 
 def docker(*argv, **more):
     return run("docker", *argv, **more).stdout.strip()
-
-
-@contextlib.contextmanager
-def test(name):
-    try:
-        yield
-        print(f"ok    {name}", flush=True)
-    except AssertionError as e:
-        failures.append(name)
-        where = traceback.extract_tb(e.__traceback__)[1]
-        print(f"FAIL  {name} (line {where.lineno}: {where.line})\n      "
-              + str(e)[-6000:].replace("\n", "\n      "), flush=True)
 
 
 def address(host):
@@ -510,283 +487,3 @@ class Rotation:
 
 def changed(recap):
     return {h: n["changed"] for h, n in recap.items() if n["changed"]}
-
-
-def life(m):
-    clickhouse = ClickHouse()
-    cloud = m.cloud
-
-    with test("inside machines are reached through the jump host alone"):
-        argv = ["ssh", "-F", f"{m.dir}/ssh_config", "-o", "BatchMode=yes",
-                "-o", "ConnectTimeout=10"]
-        r = run(*argv, f"ops@{address('broker-1')}", "true", check=False)
-        assert r.returncode != 0, "broker-1 let us in"
-        run(*argv, "-J", f"ops@{address('jump')}",
-            f"ops@{address('broker-1')}", "true")
-
-    with test("--check says that there is nothing to compare with"):
-        _, out = m.play("site.yml", "--check", fails=True)
-        assert "is bare" in out, out[-2000:]
-
-    with test("from bare machines to a running service"):
-        say("site.yml on bare machines")
-        recap, _ = m.play("site.yml")
-        say("done")
-        assert set(recap) == set(HOSTS), recap
-        assert cloud.asked >= 4, "nobody asked for the machine's token"
-        status, _, body = post(80, '{"message": "first"}', host=EDGE)
-        assert status == 204, (status, body)
-        wait_for(lambda: clickhouse.count() == 1, 30, "the first event")
-    if failures:
-        return
-
-    with test("a second run changes nothing"):
-        before = running()
-        recap, out = m.play("site.yml")
-        assert not changed(recap), (
-            changed(recap), re.findall(r"TASK \[.*\n(?:changed.*\n)+", out))
-        assert running() == before, "containers were replaced"
-        say("done")
-
-    with test("containers are confined, secrets are where they should be"):
-        for host, name in (("broker-1", "logbroker-nginx"),
-                           ("broker-1", "logbroker-flusher"),
-                           ("edge-1", "logbroker-edge"),
-                           ("clickhouse-1", "logbroker-clickhouse")):
-            i = json.loads(inside(host, "docker", "inspect", name))[0]
-            assert i["HostConfig"]["ReadonlyRootfs"], name
-            assert i["HostConfig"]["CapDrop"] == ["ALL"], name
-            assert not i["HostConfig"]["Privileged"], name
-            assert i["Config"]["User"].startswith("10001"), name
-            assert m.password not in json.dumps(i), name
-        mounted = inside("broker-1", "findmnt", "-no", "FSTYPE",
-                         "/var/spool/logbroker")
-        assert mounted == "ext4", mounted
-        for host in HOSTS:
-            assert not inside(host, "sh", "-c",
-                              f"grep -rls {cloud.token} /etc /root /home "
-                              "/run || true"), host
-        token = ("curl", "-sS", "--max-time", "5", "-H",
-                 "Metadata-Flavor: Google", f"http://{METADATA}/"
-                 "computeMetadata/v1/instance/service-accounts/default/token")
-        assert cloud.token in inside("broker-1", *token)
-        assert cloud.token not in inside(
-            "broker-1", "docker", "exec", "logbroker-flusher", *token,
-            check=False), "a container gets the machine's token"
-
-    with test("private machines reach the internet through the NAT instance "
-              "alone, and ClickHouse without it"):
-        flusher = ("docker", "exec", "logbroker-flusher")
-        server = ("docker", "exec", "logbroker-clickhouse")
-        get = ("curl", "-sS", "--max-time", "5")
-
-        def seen(host, *argv):
-            return inside(host, *argv, *get, f"http://{INTERNET}/",
-                          check=False)
-
-        behind = (("broker-1", *flusher), ("broker-2",),
-                  ("clickhouse-1", *server))
-        assert seen("edge-1") == address("edge-1"), seen("edge-1")
-        for where in behind:
-            assert seen(*where) == address("jump"), (where, seen(*where))
-        m.nat(False)
-        try:
-            for where in behind:
-                assert seen(*where) == "", (where, seen(*where))
-            assert inside("broker-1", *flusher, *get, "http://"
-                          f"{address('clickhouse-1')}:8123/ping") == "Ok."
-            n = clickhouse.count()
-            assert post(80, '{"message": "without"}', host=EDGE)[0] == 204
-            wait_for(lambda: clickhouse.count() == n + 1, 30, "an event")
-        finally:
-            m.nat(True)
-
-    with test("--check tells and touches nothing"):
-        before = running()
-        recap, _ = m.play("site.yml", "--check",
-                          settings={"logbroker_version": NEW})
-        assert "broker-1" in changed(recap), recap
-        assert "edge-1" in changed(recap), recap
-        assert running() == before, "containers were replaced"
-        recap, _ = m.play("site.yml", "--check")
-        assert not changed(recap), recap
-
-    with test("with a certificate the edge speaks TLS, and 80 redirects"):
-        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-            "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
-            f"/CN={EDGE}", "-addext",
-            f"subjectAltName=IP:{EDGE}", "-keyout",
-            f"{m.dir}/key.pem", "-out", f"{m.dir}/cert.pem")
-        m.play("site.yml", "--tags", "edge", settings={
-            "logbroker_tls_cert_file": f"{m.dir}/cert.pem",
-            "logbroker_tls_key_file": f"{m.dir}/key.pem"})
-        to = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}",
-              "--cacert", f"{m.dir}/cert.pem", "-d", '{"message": "tls"}']
-        r = run(*to, f"https://{EDGE}/log").stdout
-        assert r == "204", r
-        r = run(*to, f"http://{EDGE}/log").stdout
-        assert r[0] == "3", r
-        m.play("site.yml", "--tags", "edge")
-
-    for name, book, settings, version in (
-            ("a rolling update under load loses nothing", "site.yml",
-             {"logbroker_version": NEW, "logbroker_registry_auth": "password",
-              "logbroker_registry_user": "deploy",
-              "logbroker_registry_password": cloud.password}, NEW),
-            ("so does a roll-back", "rollback.yml", {}, OLD)):
-        with test(name):
-            before = running()
-            say(book)
-            with Oracle([80], host=EDGE, seed=book, threads=2) as oracle, \
-                    Rotation() as rotation:
-                wait_for(lambda: oracle.count() > 100, 30, "events")
-                argv = {"settings": settings} if settings else {}
-                m.play(book, **argv)
-                reached = oracle.count()
-                wait_for(lambda: oracle.count() > reached + 100, 30,
-                         "events after it")
-            wait_for(drained, 120, "empty spools")
-            after = running()
-            for container in before:
-                old, new = before[container], after[container]
-                if "clickhouse" in container:
-                    assert old == new, f"{container} was replaced"
-                else:
-                    assert new[1] == version and old[0] != new[0], container
-            assert rotation.out == {address("broker-1"),
-                                    address("broker-2")}, rotation.out
-            assert rotation.least == 1, rotation.least
-            for host in ("broker-1", "broker-2", "edge-1"):
-                killed = inside(host, "sh", "-c", "journalctl --no-pager "
-                                "-u 'logbroker-*' | grep status=137 || true")
-                assert not killed, killed
-            say(oracle.verify(clickhouse, f"message LIKE '{book}-%'"))
-            # the edge that is replaced may cut idle connections, no more
-            assert oracle.statuses.keys() <= {204, None}, oracle.statuses
-            assert oracle.statuses.get(None, 0) < 20, oracle.statuses
-
-    with test("a version that is not there touches nothing"):
-        before = running()
-        _, out = m.play("site.yml", "--tags", "broker", fails=True,
-                        settings={"logbroker_version": "9.9.9"})
-        assert "unknown" in out or "not found" in out, out[-2000:]
-        assert running() == before
-
-    with test("a broker that does not come up stops the roll-out"):
-        say(f"site.yml with {BAD}, which ends at once")
-        _, out = m.play("site.yml", "--tags", "broker", fails=True,
-                        settings={"logbroker_version": BAD})
-        assert "stays out of the rotation" in out, out[-3000:]
-        assert {k for k, v in running().items() if "broker-2" in k
-                and v[1] == OLD} == {"broker-2 logbroker-nginx",
-                                     "broker-2 logbroker-flusher"}
-        for _ in range(20):
-            status, _, body = post(80, '{"message": "still here"}',
-                                   host=EDGE)
-            assert status == 204, (status, body)
-        m.play("site.yml", "--tags", "broker,edge")
-        assert {v[1] for v in running().values()} == {OLD}, running()
-        assert " down;" not in inside("edge-1", "cat",
-                                      "/etc/logbroker/edge/brokers.conf")
-        say("and the old one mends it")
-
-    with test("a broker leaves under load, its share goes to the other"):
-        say("uninstall.yml --limit broker-2")
-        with Oracle([80], host=EDGE, seed="leave", threads=2) as oracle:
-            wait_for(lambda: oracle.count() > 100, 30, "events")
-            m.play("uninstall.yml", "--limit", "broker-2", "-e", "confirm=yes")
-            m.describe(without=["broker-2"])
-            m.play("site.yml", "--tags", "broker,edge")
-            reached = oracle.count()
-            wait_for(lambda: oracle.count() > reached + 100, 30,
-                     "events after it")
-        wait_for(lambda: drained(["broker-1"]), 120, "an empty spool")
-        assert not [k for k in running() if "broker-2" in k], running()
-        share = inside("broker-1", "docker", "exec", "logbroker-flusher",
-                       "printenv", "LOGBROKER_NODE_COUNT")
-        assert share == "1", share
-        say(oracle.verify(clickhouse, "message LIKE 'leave-%'"))
-        m.describe()
-
-    with test("a broker is added under load, and has its share"):
-        say("site.yml with broker-2")
-        with Oracle([80], host=EDGE, seed="grow", threads=2) as oracle:
-            wait_for(lambda: oracle.count() > 100, 30, "events")
-            m.play("site.yml", "--tags", "broker,edge")
-            reached = oracle.count()
-            wait_for(lambda: oracle.count() > reached + 100, 30,
-                     "events after it")
-        wait_for(drained, 120, "empty spools")
-        for number, host in enumerate(("broker-1", "broker-2")):
-            share = inside(host, "docker", "exec", "logbroker-flusher",
-                           "printenv", "LOGBROKER_NODE_INDEX",
-                           "LOGBROKER_NODE_COUNT").split()
-            assert share == [str(number), "2"], (host, share)
-        say(oracle.verify(clickhouse, "message LIKE 'grow-%'"))
-        brokers = clickhouse.query("SELECT uniqExact(broker) FROM "
-                                   "logbroker.logs WHERE message LIKE "
-                                   "'grow-%'").strip()
-        assert brokers == "2", brokers
-
-    with test("ClickHouse's password is changed under load"):
-        say("site.yml with another password")
-        old, m.password = m.password, secrets.token_hex(24)
-        with Oracle([80], host=EDGE, seed="password", threads=2) as oracle:
-            wait_for(lambda: oracle.count() > 100, 30, "events")
-            m.play("site.yml", "--tags", "clickhouse,broker")
-            reached = oracle.count()
-            wait_for(lambda: oracle.count() > reached + 100, 30,
-                     "events after it")
-        wait_for(drained, 120, "empty spools")
-        say(oracle.verify(clickhouse, "message LIKE 'password-%'"))
-        assert set(oracle.statuses) == {204}, oracle.statuses
-        for host in ("broker-1", "broker-2", "clickhouse-1"):
-            assert not inside(host, "sh", "-c",
-                              f"grep -rls {old} /etc /root /run || true"), host
-
-    with test("uninstall takes the service and leaves the events"):
-        r = m.play("uninstall.yml", fails=True)[1]
-        assert "add -e confirm=yes" in r, r
-        m.play("uninstall.yml", "-e", "confirm=yes")
-        assert not running(), running()
-        assert inside("clickhouse-1", "ls", "/var/lib/clickhouse")
-        assert inside("broker-1", "ls", "/var/spool/logbroker")
-        assert inside("broker-1", "sh", "-c",
-                      "ls /etc/systemd/system/logbroker* /etc/logbroker "
-                      "2>/dev/null || true") == ""
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--keep", action="store_true")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    lock = open(f"/run/lock/{NAME}", "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print("another run of this test is under way: wait for its end")
-        return 1
-    directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
-    try:
-        with Cloud(directory) as cloud:
-            say("images")
-            images(cloud)
-            say("machines")
-            machines = Machines(cloud)
-            machines.make()
-            life(machines)
-            if options.keep:
-                print(f"Inventory and logs: {directory}. Enter ends it.")
-                sys.stdin.readline()
-        if failures:
-            shutil.copy(machines.log, ROOT / "build/ansible.log")
-            say("the playbooks' output: build/ansible.log")
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-    say(f"{len(failures)} failed")
-    return 1 if failures else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
