@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -1097,6 +1099,89 @@ a_large_ring_is_filled_while_it_is_used(void **state)
     lb_fill_slice = slice;
 }
 
+static atomic_int filling; /* 1: a slice is to be run; -1: no more */
+
+static void *
+fill_thread(void *writer)
+{
+    int now;
+
+    while ((now = atomic_load(&filling)) >= 0) {
+        if (now == 1) {
+            lb_writer_fill_run(writer);
+            atomic_store(&filling, 0);
+        }
+    }
+
+    return NULL;
+}
+
+/* Slices run in a thread while the writer overtakes them: no zeros land on a
+ * record, whoever comes first. */
+static void
+a_writer_overtakes_the_filling(void **state)
+{
+    int i, n, under_way = 0;
+    env_t *e = *state;
+    uint64_t p;
+    pthread_t thread;
+    lb_record_t rec;
+    lb_writer_t *w;
+    lb_reader_t *r;
+    lb_error_t err;
+    lb_ring_info_t info;
+    uint64_t slice = lb_fill_slice;
+
+    lb_fill_slice = 16384;
+
+    for (i = 0; i < 10; i++) {
+        assert_int_equal(lb_ring_create(e->spool, 1 << 20, 100, &err), i);
+        assert_int_equal(lb_writer_claim_slot(e->spool, (uint32_t)i, &w, &err),
+                         0);
+        r = env_reader(e, (uint32_t)i);
+
+        atomic_store(&filling, 0);
+        assert_int_equal(pthread_create(&thread, NULL, fill_thread, w), 0);
+
+        for (n = 0; n < 8000; n++) {
+
+            if (under_way && atomic_load(&filling) == 0) {
+                assert_int_equal(lb_writer_fill_end(w), 0);
+                under_way = 0;
+            }
+
+            if (!under_way && n % 64 == 0 && lb_writer_fill_begin(w)) {
+                under_way = 1;
+                atomic_store(&filling, 1);
+            }
+
+            assert_int_equal(env_append(w, "s", "{\"n\":1}\n", 8, 1), 0);
+            (void)lb_writer_fill_busy(w);
+            assert_int_equal(env_commit(w, 0), 0);
+        }
+
+        while (atomic_load(&filling) == 1) {
+        }
+        if (under_way) {
+            assert_int_equal(lb_writer_fill_end(w), 0);
+            under_way = 0;
+        }
+        atomic_store(&filling, -1);
+        (void)pthread_join(thread, NULL);
+
+        assert_int_equal(lb_reader_info(r, &info), 0);
+        for (p = info.acked, n = 0; p < info.committed; p = rec.next, n++) {
+            assert_int_equal(lb_reader_record(r, p, info.committed, 1, &rec),
+                             0);
+        }
+        assert_int_equal(n, 8000);
+        lb_reader_close(r);
+        lb_writer_close(w);
+    }
+
+    lb_fill_slice = slice;
+}
+
 static void
 a_foreign_file_is_refused(void **state)
 {
@@ -1317,6 +1402,7 @@ main(void)
         T(an_empty_ring_changes_size),
         T(acquired_rings_have_the_size_wanted),
         T(a_large_ring_is_filled_while_it_is_used),
+        T(a_writer_overtakes_the_filling),
         T(a_foreign_file_is_refused),
         T(a_foreign_directory_is_refused),
         T(marks_follow),
