@@ -20,7 +20,7 @@
 #include "ngx_http_logbroker_counters.h"
 #include "ngx_http_logbroker_hang.h"
 #include "ngx_http_logbroker_reason.h"
-#include "ngx_http_logbroker_status.h"
+#include "ngx_http_logbroker_snapshot.h"
 #include "ngx_http_logbroker_metrics.h"
 
 

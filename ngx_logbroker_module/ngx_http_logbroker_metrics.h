@@ -12,7 +12,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
-#include "ngx_http_logbroker_status.h"
+#include "ngx_http_logbroker_snapshot.h"
 
 
 size_t ngx_http_logbroker_metrics_size(ngx_uint_t rings);

@@ -21,6 +21,7 @@
 #include "ngx_http_logbroker_keys.h"
 #include "ngx_http_logbroker_process.h"
 #include "ngx_http_logbroker_status.h"
+#include "ngx_http_logbroker_variables.h"
 #include "ngx_http_logbroker_module.h"
 
 
@@ -32,8 +33,6 @@
 static char *ngx_http_logbroker_spool(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_logbroker_check_max_event(ngx_conf_t *cf, void *post,
     void *data);
@@ -377,51 +376,6 @@ ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     {
         llcf->prefix = clcf->name;
     }
-
-    ngx_http_logbroker_needs_spool(cf, &cmd->name);
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_logbroker_loc_conf_t *llcf = conf;
-
-    ngx_str_t                 *value;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    if (clcf->handler == ngx_http_logbroker_status_handler) {
-        return "is duplicate";
-    }
-
-    if (clcf->handler) {
-        return "cannot share a location with another handler";
-    }
-
-    if (cf->args->nelts == 2) {
-        value = cf->args->elts;
-
-        if (ngx_strcmp(value[1].data, "json") == 0) {
-            llcf->status = NGX_HTTP_LOGBROKER_STATUS_JSON;
-
-        } else if (ngx_strcmp(value[1].data, "metrics") == 0) {
-            llcf->status = NGX_HTTP_LOGBROKER_STATUS_METRICS;
-
-        } else {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid format \"%V\" in \"logbroker_status\""
-                               ", it must be \"json\" or \"metrics\"; without "
-                               "one the Accept header decides", &value[1]);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    clcf->handler = ngx_http_logbroker_status_handler;
-    llcf->handler = ngx_http_logbroker_status_handler;
 
     ngx_http_logbroker_needs_spool(cf, &cmd->name);
 

@@ -23,8 +23,11 @@
  *   hang.c      a disk that does not answer
  *   access.c    nginx's own requests as events
  *   counters.c  what all workers count, in shared memory
- *   status.c    variables, status
- *   metrics.c   the status as text for Prometheus
+ *   status.c    which face of the status is asked for
+ *   snapshot.c  what it shows
+ *   json.c      the snapshot as JSON
+ *   metrics.c   the snapshot as text for Prometheus
+ *   variables.c those of a request
  *   page.html   the status as a page
  */
 

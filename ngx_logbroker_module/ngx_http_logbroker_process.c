@@ -29,7 +29,7 @@
 #include "ngx_http_logbroker_ring.h"
 #include "ngx_http_logbroker_room.h"
 #include "ngx_http_logbroker_stage.h"
-#include "ngx_http_logbroker_status.h"
+#include "ngx_http_logbroker_snapshot.h"
 #include "ngx_http_logbroker_process.h"
 
 

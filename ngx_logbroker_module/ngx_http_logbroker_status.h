@@ -1,5 +1,5 @@
 /*
- * Variables and status.
+ * logbroker_status.
  */
 
 
@@ -11,36 +11,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "spool/lb_checkpoint.h"
-#include "spool/lb_error.h"
-#include "spool/lb_reader.h"
 
-#include "ngx_http_logbroker_module.h"
-
-
-/* what the status says of the flusher: what it published, and what is true
- * whatever it published or not */
-
-typedef struct {
-    ngx_str_t                        json;
-    lb_ckpt_state_t                 *acked;         /* NULL: unknown */
-    uint64_t                         oldest_us;     /* not yet acked; 0: none */
-} ngx_http_logbroker_flusher_t;
-
-
-ngx_int_t ngx_http_logbroker_add_variables(ngx_conf_t *cf);
-ngx_int_t ngx_http_logbroker_status_handler(ngx_http_request_t *r);
-
-/* The next ring of the spool, or the words why it cannot be read. */
-ngx_uint_t ngx_http_logbroker_status_ring(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_flusher_t *flusher, uint32_t slot, lb_ring_info_t *info,
-    lb_error_t *err);
-ngx_uint_t ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w);
-
-/* Looks whether flusher.json was touched; how long ago in milliseconds, or
- * NGX_ERROR without one. */
-ngx_msec_int_t ngx_http_logbroker_flusher_age(ngx_http_logbroker_worker_t *w);
-uint64_t ngx_http_logbroker_lag_us(ngx_http_logbroker_flusher_t *flusher);
+char *ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 
 #endif /* _NGX_HTTP_LOGBROKER_STATUS_H_INCLUDED_ */
