@@ -21,16 +21,6 @@
 #define NGX_HTTP_LOGBROKER_SYNC_ALWAYS   1
 
 
-/* what logbroker_status serves; _ACCEPT: what the client prefers */
-
-typedef enum {
-    NGX_HTTP_LOGBROKER_STATUS_ACCEPT = 0,
-    NGX_HTTP_LOGBROKER_STATUS_JSON,
-    NGX_HTTP_LOGBROKER_STATUS_METRICS,
-    NGX_HTTP_LOGBROKER_STATUS_PAGE
-} ngx_http_logbroker_status_e;
-
-
 typedef struct {
     ngx_str_t                        path;
     off_t                            size;

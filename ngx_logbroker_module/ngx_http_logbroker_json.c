@@ -1,5 +1,5 @@
 /*
- * The status as JSON.
+ * The snapshot as JSON, as docs/status.md has it.
  */
 
 
@@ -7,33 +7,28 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "event/json.h"
-#include "event/scan.h"
-#include "spool/lb_checkpoint.h"
 #include "spool/lb_clock.h"
-#include "spool/lb_error.h"
 #include "spool/lb_format.h"
-#include "spool/lb_io.h"
 #include "spool/lb_reader.h"
-#include "spool/lb_spool.h"
 #include "spool/lb_uuid.h"
-#include "spool/lb_writer.h"
 
 #include "ngx_http_logbroker_module.h"
-#include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_counters.h"
-#include "ngx_http_logbroker_hang.h"
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_snapshot.h"
 #include "ngx_http_logbroker_json.h"
 
 
-static u_char *ngx_http_logbroker_status_histogram(u_char *p, u_char *last,
+/* the longest text of one ring, and of everything before and after them */
+#define NGX_HTTP_LOGBROKER_JSON_RING     1536
+#define NGX_HTTP_LOGBROKER_JSON_TEXT     8192
+
+
+static u_char *ngx_http_logbroker_json_histogram(u_char *p, u_char *last,
     const uint64_t *bounds, ngx_atomic_t *counts, ngx_uint_t buckets);
-static u_char *ngx_http_logbroker_status_rings(ngx_http_request_t *r,
-    ngx_http_logbroker_worker_t *w, ngx_http_logbroker_flusher_t *flusher,
-    u_char *p, u_char *last, uint32_t *slots, int n);
-static u_char *ngx_http_logbroker_status_string(u_char *p, u_char *last,
+static u_char *ngx_http_logbroker_json_rings(ngx_http_logbroker_snapshot_t *s,
+    u_char *p, u_char *last);
+static u_char *ngx_http_logbroker_json_string(u_char *p, u_char *last,
     const char *text);
 
 
@@ -43,17 +38,21 @@ static char  *ngx_http_logbroker_ring_counters[LB_COUNTERS] = {
 };
 
 
+size_t
+ngx_http_logbroker_json_size(ngx_http_logbroker_snapshot_t *s)
+{
+    return NGX_HTTP_LOGBROKER_JSON_TEXT + 2 * s->path.len * 6
+           + s->nrings * NGX_HTTP_LOGBROKER_JSON_RING + s->flusher.len;
+}
+
+
 u_char *
-ngx_http_logbroker_status_json(ngx_http_request_t *r,
-    ngx_http_logbroker_worker_t *w, u_char *p, u_char *last, uint32_t *slots,
-    ngx_int_t n, ngx_http_logbroker_flusher_t *flusher)
+ngx_http_logbroker_json(ngx_http_logbroker_snapshot_t *s, u_char *p,
+    u_char *last)
 {
     uint64_t                        lag;
-    ngx_msec_int_t                  age;
     ngx_uint_t                      i;
-    ngx_http_logbroker_waits_t      waits;
     ngx_http_logbroker_counters_t  *counters;
-    char                            uuid[LB_UUID_TEXT];
 
     p = ngx_slprintf(p, last,
                      "{\n\"version\": \"" LB_VERSION "\",\n"
@@ -62,40 +61,36 @@ ngx_http_logbroker_status_json(ngx_http_request_t *r,
                      ngx_pid);
 
     p = ngx_slprintf(p, last, "\"spool\": {\"path\": ");
-    p = ngx_http_logbroker_status_string(p, last, (char *) w->ring.path.data);
+    p = ngx_http_logbroker_json_string(p, last, (char *) s->path.data);
 
-    if (w->ring.spool) {
-        lb_uuid_format(lb_spool_uuid(w->ring.spool), uuid);
-        p = ngx_slprintf(p, last, ", \"uuid\": \"%s\"", uuid);
+    if (s->uuid[0]) {
+        p = ngx_slprintf(p, last, ", \"uuid\": \"%s\"", s->uuid);
     }
 
     p = ngx_slprintf(p, last, "},\n\"worker\": {\"slot\": ");
 
-    if (w->ring.writer) {
-        p = ngx_slprintf(p, last, "%uD, \"problem\": null},\n",
-                         lb_writer_slot(w->ring.writer));
+    if (s->slot != NGX_ERROR) {
+        p = ngx_slprintf(p, last, "%i, \"problem\": null},\n", s->slot);
 
-    } else if (w->room.yielded) {
+    } else if (s->problem == NULL) {
         p = ngx_slprintf(p, last, "null, \"problem\": null},\n");
 
     } else {
         p = ngx_slprintf(p, last, "null, \"problem\": ");
-        p = ngx_http_logbroker_status_string(p, last, (char *) w->ring.problem);
+        p = ngx_http_logbroker_json_string(p, last, s->problem);
         p = ngx_slprintf(p, last, "},\n");
     }
-
-    ngx_http_logbroker_hang_status(w, &waits);
 
     p = ngx_slprintf(p, last,
                      "\"workers\": {\"running\": %ui, "
                      "\"without_ring\": %ui},\n"
                      "\"parked\": %ui,\n\"waiting\": %ui,\n"
                      "\"disk_hangs_seconds\": %uL.%03uL,\n",
-                     waits.workers, waits.no_ring, waits.parked,
-                     waits.waiting, waits.hangs_ms / 1000,
-                     waits.hangs_ms % 1000);
+                     s->waits.workers, s->waits.no_ring, s->waits.parked,
+                     s->waits.waiting, s->waits.hangs_ms / 1000,
+                     s->waits.hangs_ms % 1000);
 
-    counters = w->counters;
+    counters = s->counters;
 
     p = ngx_slprintf(p, last,
                      "\"accepted\": {\"requests\": %uA, \"events\": %uA, "
@@ -115,43 +110,41 @@ ngx_http_logbroker_status_json(ngx_http_request_t *r,
 
     p = ngx_slprintf(p, last, "},\n\"sync_us\": {\"sum\": %uA, ",
                      counters->sync_us);
-    p = ngx_http_logbroker_status_histogram(p, last,
+    p = ngx_http_logbroker_json_histogram(p, last,
                                             ngx_http_logbroker_sync_bounds,
                                             counters->sync,
                                             NGX_HTTP_LOGBROKER_SYNC_BUCKETS);
     p = ngx_slprintf(p, last, "},\n\"group_requests\": {\"sum\": %uA, ",
                      counters->requests);
-    p = ngx_http_logbroker_status_histogram(p, last,
+    p = ngx_http_logbroker_json_histogram(p, last,
                                             ngx_http_logbroker_group_bounds,
                                             counters->group,
                                             NGX_HTTP_LOGBROKER_GROUP_BUCKETS);
     p = ngx_slprintf(p, last, "},\n");
 
-    p = ngx_http_logbroker_status_rings(r, w, flusher, p, last, slots, n);
+    p = ngx_http_logbroker_json_rings(s, p, last);
 
-    lag = ngx_http_logbroker_lag_us(flusher) / 1000;
+    lag = s->lag_us / 1000;
 
     p = ngx_slprintf(p, last, "\"lag_seconds\": %uL.%03uL,\n"
                      "\"flusher_runs\": %s,\n\"flusher_state_age_seconds\": ",
                      lag / 1000, lag % 1000,
-                     ngx_http_logbroker_flusher_runs(w) ? "true" : "false");
+                     s->flusher_runs ? "true" : "false");
 
-    age = ngx_http_logbroker_flusher_age(w);
-
-    if (age == NGX_ERROR) {
+    if (s->flusher_age == NGX_ERROR) {
         p = ngx_slprintf(p, last, "null");
 
     } else {
-        p = ngx_slprintf(p, last, "%M.%03M", (ngx_msec_t) age / 1000,
-                         (ngx_msec_t) age % 1000);
+        p = ngx_slprintf(p, last, "%M.%03M", (ngx_msec_t) s->flusher_age / 1000,
+                         (ngx_msec_t) s->flusher_age % 1000);
     }
 
-    return ngx_slprintf(p, last, ",\n\"flusher\": %V\n}\n", &flusher->json);
+    return ngx_slprintf(p, last, ",\n\"flusher\": %V\n}\n", &s->flusher);
 }
 
 
 static u_char *
-ngx_http_logbroker_status_histogram(u_char *p, u_char *last,
+ngx_http_logbroker_json_histogram(u_char *p, u_char *last,
     const uint64_t *bounds, ngx_atomic_t *counts, ngx_uint_t buckets)
 {
     ngx_uint_t  i;
@@ -173,41 +166,29 @@ ngx_http_logbroker_status_histogram(u_char *p, u_char *last,
 
 
 static u_char *
-ngx_http_logbroker_status_rings(ngx_http_request_t *r,
-    ngx_http_logbroker_worker_t *w, ngx_http_logbroker_flusher_t *flusher,
-    u_char *p, u_char *last, uint32_t *slots, int n)
+ngx_http_logbroker_json_rings(ngx_http_logbroker_snapshot_t *s, u_char *p,
+    u_char *last)
 {
-    int              i;
     char             uuid[LB_UUID_TEXT];
-    uint64_t         capacity, backlog_bytes, backlog_events;
-    uint64_t         total[LB_COUNTERS];
-    ngx_uint_t       k, locked;
-    lb_error_t       err;
-    lb_ring_info_t   info;
-
-    capacity = 0;
-    backlog_bytes = 0;
-    backlog_events = 0;
-    locked = 0;
-
-    ngx_memzero(total, sizeof(total));
+    ngx_uint_t       i, k;
+    lb_ring_info_t  *info;
 
     p = ngx_slprintf(p, last, "\"rings\": [");
 
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < s->nrings; i++) {
+        info = &s->rings[i].info;
 
         p = ngx_slprintf(p, last, "%s\n  {\"slot\": %uD", i ? "," : "",
-                         slots[i]);
+                         s->rings[i].slot);
 
-        if (!ngx_http_logbroker_status_ring(w, flusher, slots[i], &info,
-                                            &err)) {
+        if (s->rings[i].problem) {
             p = ngx_slprintf(p, last, ", \"error\": ");
-            p = ngx_http_logbroker_status_string(p, last, err.text);
+            p = ngx_http_logbroker_json_string(p, last, s->rings[i].problem);
             p = ngx_slprintf(p, last, "}");
             continue;
         }
 
-        lb_uuid_format(info.uuid, uuid);
+        lb_uuid_format(info->uuid, uuid);
 
         p = ngx_slprintf(p, last,
                          ", \"uuid\": \"%s\", \"locked\": %s, "
@@ -217,39 +198,33 @@ ngx_http_logbroker_status_rings(ngx_http_request_t *r,
                          "\"backlog_bytes\": %uL, \"next_seq\": %uL, "
                          "\"acked_seq\": %uL, \"backlog_events\": %uL, "
                          "\"committed_us\": %uL, \"created_us\": %uL",
-                         uuid, info.locked ? "true" : "false",
-                         info.flags & LB_CELL_POISONED ? "true" : "false",
-                         info.epoch, info.capacity, info.committed,
-                         info.durable, info.acked,
-                         info.committed - info.acked, info.next_seq,
-                         info.acked_seq, info.next_seq - info.acked_seq,
-                         info.committed_us, info.created_us);
+                         uuid, info->locked ? "true" : "false",
+                         info->flags & LB_CELL_POISONED ? "true" : "false",
+                         info->epoch, info->capacity, info->committed,
+                         info->durable, info->acked,
+                         info->committed - info->acked, info->next_seq,
+                         info->acked_seq, info->next_seq - info->acked_seq,
+                         info->committed_us, info->created_us);
 
         for (k = 0; k < LB_COUNTERS; k++) {
             p = ngx_slprintf(p, last, ", \"%s\": %uL",
                              ngx_http_logbroker_ring_counters[k],
-                             info.counters[k]);
-            total[k] += info.counters[k];
+                             info->counters[k]);
         }
 
         p = ngx_slprintf(p, last, "}");
-
-        capacity += info.capacity;
-        backlog_bytes += info.committed - info.acked;
-        backlog_events += info.next_seq - info.acked_seq;
-        locked += info.locked ? 1 : 0;
     }
 
     p = ngx_slprintf(p, last,
-                     "\n],\n\"total\": {\"rings\": %i, \"locked\": %ui, "
+                     "\n],\n\"total\": {\"rings\": %ui, \"locked\": %ui, "
                      "\"max_rings\": %ui, \"capacity\": %uL, "
                      "\"backlog_bytes\": %uL, \"backlog_events\": %uL",
-                     (ngx_int_t) n, locked, w->ring.max_rings, capacity,
-                     backlog_bytes, backlog_events);
+                     s->nrings, s->locked, s->max_rings, s->capacity,
+                     s->backlog_bytes, s->backlog_events);
 
     for (k = 0; k < LB_COUNTERS; k++) {
         p = ngx_slprintf(p, last, ", \"%s\": %uL",
-                         ngx_http_logbroker_ring_counters[k], total[k]);
+                         ngx_http_logbroker_ring_counters[k], s->total[k]);
     }
 
     return ngx_slprintf(p, last, "},\n");
@@ -257,7 +232,7 @@ ngx_http_logbroker_status_rings(ngx_http_request_t *r,
 
 
 static u_char *
-ngx_http_logbroker_status_string(u_char *p, u_char *last, const char *text)
+ngx_http_logbroker_json_string(u_char *p, u_char *last, const char *text)
 {
     size_t  len;
 

@@ -1,5 +1,5 @@
 /*
- * The status as JSON.
+ * The snapshot as JSON.
  */
 
 
@@ -11,13 +11,14 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_snapshot.h"
 
 
-u_char *ngx_http_logbroker_status_json(ngx_http_request_t *r,
-    ngx_http_logbroker_worker_t *w, u_char *p, u_char *last, uint32_t *slots,
-    ngx_int_t n, ngx_http_logbroker_flusher_t *flusher);
+/* Room that suffices for ngx_http_logbroker_json(), which returns where it has
+ * ended, or last. */
+size_t ngx_http_logbroker_json_size(ngx_http_logbroker_snapshot_t *s);
+u_char *ngx_http_logbroker_json(ngx_http_logbroker_snapshot_t *s, u_char *p,
+    u_char *last);
 
 
 #endif /* _NGX_HTTP_LOGBROKER_JSON_H_INCLUDED_ */

@@ -1,5 +1,5 @@
 /*
- * The status as text for Prometheus.  The names are listed in
+ * The snapshot as text for Prometheus.  The names are listed in
  * docs/metrics.md.
  */
 
@@ -10,15 +10,11 @@
 
 #include <jansson.h>
 
-#include "spool/lb_error.h"
 #include "spool/lb_format.h"
 #include "spool/lb_reader.h"
 
 #include "ngx_http_logbroker_module.h"
-#include "ngx_http_logbroker_worker.h"
-#include "ngx_http_logbroker_answer.h"
 #include "ngx_http_logbroker_counters.h"
-#include "ngx_http_logbroker_hang.h"
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_snapshot.h"
 #include "ngx_http_logbroker_metrics.h"
@@ -51,8 +47,9 @@ static void ngx_http_logbroker_metrics_histogram(ngx_http_logbroker_text_t *t,
 static void ngx_http_logbroker_metrics_number(ngx_http_logbroker_text_t *t,
     const char *name, char *labels, uint64_t value, ngx_uint_t micro);
 static void ngx_http_logbroker_metrics_rings(ngx_http_logbroker_text_t *t,
-    ngx_http_logbroker_worker_t *w, ngx_http_logbroker_flusher_t *flusher,
-    uint32_t *slots, ngx_int_t n);
+    ngx_http_logbroker_snapshot_t *s);
+static void ngx_http_logbroker_metrics_ring(ngx_http_logbroker_text_t *t,
+    char *name, ngx_http_logbroker_snapshot_ring_t *ring, uint64_t value);
 static void ngx_http_logbroker_metrics_flusher(ngx_http_logbroker_text_t *t,
     json_t *flusher);
 static void ngx_http_logbroker_metrics_json(ngx_http_logbroker_text_t *t,
@@ -73,29 +70,26 @@ static ngx_http_logbroker_metric_t  ngx_http_logbroker_ring_metrics[] = {
 
 
 size_t
-ngx_http_logbroker_metrics_size(ngx_uint_t rings)
+ngx_http_logbroker_metrics_size(ngx_http_logbroker_snapshot_t *s)
 {
     return NGX_HTTP_LOGBROKER_METRICS_TEXT
-           + rings * NGX_HTTP_LOGBROKER_METRICS_RING;
+           + s->nrings * NGX_HTTP_LOGBROKER_METRICS_RING;
 }
 
 
 u_char *
-ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
-    u_char *last, uint32_t *slots, ngx_int_t n,
-    ngx_http_logbroker_flusher_t *flusher)
+ngx_http_logbroker_metrics(ngx_http_logbroker_snapshot_t *s, u_char *p,
+    u_char *last)
 {
     json_t                         *root;
     ngx_uint_t                      i;
     ngx_http_logbroker_text_t       t;
-    ngx_msec_int_t                  age;
-    ngx_http_logbroker_waits_t      waits;
     ngx_http_logbroker_counters_t  *counters;
 
     t.p = p;
     t.last = last;
 
-    counters = w->counters;
+    counters = s->counters;
 
     ngx_http_logbroker_metric(&t, "build_info", "gauge",
                               "Versions of the module and of nginx.");
@@ -132,22 +126,20 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
                            counters->refused[i]);
     }
 
-    ngx_http_logbroker_hang_status(w, &waits);
-
     ngx_http_logbroker_metric_value(&t, "workers", "gauge",
-        "Workers of nginx.", waits.workers);
+        "Workers of nginx.", s->waits.workers);
     ngx_http_logbroker_metric_value(&t, "workers_without_ring", "gauge",
-        "Workers that have no ring and answer 503.", waits.no_ring);
+        "Workers that have no ring and answer 503.", s->waits.no_ring);
     ngx_http_logbroker_metric_value(&t, "parked_requests", "gauge",
         "Requests that wait for room, a ring or the disk, nothing stored.",
-        waits.parked);
+        s->waits.parked);
     ngx_http_logbroker_metric_value(&t, "waiting_requests", "gauge",
-        "Requests whose group is being written.", waits.waiting);
+        "Requests whose group is being written.", s->waits.waiting);
     ngx_http_logbroker_metric(&t, "disk_hangs_seconds", "gauge",
         "For how long a write has been running that takes longer than "
         "logbroker_write_timeout.");
     ngx_http_logbroker_metrics_number(&t, "disk_hangs_seconds", "",
-                                      waits.hangs_ms * 1000, 1);
+                                      s->waits.hangs_ms * 1000, 1);
 
     ngx_http_logbroker_metric(&t, "sync_seconds", "histogram",
                               "How long writing and syncing a group took.");
@@ -161,27 +153,25 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
         ngx_http_logbroker_group_bounds, 0, counters->group,
         NGX_HTTP_LOGBROKER_GROUP_BUCKETS, counters->requests);
 
-    ngx_http_logbroker_metrics_rings(&t, w, flusher, slots, n);
+    ngx_http_logbroker_metrics_rings(&t, s);
 
     ngx_http_logbroker_metric(&t, "lag_seconds", "gauge",
                               "Age of the oldest event not yet delivered.");
     ngx_http_logbroker_metrics_number(&t, "lag_seconds", "",
-                                      ngx_http_logbroker_lag_us(flusher), 1);
+                                      s->lag_us, 1);
 
     ngx_http_logbroker_metric_value(&t, "flusher_running", "gauge",
         "1 if a flusher holds the checkpoint and has shown signs of life in "
-        "the last 30 seconds.", ngx_http_logbroker_flusher_runs(w));
+        "the last 30 seconds.", s->flusher_runs);
 
-    age = ngx_http_logbroker_flusher_age(w);
-
-    if (age != NGX_ERROR) {
+    if (s->flusher_age != NGX_ERROR) {
         ngx_http_logbroker_metric(&t, "flusher_state_age_seconds", "gauge",
             "Time since the last sign of life of the flusher.");
         ngx_http_logbroker_metrics_number(&t, "flusher_state_age_seconds", "",
-                                          (uint64_t) age * 1000, 1);
+                                          (uint64_t) s->flusher_age * 1000, 1);
     }
 
-    root = json_loadb((char *) flusher->json.data, flusher->json.len,
+    root = json_loadb((char *) s->flusher.data, s->flusher.len,
                       JSON_DECODE_ANY, NULL);
 
     if (json_is_object(root)) {
@@ -278,100 +268,78 @@ ngx_http_logbroker_metrics_histogram(ngx_http_logbroker_text_t *t, char *name,
 
 static void
 ngx_http_logbroker_metrics_rings(ngx_http_logbroker_text_t *t,
-    ngx_http_logbroker_worker_t *w, ngx_http_logbroker_flusher_t *flusher,
-    uint32_t *slots, ngx_int_t n)
+    ngx_http_logbroker_snapshot_t *s)
 {
-    char             labels[32];
-    uint64_t         capacity, bytes, events;
-    ngx_int_t        i, readable;
-    ngx_uint_t       k, locked;
-    lb_error_t       err;
-    lb_ring_info_t  *info;
+    ngx_uint_t                           k;
+    ngx_http_logbroker_metric_t         *m;
+    ngx_http_logbroker_snapshot_ring_t  *ring, *end;
 
-    capacity = 0;
-    bytes = 0;
-    events = 0;
-    locked = 0;
-    readable = 0;
-
-    info = ngx_alloc(ngx_max(n, 1) * sizeof(lb_ring_info_t), ngx_cycle->log);
-    if (info == NULL) {
-        return;
-    }
-
-    for (i = 0; i < n; i++) {
-
-        if (!ngx_http_logbroker_status_ring(w, flusher, slots[i],
-                                            &info[readable], &err))
-        {
-            continue;
-        }
-
-        capacity += info[readable].capacity;
-        bytes += info[readable].committed - info[readable].acked;
-        events += info[readable].next_seq - info[readable].acked_seq;
-        locked += info[readable].locked ? 1 : 0;
-        readable++;
-    }
+    end = s->rings + s->nrings;
 
     ngx_http_logbroker_metric_value(t, "rings", "gauge",
-        "Rings in the spool.", n);
+        "Rings in the spool.", s->nrings);
     ngx_http_logbroker_metric_value(t, "rings_unreadable", "gauge",
-        "Rings that cannot be read.", n - readable);
+        "Rings that cannot be read.", s->unreadable);
     ngx_http_logbroker_metric_value(t, "rings_locked", "gauge",
-        "Rings held by a worker.", locked);
+        "Rings held by a worker.", s->locked);
     ngx_http_logbroker_metric_value(t, "rings_max", "gauge",
-        "Rings the spool may have.", w->ring.max_rings);
+        "Rings the spool may have.", s->max_rings);
     ngx_http_logbroker_metric_value(t, "capacity_bytes", "gauge",
-        "Size of all rings.", capacity);
+        "Size of all rings.", s->capacity);
     ngx_http_logbroker_metric_value(t, "backlog_bytes", "gauge",
-        "Bytes committed and not yet delivered.", bytes);
+        "Bytes committed and not yet delivered.", s->backlog_bytes);
     ngx_http_logbroker_metric_value(t, "backlog_events", "gauge",
-        "Events committed and not yet delivered.", events);
+        "Events committed and not yet delivered.", s->backlog_events);
 
     ngx_http_logbroker_metric(t, "ring_capacity_bytes", "gauge",
                               "Size of the ring.");
 
-    for (i = 0; i < readable; i++) {
-        *ngx_sprintf((u_char *) labels, "{slot=\"%uD\"}", info[i].slot) = '\0';
-        ngx_http_logbroker_metrics_number(t, "ring_capacity_bytes", labels,
-                                          info[i].capacity, 0);
+    for (ring = s->rings; ring < end; ring++) {
+        ngx_http_logbroker_metrics_ring(t, "ring_capacity_bytes", ring,
+                                        ring->info.capacity);
     }
 
     ngx_http_logbroker_metric(t, "ring_backlog_bytes", "gauge",
                               "Bytes of the ring not yet delivered.");
 
-    for (i = 0; i < readable; i++) {
-        *ngx_sprintf((u_char *) labels, "{slot=\"%uD\"}", info[i].slot) = '\0';
-        ngx_http_logbroker_metrics_number(t, "ring_backlog_bytes", labels,
-                                     info[i].committed - info[i].acked, 0);
+    for (ring = s->rings; ring < end; ring++) {
+        ngx_http_logbroker_metrics_ring(t, "ring_backlog_bytes", ring,
+                                    ring->info.committed - ring->info.acked);
     }
 
     ngx_http_logbroker_metric(t, "ring_poisoned", "gauge",
                               "1 if a write to the ring failed.");
 
-    for (i = 0; i < readable; i++) {
-        *ngx_sprintf((u_char *) labels, "{slot=\"%uD\"}", info[i].slot) = '\0';
-        ngx_http_logbroker_metrics_number(t, "ring_poisoned", labels,
-                             info[i].flags & LB_CELL_POISONED ? 1 : 0, 0);
+    for (ring = s->rings; ring < end; ring++) {
+        ngx_http_logbroker_metrics_ring(t, "ring_poisoned", ring,
+                              ring->info.flags & LB_CELL_POISONED ? 1 : 0);
     }
 
     for (k = 0; k < LB_COUNTERS; k++) {
+        m = &ngx_http_logbroker_ring_metrics[k];
 
-        ngx_http_logbroker_metric(t, ngx_http_logbroker_ring_metrics[k].name,
-                                  "counter",
-                                  ngx_http_logbroker_ring_metrics[k].help);
+        ngx_http_logbroker_metric(t, m->name, "counter", m->help);
 
-        for (i = 0; i < readable; i++) {
-            *ngx_sprintf((u_char *) labels, "{slot=\"%uD\"}", info[i].slot)
-                = '\0';
-            ngx_http_logbroker_metrics_number(t,
-                               ngx_http_logbroker_ring_metrics[k].name,
-                               labels, info[i].counters[k], 0);
+        for (ring = s->rings; ring < end; ring++) {
+            ngx_http_logbroker_metrics_ring(t, m->name, ring,
+                                            ring->info.counters[k]);
         }
     }
+}
 
-    ngx_free(info);
+
+static void
+ngx_http_logbroker_metrics_ring(ngx_http_logbroker_text_t *t, char *name,
+    ngx_http_logbroker_snapshot_ring_t *ring, uint64_t value)
+{
+    u_char  labels[32];
+
+    if (ring->problem) {
+        return;
+    }
+
+    ngx_sprintf(labels, "{slot=\"%uD\"}%Z", ring->slot);
+    ngx_http_logbroker_metrics_number(t, name, (char *) labels, value, 0);
 }
 
 

@@ -1,5 +1,5 @@
 /*
- * The status as text for Prometheus.
+ * The snapshot as text for Prometheus.
  */
 
 
@@ -11,14 +11,14 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_snapshot.h"
 
 
-size_t ngx_http_logbroker_metrics_size(ngx_uint_t rings);
-u_char *ngx_http_logbroker_metrics(ngx_http_logbroker_worker_t *w, u_char *p,
-    u_char *last, uint32_t *slots, ngx_int_t n,
-    ngx_http_logbroker_flusher_t *flusher);
+/* Room that suffices for ngx_http_logbroker_metrics(), which returns where it
+ * has ended, or last. */
+size_t ngx_http_logbroker_metrics_size(ngx_http_logbroker_snapshot_t *s);
+u_char *ngx_http_logbroker_metrics(ngx_http_logbroker_snapshot_t *s, u_char *p,
+    u_char *last);
 
 
 #endif /* _NGX_HTTP_LOGBROKER_METRICS_H_INCLUDED_ */

@@ -1,5 +1,5 @@
 /*
- * What the status shows: the rings, and the flusher.
+ * The state of this node, read once.
  */
 
 
@@ -23,7 +23,6 @@
 #include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_counters.h"
 #include "ngx_http_logbroker_hang.h"
-#include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_snapshot.h"
 
 
@@ -33,64 +32,186 @@
 /* after this time without a sign of life, milliseconds, a flusher is frozen */
 #define NGX_HTTP_LOGBROKER_FLUSHER_FRESH (30 * 1000)
 
-ngx_uint_t
-ngx_http_logbroker_status_ring(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_flusher_t *flusher, uint32_t slot, lb_ring_info_t *info,
-    lb_error_t *err)
-{
-    int              rc;
-    char             buf[128];
-    uint64_t         received;
-    lb_reader_t     *reader;
-    lb_ckpt_ring_t  *entry;
 
-    if (lb_reader_open(w->ring.spool, slot, 0, &reader, err) != 0) {
-        return 0;
+static ngx_int_t ngx_http_logbroker_snapshot_rings(
+    ngx_http_logbroker_worker_t *w, ngx_pool_t *pool,
+    ngx_http_logbroker_snapshot_t *s);
+static ngx_int_t ngx_http_logbroker_snapshot_ring(
+    ngx_http_logbroker_worker_t *w, ngx_pool_t *pool, lb_ckpt_state_t *acked,
+    ngx_http_logbroker_snapshot_ring_t *ring, uint64_t *oldest);
+static ngx_uint_t ngx_http_logbroker_flusher_runs(
+    ngx_http_logbroker_worker_t *w, ngx_msec_int_t age);
+static ngx_int_t ngx_http_logbroker_flusher_json(
+    ngx_http_logbroker_worker_t *w, ngx_pool_t *pool, ngx_str_t *json);
+
+
+ngx_int_t
+ngx_http_logbroker_snapshot(ngx_http_logbroker_worker_t *w, ngx_pool_t *pool,
+    ngx_http_logbroker_snapshot_t *s)
+{
+    ngx_memzero(s, sizeof(ngx_http_logbroker_snapshot_t));
+
+    s->path = w->ring.path;
+    s->counters = w->counters;
+    s->max_rings = w->ring.max_rings;
+
+    if (w->ring.writer) {
+        s->slot = lb_writer_slot(w->ring.writer);
+
+    } else {
+        s->slot = NGX_ERROR;
+        s->problem = w->room.yielded ? NULL : (char *) w->ring.problem;
     }
 
-    rc = lb_reader_info(reader, info);
+    ngx_http_logbroker_hang_status(w, &s->waits);
 
-    if (rc == 0 && flusher->acked) {
-        entry = lb_ckpt_find(flusher->acked, info->uuid);
+    ngx_str_set(&s->flusher, "null");
+    s->flusher_age = ngx_http_logbroker_flusher_age(w);
 
-        if (entry && entry->acked > info->acked
-            && entry->acked <= info->committed)
+    if (w->ring.spool == NULL) {
+        return NGX_OK;
+    }
+
+    lb_uuid_format(lb_spool_uuid(w->ring.spool), s->uuid);
+
+    s->flusher_runs = ngx_http_logbroker_flusher_runs(w, s->flusher_age);
+
+    if (ngx_http_logbroker_flusher_json(w, pool, &s->flusher) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_logbroker_snapshot_rings(w, pool, s);
+}
+
+
+static ngx_int_t
+ngx_http_logbroker_snapshot_rings(ngx_http_logbroker_worker_t *w,
+    ngx_pool_t *pool, ngx_http_logbroker_snapshot_t *s)
+{
+    uint32_t                             slots[LB_SLOTS_MAX];
+    uint64_t                             now, oldest;
+    lb_error_t                           err;
+    ngx_uint_t                           i, k;
+    lb_ring_info_t                      *info;
+    lb_ckpt_state_t                     *acked;
+    ngx_http_logbroker_snapshot_ring_t  *ring;
+
+    acked = ngx_palloc(pool, sizeof(lb_ckpt_state_t));
+    if (acked == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (lb_ckpt_peek(w->ring.spool, acked, &err) != 0) {
+        /* what the rings say of it will do */
+        acked = NULL;
+    }
+
+    s->nrings = ngx_max(lb_spool_slots(w->ring.spool, slots, &err), 0);
+
+    s->rings = ngx_pcalloc(pool, ngx_max(s->nrings, 1)
+                                 * sizeof(ngx_http_logbroker_snapshot_ring_t));
+    if (s->rings == NULL) {
+        return NGX_ERROR;
+    }
+
+    oldest = 0;
+
+    for (i = 0; i < s->nrings; i++) {
+        ring = &s->rings[i];
+        info = &ring->info;
+
+        ring->slot = slots[i];
+
+        if (ngx_http_logbroker_snapshot_ring(w, pool, acked, ring, &oldest)
+            != NGX_OK)
         {
-            info->acked = entry->acked;
-            info->acked_seq = entry->acked_seq;
+            return NGX_ERROR;
+        }
+
+        if (ring->problem) {
+            s->unreadable++;
+            continue;
+        }
+
+        s->locked += info->locked ? 1 : 0;
+        s->capacity += info->capacity;
+        s->backlog_bytes += info->committed - info->acked;
+        s->backlog_events += info->next_seq - info->acked_seq;
+
+        for (k = 0; k < LB_COUNTERS; k++) {
+            s->total[k] += info->counters[k];
         }
     }
 
-    if (rc == 0
-        && lb_reader_received(reader, info->acked, info->committed, &received)
-           == 0
-        && (flusher->oldest_us == 0 || received < flusher->oldest_us))
+    /* a flusher that is late does not say so: the age of the oldest event is
+     * computed here */
+
+    now = lb_now_us();
+    s->lag_us = oldest && now > oldest ? now - oldest : 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_logbroker_snapshot_ring(ngx_http_logbroker_worker_t *w,
+    ngx_pool_t *pool, lb_ckpt_state_t *acked,
+    ngx_http_logbroker_snapshot_ring_t *ring, uint64_t *oldest)
+{
+    int              rc;
+    char             buf[128];
+    size_t           len;
+    uint64_t         received;
+    lb_error_t       err;
+    lb_reader_t     *reader;
+    lb_ring_info_t  *info;
+    lb_ckpt_ring_t  *entry;
+
+    info = &ring->info;
+
+    rc = lb_reader_open(w->ring.spool, ring->slot, 0, &reader, &err);
+
+    if (rc == 0) {
+        rc = lb_reader_info(reader, info);
+
+        if (rc != 0) {
+            lb_reader_close(reader);
+            (void) lb_fail(&err, rc, "%s", lb_strerror(rc, buf, sizeof(buf)));
+        }
+    }
+
+    if (rc != 0) {
+        len = ngx_strlen(err.text) + 1;
+
+        ring->problem = ngx_pnalloc(pool, len);
+        if (ring->problem == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(ring->problem, err.text, len);
+
+        return NGX_OK;
+    }
+
+    entry = acked ? lb_ckpt_find(acked, info->uuid) : NULL;
+
+    if (entry && entry->acked > info->acked
+        && entry->acked <= info->committed)
     {
-        flusher->oldest_us = received;
+        info->acked = entry->acked;
+        info->acked_seq = entry->acked_seq;
+    }
+
+    if (lb_reader_received(reader, info->acked, info->committed, &received)
+        == 0
+        && (*oldest == 0 || received < *oldest))
+    {
+        *oldest = received;
     }
 
     lb_reader_close(reader);
 
-    if (rc != 0) {
-        (void) lb_fail(err, rc, "%s", lb_strerror(rc, buf, sizeof(buf)));
-        return 0;
-    }
-
-    return 1;
-}
-
-
-/* Who is late does not say so: the age of the oldest event is computed here. */
-
-uint64_t
-ngx_http_logbroker_lag_us(ngx_http_logbroker_flusher_t *flusher)
-{
-    uint64_t  now;
-
-    now = lb_now_us();
-
-    return flusher->oldest_us && now > flusher->oldest_us
-               ? now - flusher->oldest_us : 0;
+    return NGX_OK;
 }
 
 
@@ -121,12 +242,12 @@ ngx_http_logbroker_flusher_age(ngx_http_logbroker_worker_t *w)
 
     now = ngx_http_logbroker_mono_us() / 1000;
 
-    if (st.st_mtim.tv_sec != w->flusher_mtime.tv_sec
-        || st.st_mtim.tv_nsec != w->flusher_mtime.tv_nsec)
+    if (st.st_mtim.tv_sec != w->snapshot.mtime.tv_sec
+        || st.st_mtim.tv_nsec != w->snapshot.mtime.tv_nsec)
     {
         age = 0;
 
-        if (w->flusher_seen == 0) {
+        if (w->snapshot.seen == 0) {
             wall = lb_now_us() / 1000000;
 
             if (wall > (uint64_t) st.st_mtim.tv_sec) {
@@ -134,30 +255,24 @@ ngx_http_logbroker_flusher_age(ngx_http_logbroker_worker_t *w)
             }
         }
 
-        w->flusher_mtime = st.st_mtim;
-        w->flusher_seen = now > age ? now - age : 1;
+        w->snapshot.mtime = st.st_mtim;
+        w->snapshot.seen = now > age ? now - age : 1;
     }
 
-    return now - w->flusher_seen;
+    return now - w->snapshot.seen;
 }
 
 
 /* The flusher holds a lock on the checkpoint as long as it lives, and touches
  * its file as long as it does something. */
 
-ngx_uint_t
-ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w)
+static ngx_uint_t
+ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w,
+    ngx_msec_int_t age)
 {
-    u_char          *name;
-    ngx_fd_t         fd;
-    ngx_uint_t       runs;
-    ngx_msec_int_t   age;
-
-    if (w->ring.spool == NULL) {
-        return 0;
-    }
-
-    age = ngx_http_logbroker_flusher_age(w);
+    u_char      *name;
+    ngx_fd_t     fd;
+    ngx_uint_t   runs;
 
     if (age == NGX_ERROR || age > NGX_HTTP_LOGBROKER_FLUSHER_FRESH) {
         return 0;
@@ -192,9 +307,9 @@ ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w)
 /* flusher.json is replaced as a whole; what is not one JSON object is not
  * shown, so that the status always is one. */
 
-ngx_int_t
-ngx_http_logbroker_status_flusher(ngx_http_request_t *r,
-    ngx_http_logbroker_worker_t *w, ngx_str_t *json)
+static ngx_int_t
+ngx_http_logbroker_flusher_json(ngx_http_logbroker_worker_t *w,
+    ngx_pool_t *pool, ngx_str_t *json)
 {
     u_char            *name, *raw, *out;
     size_t             max;
@@ -202,7 +317,7 @@ ngx_http_logbroker_status_flusher(ngx_http_request_t *r,
     ngx_fd_t           fd;
     lb_scan_result_t   res;
 
-    name = ngx_pnalloc(r->pool, w->ring.path.len + sizeof("/flusher.json"));
+    name = ngx_pnalloc(pool, w->ring.path.len + sizeof("/flusher.json"));
     if (name == NULL) {
         return NGX_ERROR;
     }
@@ -218,12 +333,12 @@ ngx_http_logbroker_status_flusher(ngx_http_request_t *r,
 
     max = lb_scan_json_out_max(NGX_HTTP_LOGBROKER_FLUSHER_MAX);
 
-    raw = ngx_pnalloc(r->pool, NGX_HTTP_LOGBROKER_FLUSHER_MAX + max);
+    raw = ngx_pnalloc(pool, NGX_HTTP_LOGBROKER_FLUSHER_MAX + max);
 
     n = raw ? pread(fd, raw, NGX_HTTP_LOGBROKER_FLUSHER_MAX, 0) : -1;
 
     if (ngx_close_file(fd) == NGX_FILE_ERROR) {
-        ngx_log_error(NGX_LOG_ALERT, r->connection->log, ngx_errno,
+        ngx_log_error(NGX_LOG_ALERT, pool->log, ngx_errno,
                       ngx_close_file_n " \"%s\" failed", name);
     }
 

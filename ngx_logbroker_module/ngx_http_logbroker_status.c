@@ -7,36 +7,15 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "event/json.h"
-#include "event/scan.h"
-#include "spool/lb_checkpoint.h"
-#include "spool/lb_clock.h"
-#include "spool/lb_error.h"
-#include "spool/lb_format.h"
-#include "spool/lb_reader.h"
-#include "spool/lb_spool.h"
-#include "spool/lb_uuid.h"
-#include "spool/lb_writer.h"
-
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_conf.h"
-#include "ngx_http_logbroker_request.h"
-#include "ngx_http_logbroker_answer.h"
-#include "ngx_http_logbroker_counters.h"
-#include "ngx_http_logbroker_hang.h"
 #include "ngx_http_logbroker_headers.h"
 #include "ngx_http_logbroker_snapshot.h"
 #include "ngx_http_logbroker_json.h"
 #include "ngx_http_logbroker_metrics.h"
-#include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_status.h"
 #include "ngx_http_logbroker_page.h"
-
-
-/* the longest text of one ring, and of everything before and after them */
-#define NGX_HTTP_LOGBROKER_RING_TEXT     1536
-#define NGX_HTTP_LOGBROKER_STATUS_TEXT   8192
 
 
 static ngx_int_t ngx_http_logbroker_status_handler(ngx_http_request_t *r);
@@ -93,14 +72,12 @@ ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static ngx_int_t
 ngx_http_logbroker_status_handler(ngx_http_request_t *r)
 {
-    size_t                        size;
-    uint32_t                      slots[LB_SLOTS_MAX];
-    ngx_buf_t                    *b;
-    ngx_int_t                     rc, n;
-    ngx_uint_t                    format;
-    lb_error_t                    err;
-    ngx_http_logbroker_worker_t  *w;
-    ngx_http_logbroker_flusher_t  flusher;
+    size_t                          size;
+    ngx_buf_t                      *b;
+    ngx_int_t                       rc;
+    ngx_uint_t                      format;
+    ngx_http_logbroker_worker_t    *w;
+    ngx_http_logbroker_snapshot_t   snapshot;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return NGX_HTTP_NOT_ALLOWED;
@@ -134,51 +111,22 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
         return ngx_http_logbroker_status_send(r, format, b);
     }
 
-    n = 0;
-    ngx_memzero(&flusher, sizeof(ngx_http_logbroker_flusher_t));
-    ngx_str_set(&flusher.json, "null");
-
-    if (w->ring.spool) {
-        n = ngx_max(lb_spool_slots(w->ring.spool, slots, &err), 0);
-
-        if (ngx_http_logbroker_status_flusher(r, w, &flusher.json)
-            == NGX_ERROR)
-        {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        flusher.acked = ngx_palloc(r->pool, sizeof(lb_ckpt_state_t));
-        if (flusher.acked == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        if (lb_ckpt_peek(w->ring.spool, flusher.acked, &err) != 0) {
-            /* what the rings say of it will do */
-            flusher.acked = NULL;
-        }
+    if (ngx_http_logbroker_snapshot(w, r->pool, &snapshot) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (format == NGX_HTTP_LOGBROKER_STATUS_METRICS) {
-        size = ngx_http_logbroker_metrics_size(n);
-
-    } else {
-        size = NGX_HTTP_LOGBROKER_STATUS_TEXT + 2 * w->ring.path.len * 6
-               + n * NGX_HTTP_LOGBROKER_RING_TEXT + flusher.json.len;
-    }
+    size = format == NGX_HTTP_LOGBROKER_STATUS_METRICS
+               ? ngx_http_logbroker_metrics_size(&snapshot)
+               : ngx_http_logbroker_json_size(&snapshot);
 
     b = ngx_create_temp_buf(r->pool, size);
     if (b == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (format == NGX_HTTP_LOGBROKER_STATUS_METRICS) {
-        b->last = ngx_http_logbroker_metrics(w, b->last, b->end, slots, n,
-                                             &flusher);
-
-    } else {
-        b->last = ngx_http_logbroker_status_json(r, w, b->last, b->end, slots,
-                                                 n, &flusher);
-    }
+    b->last = format == NGX_HTTP_LOGBROKER_STATUS_METRICS
+                  ? ngx_http_logbroker_metrics(&snapshot, b->last, b->end)
+                  : ngx_http_logbroker_json(&snapshot, b->last, b->end);
 
     if (b->last == b->end) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,

@@ -12,6 +12,16 @@
 #include <ngx_http.h>
 
 
+/* what logbroker_status serves; _ACCEPT: what the client prefers */
+
+typedef enum {
+    NGX_HTTP_LOGBROKER_STATUS_ACCEPT = 0,
+    NGX_HTTP_LOGBROKER_STATUS_JSON,
+    NGX_HTTP_LOGBROKER_STATUS_METRICS,
+    NGX_HTTP_LOGBROKER_STATUS_PAGE
+} ngx_http_logbroker_status_e;
+
+
 char *ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 

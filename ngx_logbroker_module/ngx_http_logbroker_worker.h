@@ -24,6 +24,7 @@
 #include "ngx_http_logbroker_large.h"
 #include "ngx_http_logbroker_access.h"
 #include "ngx_http_logbroker_answer.h"
+#include "ngx_http_logbroker_snapshot.h"
 
 
 /* One per worker process, from init_process to exit_process. */
@@ -43,13 +44,10 @@ struct ngx_http_logbroker_worker_s {
     ngx_http_logbroker_worker_large_t    large;
     ngx_http_logbroker_worker_access_t   access;
     ngx_http_logbroker_worker_answer_t   answer;
+    ngx_http_logbroker_worker_snapshot_t snapshot;
 
     ngx_event_t                          hold;      /* keeps us alive */
     ngx_event_t                          tick;      /* every second */
-
-    /* flusher.json: its time, and when that was first seen, monotonic ms */
-    struct timespec                      flusher_mtime;
-    uint64_t                             flusher_seen;
 };
 
 

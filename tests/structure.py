@@ -55,9 +55,7 @@ EXCEPTIONS = {
     ("lines of a function", "ngx_http_logbroker_module.c "
                             "ngx_http_logbroker_spool"): 140,
     ("lines of a C file", "ngx_http_logbroker_keys.c"): 1150,
-    ("lines of a C file", "ngx_http_logbroker_status.c"): 900,
     ("lines of a C file", "ngx_http_logbroker_module.c"): 900,
-    ("lines of a C file", "ngx_http_logbroker_access.c"): 850,
     ("lines of a C file", "ngx_http_logbroker_ring.c"): 800,
     ("lines of a C file", "ngx_http_logbroker_large.c"): 750,
     ("lines of a C file", "ngx_http_logbroker_module.h"): 750,
