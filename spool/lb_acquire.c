@@ -1,5 +1,7 @@
 /*
- * Which ring a worker gets.
+ * Getting a ring: claim a free one, resize an empty one, create one.
+ *
+ * A crash in between leaves at most a ring that nothing has been written to.
  */
 
 #include "lb_acquire.h"
@@ -75,7 +77,7 @@ free_rings(lb_spool_t *spool, free_ring_t rings[LB_SLOTS_MAX], lb_error_t *bad,
     for (i = 0; i < n; i++) {
 
         if (lb_reader_open(spool, slots[i], 0, &reader, &why) != 0) {
-            /* not of a ring that is damaged, but of a disk */
+            /* an error of the disk, not a damaged ring */
             if (why.code > LB_ECORRUPT) {
                 *bad = why;
             }
@@ -153,8 +155,8 @@ lb_writer_acquire(lb_spool_t *spool, const lb_wanted_t *wanted,
     got->resized = 0;
     got->kept.code = 0;
 
-    /* Without it no ring can be claimed: that is the reason then, and not that
-     * a new one could not be claimed either. */
+    /* Without a checkpoint no ring can be claimed, a new one neither: report
+     * that as the reason. */
     ckpt = malloc(sizeof(*ckpt));
     rc = ckpt != NULL ? lb_ckpt_peek(spool, ckpt, err)
                       : lb_fail(err, -ENOMEM, "no memory to open a ring");
@@ -207,7 +209,7 @@ lb_writer_acquire(lb_spool_t *spool, const lb_wanted_t *wanted,
 
         if (lb_writer_claim_slot(spool, rings[i].slot, writer, &why) != 0) {
 
-            /* of what is wrong with them, unless one more is wanted anyway */
+            /* report a defect, but not in place of why none could be made */
             if ((made == 0 || made == LB_ENOSLOT) && why.code != LB_ELOCKED &&
                 why.code != LB_EPOISONED) {
                 *err = why;

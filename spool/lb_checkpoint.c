@@ -25,7 +25,7 @@
 #include "lb_io.h"
 #include "lb_spool_private.h"
 
-/* the end of each message about a checkpoint that is no use any more */
+/* ends each message about a checkpoint that cannot be used */
 #define LB_RECOVER                                                             \
     "; nothing is delivered without it. The rings and ClickHouse know what "   \
     "it "                                                                      \
@@ -90,7 +90,7 @@ encode(uint8_t *buf, const uint8_t spool[LB_UUID_LEN],
     return len;
 }
 
-/* A right checksum over what no ring can reach is not believed either. */
+/* Positions and seqs that no ring can reach are refused, checksum or not. */
 static int
 plausible(const uint8_t *p)
 {
@@ -115,7 +115,7 @@ valid(const uint8_t *buf, const uint8_t spool[LB_UUID_LEN], const char **why)
         return 0;
     }
 
-    /* first of all: another version may be laid out in another way */
+    /* before the checksum: another version may have another layout */
     if (lb_get32(buf + 8) != LB_FORMAT_VERSION) {
         *why = other_version;
         return 0;
@@ -179,7 +179,8 @@ decode(const uint8_t *buf, lb_ckpt_state_t *st)
     }
 }
 
-/* Never written: a checkpoint as it was made, stored once, has one copy. */
+/* 1 if this copy was never written: a new checkpoint is stored once, and has
+ * one copy. */
 static int
 blank(const uint8_t *buf, uint64_t other_generation)
 {
@@ -207,8 +208,8 @@ load(int fd, lb_spool_t *spool, lb_ckpt_state_t *state, lb_error_t *err)
         return lb_fail(err, -ENOMEM, "no memory for the checkpoint");
     }
 
-    /* Without the lock a copy may be half written, and by the time the other
-     * one is read that one may be: look again. */
+    /* Without the lock one copy may be read half written, and then the other:
+     * read both again. */
 
     for (tries = 0; tries < 5; tries++) {
 
@@ -492,7 +493,7 @@ lb_ckpt_replace(lb_ckpt_t *ckpt, lb_ckpt_state_t *state, lb_error_t *err)
             rc == LB_ELOCKED ? "another process is writing it" : strerror(-rc));
     }
 
-    /* the old file's lock goes with it, that of the new one stays */
+    /* closing the old file drops its lock; the new one's is held */
     if (ckpt->fd >= 0) {
         close(ckpt->fd);
     }

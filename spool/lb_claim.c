@@ -22,7 +22,7 @@
 #include "lb_spool_private.h"
 #include "lb_writer_private.h"
 
-/* Drops positions from from on to to from the page cache. */
+/* Drops the positions [from, to) from the page cache. */
 static void
 drop_cache(lb_writer_t *w, uint64_t from, uint64_t to)
 {
@@ -36,7 +36,7 @@ drop_cache(lb_writer_t *w, uint64_t from, uint64_t to)
             n = to - from;
         }
 
-        /* whole pages only are dropped: those on the edges as well */
+        /* only whole pages are dropped: include those at both ends */
         lb_io->drop_cache(w->fd,
                           (off_t)((LB_RING_DATA + offset) / LB_PAGE * LB_PAGE),
                           (off_t)(n + 2 * LB_PAGE));
@@ -142,7 +142,7 @@ resume(lb_spool_t *spool, lb_writer_t *w, uint64_t budget, lb_error_t *err)
     cell.epoch = found.epoch + 1;
     cell.flags = 0;
 
-    /* the time of the last commit stays, unless there is a later one */
+    /* the time of the last commit stays unless something was found */
     if (found.events > 0) {
         cell.committed_us = lb_now_us();
     }
@@ -237,7 +237,7 @@ lb_writer_claim_within(lb_spool_t *spool, uint32_t slot, uint64_t budget,
         goto failed;
     }
 
-    /* what resume stores is still the same */
+    /* resume() stores it unchanged */
     atomic_store(&w->fill.end, w->cell.fill_end);
 
     rc = resume(spool, w, budget, err);

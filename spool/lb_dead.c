@@ -53,7 +53,7 @@ failed(lb_dead_t *d, int rc, const char *what, lb_error_t *err)
 }
 
 /* 1 and the letter if a valid one lies at the offset, 0 if there is none, or
- * an error: nobody can tell. */
+ * -errno: it could not be read. */
 static int
 letter_at(lb_dead_t *d, uint64_t offset, lb_dead_letter_t *l)
 {

@@ -1,5 +1,6 @@
 /*
- * The only file of the spool that writes, syncs, renames or locks.
+ * The only file of the spool that writes, syncs, renames or locks files (the
+ * directory is locked by flock(2) in lb_open.c, lb_tie.c and lb_renew.c).
  */
 
 #include "lb_io.h"

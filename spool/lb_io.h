@@ -39,13 +39,13 @@ int lb_io_sync(int fd);
 /* Zeros from offset on: 0 or -errno. */
 int lb_io_zero(int fd, off_t offset, uint64_t len);
 
-/* Where the file system would write each block to a new place (btrfs), it is
- * asked not to, for an empty file or what a directory will hold; a full disk
- * could not take what was preallocated otherwise. */
+/* Copy-on-write file systems (btrfs) write each block to a new place, which a
+ * full disk does not have, preallocated or not: asks for writes in place, for
+ * an empty file or all that a directory will hold. */
 void lb_io_in_place(int fd);
 
-/* Words about a file system, or file, of which it is not known that what was
- * preallocated can be written when the disk is full; NULL: it can. */
+/* NULL if preallocated bytes of the file can be written when the disk is full;
+ * else, in words, why that is not certain. */
 const char *lb_io_space(int fd);
 
 /* Locks, never waiting.  0; -EAGAIN if another description holds it. */

@@ -57,8 +57,7 @@ left_in_ring(lb_spool_t *s, uint32_t slot, lb_ckpt_state_t *ckpt,
         acked.end = acked.acked;
         acked.end_seq = acked.acked_seq;
 
-        /* rather too many than too few: also behind the cell of a poisoned
-         * ring */
+        /* an upper bound: counts behind the cell of a poisoned ring too */
         cell.flags = 0;
 
         rc = lb_recover(fd, &id, &cell, &acked, acked.acked, 0, &found);

@@ -85,7 +85,7 @@ lb_marks_open(lb_marks_t *m, int fd, uint64_t committed)
 
         position = lb_get64(p + 8);
 
-        /* of what a power cut took back */
+        /* of records that a power cut took back */
         if (position > committed) {
             memset(p, 0, LB_MARK_SIZE);
             changed = 1;
@@ -107,8 +107,8 @@ lb_marks_open(lb_marks_t *m, int fd, uint64_t committed)
         (void)lb_io_write(fd, page, sizeof(page), LB_RING_MARKS, 0);
     }
 
-    /* What was found behind the last mark was received before now; and there
-     * always is a first one. */
+    /* Records behind the last mark were received before now.  This also puts
+     * the first mark of a new ring. */
     lb_marks_put(m, fd, committed, 1);
 }
 
@@ -132,7 +132,7 @@ lb_marks_put(lb_marks_t *m, int fd, uint64_t position, int now)
     m->put = us;
     m->position = position;
 
-    /* into the first level always, into the others when theirs is old */
+    /* always into the first level, into others when their last one is old */
 
     for (i = 0, every = FOLLOW_US; i < LEVELS; i++, every *= 5) {
 

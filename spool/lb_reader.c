@@ -85,8 +85,7 @@ lb_reader_info(lb_reader_t *r, lb_ring_info_t *info)
     lb_ack_t ack;
     lb_cell_t cell;
 
-    /* A copy may be caught half stored, and the other one may follow by the
-     * time it is read: look again. */
+    /* One copy may be read half stored, and then the other: read both again. */
 
     for (tries = 0;; tries++) {
 
@@ -104,8 +103,8 @@ lb_reader_info(lb_reader_t *r, lb_ring_info_t *info)
             if (lb_cell_decode(pages, &cell) != 0) {
                 return LB_ECORRUPT;
             }
-            /* The ack cells are gone. They are a hint: the checkpoint knows,
-             * and what it does not know of was never acked. */
+            /* The ack cells are gone.  They are only a hint: the checkpoint
+             * says what is acked. */
             memset(&ack, 0, sizeof(ack));
             break;
         }
@@ -169,8 +168,8 @@ lb_reader_scan(lb_reader_t *r, lb_ring_info_t *info)
         info->next_seq = found.seq;
     }
 
-    /* In a ring that has not been around once nothing was overwritten: it
-     * starts with seq 0, acked or not. */
+    /* Nothing is overwritten before the first lap ends: such a ring starts
+     * with seq 0, acked or not. */
 
     if (hint || info->committed <= info->capacity) {
         return hint;
@@ -221,8 +220,8 @@ lb_reader_sync(lb_reader_t *r, lb_ring_info_t *info)
             return 0;
         }
 
-        /* Reported once; the next sync would claim success.  From now on what
-         * is in doubt is read from the disk. */
+        /* The kernel reports it once; the next sync would claim success.  From
+         * now on the bytes in doubt are read from the disk. */
 
         r->doubt = info->committed;
         r->view.len = 0;

@@ -64,8 +64,8 @@ is_ours(const char *name)
     return strncmp(name, "ring-", 5) == 0 && name[5] >= '0' && name[5] <= '9';
 }
 
-/* Locks (delete 0) or deletes whatever belongs to the spool but its identity;
- * the locks die with the descriptors in fds. */
+/* Locks (delete 0) or deletes all files of the spool but its identity; closing
+ * the descriptors in fds releases the locks. */
 static int
 sweep(lb_spool_t *s, int delete, int *fds, size_t max, size_t *n,
       lb_error_t *err)

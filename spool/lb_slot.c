@@ -103,7 +103,7 @@ claim_best(lb_spool_t *spool, uint64_t capacity, uint64_t need,
         return LB_ELOCKED;
     }
 
-    /* taken by others in the meantime, or not usable: one more is wanted */
+    /* taken meanwhile, or not usable: the caller should create one */
     return rc == LB_ELOCKED || rc == LB_EPOISONED || rc == LB_ELONG ? LB_ENOSLOT
                                                                     : rc;
 }

@@ -150,7 +150,7 @@ lb_writer_stage(lb_writer_t *w, const lb_meta_t *meta, size_t payload_max)
 
     header = lb_writer_header(meta);
 
-    /* 8 more for the padding */
+    /* 8 bytes for the padding */
     need = g->len + header + payload_max + 8;
 
     if (need > g->cap) {
@@ -213,7 +213,7 @@ append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
 
     if (position + len - w->acked > w->id.capacity &&
         position + len - lb_writer_load_acked(w) > w->id.capacity) {
-        /* the next cell says so */
+        /* stored with the next cell */
         atomic_fetch_add(&w->full, 1);
         atomic_store(&w->dirty, 1);
         return LB_EFULL;
@@ -390,7 +390,8 @@ lb_writer_write(lb_writer_t *w, int sync)
         rc = lb_io_sync(w->fd);
     }
 
-    /* without sync a system call more would be felt: lb_writer_check does */
+    /* Without sync one more system call per group costs too much:
+     * lb_writer_check looks then. */
     if (rc == 0 && sync && !lb_writer_intact(w)) {
         rc = LB_EGONE;
     }
@@ -417,7 +418,7 @@ lb_writer_write(lb_writer_t *w, int sync)
     w->counters[LB_COUNTER_EVENTS] += g->events;
     w->counters[LB_COUNTER_BYTES] += g->bytes;
 
-    /* so that a recovery never has much to look through */
+    /* bounds what a recovery has to walk */
     dsync = sync && end - w->cell_synced >= lb_cell_every;
 
     atomic_store(&w->dirty, !sync);
