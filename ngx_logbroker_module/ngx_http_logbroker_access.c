@@ -32,7 +32,6 @@
 #include "ngx_http_logbroker_record.h"
 #include "ngx_http_logbroker_ring.h"
 #include "ngx_http_logbroker_room.h"
-#include "ngx_http_logbroker_stage.h"
 #include "ngx_http_logbroker_access.h"
 
 
@@ -561,7 +560,7 @@ ngx_http_logbroker_access_hold(ngx_http_logbroker_worker_t *w,
     w->access.bytes += size;
 
     ngx_http_logbroker_room_wanted(w);
-    ngx_http_logbroker_hold(w);
+    ngx_http_logbroker_hold_update(w);
 
     return NULL;
 }

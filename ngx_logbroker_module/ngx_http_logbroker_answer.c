@@ -10,6 +10,7 @@
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_request.h"
+#include "ngx_http_logbroker_counters.h"
 #include "ngx_http_logbroker_headers.h"
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_answer.h"
@@ -111,52 +112,51 @@ static void ngx_http_logbroker_log_refusal(ngx_http_logbroker_ctx_t *ctx,
 
 
 void
-ngx_http_logbroker_accepted(ngx_http_logbroker_ctx_t *ctx)
+ngx_http_logbroker_finish(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason)
 {
-    ngx_int_t            rc;
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
+    ngx_int_t                       rc;
+    ngx_uint_t                      waited;
+    ngx_connection_t               *c;
+    ngx_http_request_t             *r;
+    ngx_http_logbroker_counters_t  *counters;
 
     r = ctx->request;
     c = r->connection;
+    waited = ctx->waited;
+    counters = ngx_http_logbroker_worker->counters;
 
-    c->log->action = "sending response to client";
+    if (waited) {
+        ngx_http_set_log_request(c->log, r);
+    }
 
-    rc = ctx->dialect->success(ctx);
+    switch (reason) {
 
-    if (rc == NGX_ERROR || c->error) {
-        (void) ngx_atomic_fetch_add(
-                             &ngx_http_logbroker_worker->counters->dropped, 1);
+    case 0:
+        c->log->action = "sending response to client";
+
+        rc = ctx->dialect->success(ctx);
+
+        if (rc == NGX_ERROR || c->error) {
+            (void) ngx_atomic_fetch_add(&counters->dropped, 1);
+        }
+
+        break;
+
+    case NGX_HTTP_LOGBROKER_REPEATED:
+        (void) ngx_atomic_fetch_add(&counters->repeated, 1);
+
+        rc = ctx->dialect->success(ctx);
+        break;
+
+    default:
+        rc = ngx_http_logbroker_send_refusal(ctx, reason);
     }
 
     ngx_http_finalize_request(r, rc);
 
-    ngx_http_run_posted_requests(c);
-}
+    /* else the handler that brought us here does so */
 
-
-void
-ngx_http_logbroker_refused(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason,
-    ngx_uint_t posted)
-{
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-    c = r->connection;
-
-    if (reason == NGX_HTTP_LOGBROKER_REPEATED) {
-        (void) ngx_atomic_fetch_add(
-                            &ngx_http_logbroker_worker->counters->repeated, 1);
-
-        ngx_http_finalize_request(r, ctx->dialect->success(ctx));
-
-    } else {
-        ngx_http_finalize_request(r,
-                                ngx_http_logbroker_send_refusal(ctx, reason));
-    }
-
-    if (posted) {
+    if (waited) {
         ngx_http_run_posted_requests(c);
     }
 }

@@ -27,11 +27,10 @@ typedef struct {
 extern ngx_http_logbroker_reason_t   ngx_http_logbroker_reasons[];
 
 
-/* Both finish the request; posted: run the connection's posted requests too,
- * for callers that are not inside a handler of that connection. */
-void ngx_http_logbroker_accepted(ngx_http_logbroker_ctx_t *ctx);
-void ngx_http_logbroker_refused(ngx_http_logbroker_ctx_t *ctx,
-    ngx_uint_t reason, ngx_uint_t posted);
+/* Answers and finishes the request: 0, NGX_HTTP_LOGBROKER_REPEATED (success as
+ * well), or why it is refused.  The ctx->done of requests. */
+void ngx_http_logbroker_finish(ngx_http_logbroker_ctx_t *ctx,
+    ngx_uint_t reason);
 
 /* Sends a refusal; what a content handler returns. */
 ngx_int_t ngx_http_logbroker_send_refusal(ngx_http_logbroker_ctx_t *ctx,

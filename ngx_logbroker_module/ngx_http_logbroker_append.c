@@ -15,6 +15,7 @@
 
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_request.h"
 #include "ngx_http_logbroker_group.h"
 #include "ngx_http_logbroker_keys.h"
@@ -38,9 +39,11 @@ ngx_http_logbroker_meta(ngx_http_logbroker_ctx_t *ctx, lb_meta_t *meta)
 /* What the append of a record with len bytes of payload came to. */
 
 ngx_uint_t
-ngx_http_logbroker_staged(ngx_http_logbroker_worker_t *w,
+ngx_http_logbroker_appended(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, int rc, size_t len)
 {
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
     if (rc != 0 && ctx->has_key) {
         ngx_http_logbroker_keys_end(w, ctx->key,
                                     NGX_HTTP_LOGBROKER_KEY_NOT_STORED);
@@ -88,7 +91,10 @@ ngx_http_logbroker_staged(ngx_http_logbroker_worker_t *w,
     ctx->slot = lb_writer_slot(w->ring.writer);
     ctx->has_slot = 1;
 
-    ngx_http_logbroker_group_join(w, ctx);
+    llcf = ngx_http_get_module_loc_conf(ctx->request,
+                                        ngx_http_logbroker_module);
+
+    ngx_http_logbroker_group_join(w, ctx, llcf->sync);
 
     return 0;
 }

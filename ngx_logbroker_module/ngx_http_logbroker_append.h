@@ -28,7 +28,7 @@ void ngx_http_logbroker_client(ngx_connection_t *c, lb_meta_t *meta);
  * request waits for its group; NGX_HTTP_LOGBROKER_SEEK: it is to be appended
  * again in the ring that is sought; or why it is refused.
  */
-ngx_uint_t ngx_http_logbroker_staged(ngx_http_logbroker_worker_t *w,
+ngx_uint_t ngx_http_logbroker_appended(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, int rc, size_t len);
 
 

@@ -23,9 +23,7 @@
 
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_worker.h"
-#include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_request.h"
-#include "ngx_http_logbroker_answer.h"
 #include "ngx_http_logbroker_counters.h"
 #include "ngx_http_logbroker_fill.h"
 #include "ngx_http_logbroker_hang.h"
@@ -33,8 +31,6 @@
 #include "ngx_http_logbroker_keys.h"
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_ring.h"
-#include "ngx_http_logbroker_room.h"
-#include "ngx_http_logbroker_stage.h"
 #include "ngx_http_logbroker_group.h"
 
 
@@ -53,6 +49,7 @@ static void ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
     ngx_queue_t *waiters);
 static void ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
     ngx_uint_t written);
+static void ngx_http_logbroker_group_hangs(ngx_http_logbroker_worker_t *w);
 static ngx_int_t ngx_http_logbroker_io_post(ngx_http_logbroker_worker_t *w,
     ngx_uint_t io);
 static void ngx_http_logbroker_io_thread(void *data, ngx_log_t *log);
@@ -74,6 +71,8 @@ ngx_http_logbroker_group_init(ngx_http_logbroker_worker_t *w)
     w->group.task.event.handler = ngx_http_logbroker_io_done;
     w->group.task.event.data = w;
     w->group.task.event.log = ngx_cycle->log;
+
+    w->hang.hangs = ngx_http_logbroker_group_hangs;
 }
 
 
@@ -81,14 +80,11 @@ ngx_http_logbroker_group_init(ngx_http_logbroker_worker_t *w)
 
 void
 ngx_http_logbroker_group_join(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx)
+    ngx_http_logbroker_ctx_t *ctx, ngx_uint_t sync)
 {
-    ngx_http_logbroker_loc_conf_t   *llcf;
     ngx_http_logbroker_group_key_t  *key;
 
-    llcf = ngx_http_get_module_loc_conf(ctx->request,
-                                        ngx_http_logbroker_module);
-
+    ctx->waited = 1;
     ctx->state = NGX_HTTP_LOGBROKER_STAGED;
 
     ngx_queue_insert_tail(&w->group.pending.waiters, &ctx->queue);
@@ -96,7 +92,7 @@ ngx_http_logbroker_group_join(ngx_http_logbroker_worker_t *w,
     w->group.pending.requests++;
     w->group.pending.events += ctx->events;
     w->group.pending.bytes += ctx->bytes;
-    w->group.pending.sync |= llcf->sync;
+    w->group.pending.sync |= sync;
 
     if (ctx->has_key) {
         key = ngx_alloc(sizeof(ngx_http_logbroker_group_key_t),
@@ -110,7 +106,7 @@ ngx_http_logbroker_group_join(ngx_http_logbroker_worker_t *w,
         }
     }
 
-    ngx_http_logbroker_hold(w);
+    ngx_http_logbroker_hold_update(w);
 
     /* otherwise the end of what the thread does begins the next group */
 
@@ -127,7 +123,7 @@ ngx_http_logbroker_group_join_silent(ngx_http_logbroker_worker_t *w)
 {
     w->group.pending.access++;
 
-    ngx_http_logbroker_hold(w);
+    ngx_http_logbroker_hold_update(w);
 
     if (w->group.io != NGX_HTTP_LOGBROKER_IO_GROUP && !w->group.commit.posted) {
         ngx_post_event(&w->group.commit, &ngx_posted_next_events);
@@ -172,8 +168,7 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
     rc = lb_writer_begin(w->ring.writer);
 
     if (rc == 0) {
-        ngx_http_logbroker_share(w);
-        ngx_http_logbroker_leave(w);
+        w->group.ended(w);
         return;
     }
 
@@ -189,7 +184,7 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
         if (ngx_http_logbroker_io_post(w, NGX_HTTP_LOGBROKER_IO_GROUP)
             == NGX_OK)
         {
-            ngx_http_logbroker_unpark(w);
+            w->ready(w);
             return;
         }
 
@@ -216,11 +211,10 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
 
     ngx_http_logbroker_group_written(w, &waiters);
 
-    ngx_http_logbroker_unpark(w);
+    w->ready(w);
     ngx_http_logbroker_group_answer(&waiters, 0);
-    ngx_http_logbroker_share(w);
-    ngx_http_logbroker_leave(w);
-    ngx_http_logbroker_hold(w);
+    w->group.ended(w);
+    ngx_http_logbroker_hold_update(w);
 }
 
 
@@ -301,7 +295,6 @@ static void
 ngx_http_logbroker_group_answer(ngx_queue_t *waiters, ngx_uint_t reason)
 {
     ngx_queue_t               *q;
-    ngx_connection_t          *c;
     ngx_http_logbroker_ctx_t  *ctx;
 
     while (!ngx_queue_empty(waiters)) {
@@ -312,17 +305,12 @@ ngx_http_logbroker_group_answer(ngx_queue_t *waiters, ngx_uint_t reason)
         ctx = ngx_queue_data(q, ngx_http_logbroker_ctx_t, queue);
         ctx->state = NGX_HTTP_LOGBROKER_NEW;
 
-        c = ctx->request->connection;
-        ngx_http_set_log_request(c->log, ctx->request);
-
         if (reason) {
             ctx->events = 0;
             ctx->bytes = 0;
-            ngx_http_logbroker_refused(ctx, reason, 1);
-
-        } else {
-            ngx_http_logbroker_accepted(ctx);
         }
+
+        ctx->done(ctx, reason);
     }
 }
 
@@ -345,7 +333,7 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
 {
     char                        buf[128];
     u_char                      text[400];
-    ngx_uint_t                  slot, again;
+    ngx_uint_t                  slot;
     ngx_queue_t                 stored;
     ngx_http_logbroker_group_t  unknown, refused;
 
@@ -376,7 +364,6 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
     w->ring.writer = NULL;
     w->group.want_sync = 0;
     w->group.failed = 0;
-    w->room.leaving = 0;
 
     *ngx_snprintf(text, sizeof(text) - 1,
                   "writing ring %ui failed: %s; ring abandoned: %ui requests "
@@ -388,39 +375,22 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
 
     ngx_http_logbroker_problem(w, NGX_LOG_CRIT, rc, (char *) text);
 
-    /* at once, unless this is not the first time in this second */
-
-    again = w->ring.lost_at && ngx_current_msec - w->ring.lost_at < 2000;
-
-    w->ring.lost_at = ngx_current_msec;
-
-    if (w->room.next) {
-        ngx_http_logbroker_left(w);
-
-    } else if (!again) {
-        w->ring.grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
-        ngx_http_logbroker_claim(w);
-
-        if (w->ring.writer == NULL) {
-            ngx_add_timer(&w->tick, NGX_HTTP_LOGBROKER_CLAIM_RETRY);
-        }
-    }
+    w->group.lost(w);
 
     ngx_http_logbroker_group_answer(&stored, 0);
     ngx_http_logbroker_group_answer(&unknown.waiters,
-                              NGX_HTTP_LOGBROKER_WRITE_UNKNOWN);
+                                    NGX_HTTP_LOGBROKER_WRITE_UNKNOWN);
     ngx_http_logbroker_group_answer(&refused.waiters,
-                              NGX_HTTP_LOGBROKER_WRITE_FAILED);
-    ngx_http_logbroker_unpark(w);
-    ngx_http_logbroker_hold(w);
+                                    NGX_HTTP_LOGBROKER_WRITE_FAILED);
+    w->ready(w);
+    ngx_http_logbroker_hold_update(w);
 }
 
 
-/* What is staged behind the group in flight is not written. */
+/* The disk hangs: what is staged behind the group in flight is not written. */
 
-void
-ngx_http_logbroker_group_drop(ngx_http_logbroker_worker_t *w,
-    ngx_uint_t reason)
+static void
+ngx_http_logbroker_group_hangs(ngx_http_logbroker_worker_t *w)
 {
     ngx_http_logbroker_group_t  dropped;
 
@@ -440,7 +410,8 @@ ngx_http_logbroker_group_drop(ngx_http_logbroker_worker_t *w,
 
     (void) ngx_atomic_fetch_add(&w->counters->access_lost, dropped.access);
 
-    ngx_http_logbroker_group_answer(&dropped.waiters, reason);
+    ngx_http_logbroker_group_answer(&dropped.waiters,
+                                    NGX_HTTP_LOGBROKER_DISK_HANGS);
 }
 
 
@@ -508,7 +479,7 @@ ngx_http_logbroker_io_post(ngx_http_logbroker_worker_t *w, ngx_uint_t io)
     w->group.started = ngx_current_msec;
 
     ngx_http_logbroker_hang_watch(w);
-    ngx_http_logbroker_hold(w);
+    ngx_http_logbroker_hold_update(w);
 
     return NGX_OK;
 }
@@ -581,7 +552,7 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
 
     ngx_http_logbroker_group_answer(&waiters, 0);
 
-    ngx_http_logbroker_share(w);
+    w->group.ended(w);
 
     /* what is ready to be read by now joins the next group */
 
@@ -589,5 +560,5 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
         ngx_post_event(&w->group.commit, &ngx_posted_next_events);
     }
 
-    ngx_http_logbroker_hold(w);
+    ngx_http_logbroker_hold_update(w);
 }

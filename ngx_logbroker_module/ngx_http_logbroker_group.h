@@ -16,6 +16,10 @@
 #include "ngx_http_logbroker_request.h"
 
 
+/* records staged while a group is in flight; beyond it, requests are parked */
+#define NGX_HTTP_LOGBROKER_STAGED_MAX    (4 * 1024 * 1024)
+
+
 /* records that are written together, and the requests that wait for it */
 
 typedef struct {
@@ -48,22 +52,24 @@ typedef struct {
     uint64_t                         us;            /* how long it took */
     int                              failed;        /* a write, meanwhile */
 
+    /* set by who follows the ring: a group or a sync has ended; and the ring
+     * is given up, w->ring.writer is NULL */
+    void                           (*ended)(ngx_http_logbroker_worker_t *w);
+    void                           (*lost)(ngx_http_logbroker_worker_t *w);
+
     unsigned                         want_sync:1;
 } ngx_http_logbroker_worker_group_t;
 
 
 void ngx_http_logbroker_group_init(ngx_http_logbroker_worker_t *w);
 
-/* The record of the request is staged: the request waits for its group. */
+/* The record of the request is staged: the request waits for its group, and is
+ * told by ctx->done what became of it.  sync: the group is to be durable. */
 void ngx_http_logbroker_group_join(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx);
+    ngx_http_logbroker_ctx_t *ctx, ngx_uint_t sync);
 
 /* A record nobody waits for is staged: it is written in its group's turn. */
 void ngx_http_logbroker_group_join_silent(ngx_http_logbroker_worker_t *w);
-
-/* Refuses what is staged behind the group in flight; it is not written. */
-void ngx_http_logbroker_group_drop(ngx_http_logbroker_worker_t *w,
-    ngx_uint_t reason);
 
 /* What is committed without sync becomes durable: now, or before the next
  * group. */

@@ -21,8 +21,6 @@
 #include "ngx_http_logbroker_counters.h"
 #include "ngx_http_logbroker_group.h"
 #include "ngx_http_logbroker_hold.h"
-#include "ngx_http_logbroker_reason.h"
-#include "ngx_http_logbroker_stage.h"
 #include "ngx_http_logbroker_hang.h"
 
 
@@ -145,9 +143,9 @@ ngx_http_logbroker_hang_handler(ngx_event_t *ev)
     w->hang.hanging = 1;
     w->hang.seat->hangs_since = ngx_http_logbroker_mono_us() / 1000 - age;
 
-    ngx_http_logbroker_group_drop(w, NGX_HTTP_LOGBROKER_DISK_HANGS);
-    ngx_http_logbroker_unpark(w);
-    ngx_http_logbroker_hold(w);
+    w->hang.hangs(w);
+    w->ready(w);
+    ngx_http_logbroker_hold_update(w);
 }
 
 

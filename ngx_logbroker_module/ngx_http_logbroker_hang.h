@@ -31,6 +31,10 @@ typedef struct {
     ngx_event_t                      timer;
     ngx_http_logbroker_seat_t       *seat;
     ngx_http_logbroker_seat_t        no_seat;
+
+    /* set by who has something staged */
+    void                           (*hangs)(ngx_http_logbroker_worker_t *w);
+
     unsigned                         hanging:1;
 } ngx_http_logbroker_worker_hang_t;
 

@@ -35,7 +35,7 @@ ngx_http_logbroker_hold_init(ngx_http_logbroker_worker_t *w)
  */
 
 void
-ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w)
+ngx_http_logbroker_hold_update(ngx_http_logbroker_worker_t *w)
 {
     ngx_uint_t  busy;
 
@@ -59,7 +59,7 @@ ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w)
 static void
 ngx_http_logbroker_hold_handler(ngx_event_t *ev)
 {
-    ngx_http_logbroker_hold(ev->data);
+    ngx_http_logbroker_hold_update(ev->data);
 }
 
 

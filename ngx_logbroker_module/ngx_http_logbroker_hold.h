@@ -18,7 +18,7 @@ void ngx_http_logbroker_hold_init(ngx_http_logbroker_worker_t *w);
 
 /* To be called whenever something waits, or has waited: a worker that is to
  * leave stays as long as there is anything; the counts of the seat follow. */
-void ngx_http_logbroker_hold(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_hold_update(ngx_http_logbroker_worker_t *w);
 
 /* Does a request wait for a ring? */
 ngx_uint_t ngx_http_logbroker_wants_room(ngx_http_logbroker_worker_t *w);

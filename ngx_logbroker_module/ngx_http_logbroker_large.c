@@ -25,16 +25,15 @@
 #include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_request.h"
-#include "ngx_http_logbroker_answer.h"
 #include "ngx_http_logbroker_append.h"
 #include "ngx_http_logbroker_body.h"
+#include "ngx_http_logbroker_group.h"
 #include "ngx_http_logbroker_hold.h"
 #include "ngx_http_logbroker_job.h"
 #include "ngx_http_logbroker_keys.h"
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_ring.h"
 #include "ngx_http_logbroker_room.h"
-#include "ngx_http_logbroker_stage.h"
 #include "ngx_http_logbroker_large.h"
 
 
@@ -65,11 +64,12 @@ void
 ngx_http_logbroker_large(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx)
 {
+    ctx->waited = 1;
     ctx->state = NGX_HTTP_LOGBROKER_QUEUED;
     ngx_queue_insert_tail(&w->large.queue, &ctx->queue);
     w->large.n++;
 
-    ngx_http_logbroker_hold(w);
+    ngx_http_logbroker_hold_update(w);
 
     /* not here: it may have to refuse this request, or others */
 
@@ -87,7 +87,7 @@ ngx_http_logbroker_large_handler(ngx_event_t *ev)
     w = ev->data;
 
     ngx_http_logbroker_large_next(w);
-    ngx_http_logbroker_hold(w);
+    ngx_http_logbroker_hold_update(w);
 }
 
 
@@ -112,7 +112,7 @@ ngx_http_logbroker_large_next(ngx_http_logbroker_worker_t *w)
 
         if (reason) {
             w->large.n--;
-            ngx_http_logbroker_refused(ctx, reason, 1);
+            ctx->done(ctx, reason);
         }
     }
 }
@@ -346,13 +346,13 @@ ngx_http_logbroker_job_done(ngx_event_t *ev)
     }
 
     ngx_http_logbroker_large_next(w);
-    ngx_http_logbroker_unpark(w);
+    w->ready(w);
 
     if (ngx_http_logbroker_wants_room(w)) {
         ngx_http_logbroker_room_wanted(w);
     }
 
-    ngx_http_logbroker_hold(w);
+    ngx_http_logbroker_hold_update(w);
 }
 
 
@@ -411,7 +411,7 @@ ngx_http_logbroker_job_refused(ngx_http_logbroker_worker_t *w,
     }
 
     ngx_http_logbroker_job_free(job);
-    ngx_http_logbroker_refused(ctx, reason, 1);
+    ctx->done(ctx, reason);
 }
 
 
@@ -474,7 +474,7 @@ ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w)
 
     ctx->events = job->events;
 
-    reason = ngx_http_logbroker_staged(w, ctx, rc, job->payload);
+    reason = ngx_http_logbroker_appended(w, ctx, rc, job->payload);
 
     if (reason == NGX_HTTP_LOGBROKER_SEEK) {
         return;
@@ -490,7 +490,7 @@ done:
 
     if (reason) {
         ctx->state = NGX_HTTP_LOGBROKER_NEW;
-        ngx_http_logbroker_refused(ctx, reason, 1);
+        ctx->done(ctx, reason);
     }
 
     if (!ngx_queue_empty(&w->large.queue)) {

@@ -18,6 +18,7 @@
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_access.h"
 #include "ngx_http_logbroker_decode.h"
 #include "ngx_http_logbroker_fill.h"
 #include "ngx_http_logbroker_group.h"
@@ -98,6 +99,8 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
         w->ring.max_rings = ngx_min(w->ring.max_rings, LB_SLOTS_MAX);
     }
 
+    w->ready = ngx_http_logbroker_stage_unpark;
+
     ngx_queue_init(&w->stage.parked);
     ngx_queue_init(&w->access.held);
 
@@ -162,6 +165,7 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
 
     ngx_http_logbroker_ring_exit(w);
     ngx_http_logbroker_room_exit(w);
+    ngx_http_logbroker_access_held(w);
 
     if (w->ring.writer) {
 
@@ -247,8 +251,8 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     }
 
     ngx_http_logbroker_fill(w);
-    ngx_http_logbroker_unpark(w);
-    ngx_http_logbroker_hold(w);
+    ngx_http_logbroker_stage_unpark(w);
+    ngx_http_logbroker_hold_update(w);
 
     if (w->large.trim && w->large.job == NULL
         && ngx_queue_empty(&w->large.queue))

@@ -57,6 +57,7 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
     dialect = llcf->dialect;
 
     ctx->request = r;
+    ctx->done = ngx_http_logbroker_finish;
     ctx->dialect = dialect;
     ctx->formats = dialect->formats;
 
@@ -168,17 +169,17 @@ ngx_http_logbroker_body_handler(ngx_http_request_t *r)
     ctx->len = ngx_http_logbroker_body_len(r);
 
     if (!ngx_http_logbroker_body_whole(ctx)) {
-        ngx_http_logbroker_refused(ctx, NGX_HTTP_LOGBROKER_BODY_PARTIAL, 0);
+        ngx_http_logbroker_finish(ctx, NGX_HTTP_LOGBROKER_BODY_PARTIAL);
         return;
     }
 
     if (ctx->len > ngx_http_logbroker_body_limit(r)) {
         ngx_http_logbroker_too_big(ctx, NGX_HTTP_LOGBROKER_BODY_TOO_BIG, 1);
-        ngx_http_logbroker_refused(ctx, NGX_HTTP_LOGBROKER_BODY_TOO_BIG, 0);
+        ngx_http_logbroker_finish(ctx, NGX_HTTP_LOGBROKER_BODY_TOO_BIG);
         return;
     }
 
-    ngx_http_logbroker_enter(ctx, 0);
+    ngx_http_logbroker_stage_enter(ctx);
 }
 
 
@@ -208,7 +209,7 @@ ngx_http_logbroker_cleanup(void *data)
         break;
 
     case NGX_HTTP_LOGBROKER_PARKED:
-        ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker, ctx);
+        ngx_http_logbroker_stage_forget(ngx_http_logbroker_worker, ctx);
         break;
 
     default:

@@ -33,6 +33,10 @@ struct ngx_http_logbroker_ctx_s {
     ngx_http_request_t              *request;
     struct ngx_http_logbroker_job_s *job;
 
+    /* 0: its events are stored, or the reason why not; ctx is gone then */
+    void                           (*done)(ngx_http_logbroker_ctx_t *ctx,
+                                           ngx_uint_t reason);
+
     const ngx_http_logbroker_dialect_t
                                     *dialect;
     const lb_format_t *const        *formats;       /* to choose from */
@@ -63,6 +67,7 @@ struct ngx_http_logbroker_ctx_s {
     unsigned                         has_slot:1;
     unsigned                         has_key:1;
     unsigned                         streamed:1;    /* its body, elsewhere */
+    unsigned                         waited:1;      /* in any queue */
 };
 
 

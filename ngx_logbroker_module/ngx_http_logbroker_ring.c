@@ -21,7 +21,6 @@
 #include "ngx_http_logbroker_fill.h"
 #include "ngx_http_logbroker_hold.h"
 #include "ngx_http_logbroker_keys_load.h"
-#include "ngx_http_logbroker_stage.h"
 #include "ngx_http_logbroker_ring.h"
 
 
@@ -90,6 +89,27 @@ ngx_http_logbroker_ring_exit(ngx_http_logbroker_worker_t *w)
     } else {
         lb_writer_close(w->ring.create.writer);
     }
+}
+
+
+void
+ngx_http_logbroker_ring_lost(ngx_http_logbroker_worker_t *w)
+{
+    ngx_uint_t  again;
+
+    again = w->ring.lost_at && ngx_current_msec - w->ring.lost_at < 2000;
+
+    w->ring.lost_at = ngx_current_msec;
+
+    if (again) {
+        return;
+    }
+
+    w->ring.grace_until = ngx_current_msec + NGX_HTTP_LOGBROKER_GRACE;
+
+    ngx_http_logbroker_claim(w);
+
+    ngx_add_timer(&w->tick, NGX_HTTP_LOGBROKER_CLAIM_RETRY);
 }
 
 
@@ -455,8 +475,8 @@ ngx_http_logbroker_create_done(ngx_event_t *ev)
         /* somebody may let go of a ring meanwhile: next tick */
     }
 
-    ngx_http_logbroker_unpark(w);
-    ngx_http_logbroker_hold(w);
+    w->ready(w);
+    ngx_http_logbroker_hold_update(w);
 }
 
 

@@ -77,6 +77,10 @@ void ngx_http_logbroker_ring_init(ngx_http_logbroker_worker_t *w);
 /* Has a thread claim a ring, or make one. */
 void ngx_http_logbroker_claim(ngx_http_logbroker_worker_t *w);
 
+/* The ring was given up after a failure: claims another one, at once, unless
+ * that has happened just before. */
+void ngx_http_logbroker_ring_lost(ngx_http_logbroker_worker_t *w);
+
 /* Has a thread make a spare ring, if there are too few and it is time. */
 void ngx_http_logbroker_ring_spare(ngx_http_logbroker_worker_t *w);
 

@@ -25,14 +25,12 @@
 
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_worker.h"
-#include "ngx_http_logbroker_access.h"
 #include "ngx_http_logbroker_counters.h"
 #include "ngx_http_logbroker_fill.h"
 #include "ngx_http_logbroker_group.h"
 #include "ngx_http_logbroker_hang.h"
 #include "ngx_http_logbroker_hold.h"
 #include "ngx_http_logbroker_ring.h"
-#include "ngx_http_logbroker_stage.h"
 #include "ngx_http_logbroker_room.h"
 
 
@@ -65,6 +63,10 @@ static void ngx_http_logbroker_seek_thread(void *data, ngx_log_t *log);
 static void ngx_http_logbroker_seek_done(ngx_event_t *ev);
 static void ngx_http_logbroker_seek_end(ngx_http_logbroker_worker_t *w);
 static void ngx_http_logbroker_retry_handler(ngx_event_t *ev);
+static void ngx_http_logbroker_ended(ngx_http_logbroker_worker_t *w);
+static void ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w);
+static void ngx_http_logbroker_left(ngx_http_logbroker_worker_t *w);
+static void ngx_http_logbroker_share(ngx_http_logbroker_worker_t *w);
 static uint64_t ngx_http_logbroker_worth(ngx_http_logbroker_worker_t *w,
     uint64_t need);
 static ngx_msec_t ngx_http_logbroker_mono_ms(void);
@@ -83,6 +85,9 @@ ngx_http_logbroker_room_init(ngx_http_logbroker_worker_t *w)
     w->room.retry.data = w;
     w->room.retry.log = ngx_cycle->log;
     w->room.retry.cancelable = 1;
+
+    w->group.ended = ngx_http_logbroker_ended;
+    w->group.lost = ngx_http_logbroker_lost;
 }
 
 
@@ -104,8 +109,6 @@ ngx_http_logbroker_room_exit(ngx_http_logbroker_worker_t *w)
     w->room.yielded = 0;
     w->ring.grace_until = ngx_current_msec;
     w->room.full_until = ngx_current_msec + NGX_HTTP_LOGBROKER_ROOM_HELD;
-
-    ngx_http_logbroker_access_held(w);
 }
 
 
@@ -257,8 +260,8 @@ ngx_http_logbroker_seek_end(ngx_http_logbroker_worker_t *w)
 {
     w->room.seeking = 0;
 
-    ngx_http_logbroker_unpark(w);
-    ngx_http_logbroker_hold(w);
+    w->ready(w);
+    ngx_http_logbroker_hold_update(w);
 }
 
 
@@ -318,9 +321,35 @@ ngx_http_logbroker_leave(ngx_http_logbroker_worker_t *w)
 }
 
 
+/* A group or a sync has ended. */
+
+static void
+ngx_http_logbroker_ended(ngx_http_logbroker_worker_t *w)
+{
+    ngx_http_logbroker_share(w);
+    ngx_http_logbroker_leave(w);
+}
+
+
+/* The ring was given up after a failure. */
+
+static void
+ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w)
+{
+    if (w->room.next) {
+        ngx_http_logbroker_left(w);
+        return;
+    }
+
+    w->room.leaving = 0;
+
+    ngx_http_logbroker_ring_lost(w);
+}
+
+
 /* There is no ring any more: the next one takes its place. */
 
-void
+static void
 ngx_http_logbroker_left(ngx_http_logbroker_worker_t *w)
 {
     w->room.leaving = 0;
@@ -352,7 +381,7 @@ ngx_http_logbroker_left(ngx_http_logbroker_worker_t *w)
 
 /* Does another worker need the room of this one's ring? */
 
-void
+static void
 ngx_http_logbroker_share(ngx_http_logbroker_worker_t *w)
 {
     ngx_msec_t                      now;

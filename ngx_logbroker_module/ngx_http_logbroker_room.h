@@ -63,14 +63,8 @@ void ngx_http_logbroker_room_wanted(ngx_http_logbroker_worker_t *w);
 /* Once a second. */
 void ngx_http_logbroker_room_tick(ngx_http_logbroker_worker_t *w);
 
-/* Does another worker need the room of this one's ring?  Then leaves it. */
-void ngx_http_logbroker_share(ngx_http_logbroker_worker_t *w);
-
 /* Gives the ring up, if it is to be left and nothing in it is left to do. */
 void ngx_http_logbroker_leave(ngx_http_logbroker_worker_t *w);
-
-/* There is no ring any more: the next one takes its place. */
-void ngx_http_logbroker_left(ngx_http_logbroker_worker_t *w);
 
 
 #endif /* _NGX_HTTP_LOGBROKER_ROOM_H_INCLUDED_ */

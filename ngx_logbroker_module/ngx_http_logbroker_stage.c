@@ -21,10 +21,10 @@
 #include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_request.h"
-#include "ngx_http_logbroker_answer.h"
 #include "ngx_http_logbroker_access.h"
 #include "ngx_http_logbroker_append.h"
 #include "ngx_http_logbroker_body.h"
+#include "ngx_http_logbroker_group.h"
 #include "ngx_http_logbroker_hold.h"
 #include "ngx_http_logbroker_keys.h"
 #include "ngx_http_logbroker_large.h"
@@ -47,7 +47,7 @@ static void ngx_http_logbroker_explain(ngx_http_logbroker_ctx_t *ctx,
 
 
 void
-ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t posted)
+ngx_http_logbroker_stage_enter(ngx_http_logbroker_ctx_t *ctx)
 {
     ngx_uint_t                    reason;
     ngx_http_logbroker_worker_t  *w;
@@ -61,27 +61,29 @@ ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t posted)
 
     if (!w->hang.hanging
         && (ngx_http_logbroker_waits(w)
-            || (w->ring.writer && (!ngx_queue_empty(&w->stage.parked)
-                              || !ngx_http_logbroker_has_room(w, ctx)))))
+            || (w->ring.writer
+                && (!ngx_queue_empty(&w->stage.parked)
+                    || !ngx_http_logbroker_has_room(w, ctx)))))
     {
+        ctx->waited = 1;
         ctx->state = NGX_HTTP_LOGBROKER_PARKED;
         ngx_queue_insert_tail(&w->stage.parked, &ctx->queue);
         w->stage.nparked++;
         ngx_http_logbroker_room_wanted(w);
-        ngx_http_logbroker_hold(w);
+        ngx_http_logbroker_hold_update(w);
         return;
     }
 
     reason = ngx_http_logbroker_stage(w, ctx);
 
     if (reason) {
-        ngx_http_logbroker_refused(ctx, reason, posted);
+        ctx->done(ctx, reason);
     }
 }
 
 
 void
-ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker_t *w,
+ngx_http_logbroker_stage_forget(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx)
 {
     ngx_queue_remove(&ctx->queue);
@@ -93,7 +95,7 @@ ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker_t *w,
 /* Takes parked requests in again, in order, as far as there is room. */
 
 void
-ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w)
+ngx_http_logbroker_stage_unpark(ngx_http_logbroker_worker_t *w)
 {
     ngx_uint_t                 reason;
     ngx_queue_t               *q;
@@ -116,7 +118,7 @@ ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w)
             break;
         }
 
-        ngx_http_logbroker_leave_parked(w, ctx);
+        ngx_http_logbroker_stage_forget(w, ctx);
 
         c = ctx->request->connection;
         ngx_http_set_log_request(c->log, ctx->request);
@@ -124,7 +126,7 @@ ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w)
         reason = ngx_http_logbroker_stage(w, ctx);
 
         if (reason) {
-            ngx_http_logbroker_refused(ctx, reason, 1);
+            ctx->done(ctx, reason);
         }
     }
 }
@@ -193,14 +195,15 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
     if (reason == 0) {
         rc = lb_writer_append(w->ring.writer, &meta, payload.len, ctx->events);
 
-        reason = ngx_http_logbroker_staged(w, ctx, rc, payload.len);
+        reason = ngx_http_logbroker_appended(w, ctx, rc, payload.len);
 
         if (reason == NGX_HTTP_LOGBROKER_SEEK) {
             /* with its body, for the ring that is sought */
+            ctx->waited = 1;
             ctx->state = NGX_HTTP_LOGBROKER_PARKED;
             ngx_queue_insert_head(&w->stage.parked, &ctx->queue);
             w->stage.nparked++;
-            ngx_http_logbroker_hold(w);
+            ngx_http_logbroker_hold_update(w);
             return 0;
         }
     }

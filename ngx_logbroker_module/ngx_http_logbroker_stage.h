@@ -16,10 +16,6 @@
 #include "ngx_http_logbroker_request.h"
 
 
-/* records staged while a group is in flight; beyond it, requests are parked */
-#define NGX_HTTP_LOGBROKER_STAGED_MAX    (4 * 1024 * 1024)
-
-
 typedef struct {
     ngx_queue_t                      parked;        /* waiting for room */
     ngx_uint_t                       nparked;
@@ -27,13 +23,12 @@ typedef struct {
 
 
 /* Takes a request whose body was read: stages, parks or refuses it. */
-void ngx_http_logbroker_enter(ngx_http_logbroker_ctx_t *ctx,
-    ngx_uint_t posted);
+void ngx_http_logbroker_stage_enter(ngx_http_logbroker_ctx_t *ctx);
 
 /* Takes in what waits, in order, as far as there is room. */
-void ngx_http_logbroker_unpark(ngx_http_logbroker_worker_t *w);
+void ngx_http_logbroker_stage_unpark(ngx_http_logbroker_worker_t *w);
 
-void ngx_http_logbroker_leave_parked(ngx_http_logbroker_worker_t *w,
+void ngx_http_logbroker_stage_forget(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
 
 

@@ -33,6 +33,11 @@ struct ngx_http_logbroker_worker_s {
     ngx_thread_pool_t                   *pool;
     ngx_http_logbroker_counters_t       *counters;
 
+    /* there may be room, or none to wait for: what waits is taken in, or
+     * refused; called by all files below stage.c, which sets it */
+    void                               (*ready)(
+                                           ngx_http_logbroker_worker_t *w);
+
     ngx_http_logbroker_worker_ring_t     ring;
     ngx_http_logbroker_worker_fill_t     fill;
     ngx_http_logbroker_worker_room_t     room;
