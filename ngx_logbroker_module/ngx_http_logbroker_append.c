@@ -65,10 +65,10 @@ ngx_http_logbroker_appended(ngx_http_logbroker_worker_t *w,
         if (ngx_time() - w->room.full_logged >= 60) {
             w->room.full_logged = ngx_time();
             ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                          "logbroker: ring %uD is full, and no other has "
-                          "room: requests are answered with 503; is the "
-                          "flusher running, does ClickHouse take its "
-                          "batches?",
+                          "logbroker: ring %uD is full and no other has room: "
+                          "answering 503. Check that the flusher runs and that "
+                          "ClickHouse accepts batches ring=%uD",
+                          lb_writer_slot(w->ring.writer),
                           lb_writer_slot(w->ring.writer));
         }
 

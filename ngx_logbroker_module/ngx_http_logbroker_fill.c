@@ -96,9 +96,10 @@ ngx_http_logbroker_fill_done(ngx_event_t *ev)
     if (rc != 0) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "logbroker: filling ring %uD ahead failed: %s; writes to "
-                      "it will be slower, or fail",
+                      "it will be slower, or fail ring=%uD",
                       lb_writer_slot(fill->writer),
-                      lb_strerror(rc, buf, sizeof(buf)));
+                      lb_strerror(rc, buf, sizeof(buf)),
+                      lb_writer_slot(fill->writer));
     }
 
     fill->writer = NULL;

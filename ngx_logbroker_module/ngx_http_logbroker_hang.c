@@ -129,10 +129,9 @@ ngx_http_logbroker_hang_handler(ngx_event_t *ev)
     }
 
     ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
-                  "logbroker: a write to \"%V\" has been running for %M ms, "
-                  "%ui requests wait for it, others are answered with 503: "
-                  "does the disk hang?", &w->ring.path, age,
-                  w->group.flight.requests);
+                  "logbroker: the disk hangs: a write to \"%V\" has been "
+                  "running for %M ms, %ui requests wait for it, others get 503",
+                  &w->ring.path, age, w->group.flight.requests);
 
     ngx_add_timer(&w->hang.timer, NGX_HTTP_LOGBROKER_HANG_AGAIN);
 

@@ -1,7 +1,13 @@
 /*
  * The logbroker module: takes log events over HTTP and keeps them in a ring.
  *
- *   process.c   the life of a worker process
+ *   module.c    directives, defaults and hooks: the table
+ *   conf.c      the configuration, and what directives share
+ *   spool.c     logbroker_spool, and its directory
+ *   process.c   the life of a worker process; worker.h: what it has
+ *
+ * A request, from top to bottom; who is called knows nobody above:
+ *
  *   request.c   the request and its body's arrival
  *   accept.c    media type, encoding and stream: what is taken
  *   stage.c     from the body to a record, parking
@@ -9,18 +15,21 @@
  *   large.c     bodies that a thread makes records of: job.c
  *   record.c    from text to a record
  *   append.c    from a record into the pending group
- *   keys.c      idempotency keys: keys_table.c, keys_load.c
+ *   room.c      from a full ring into another one
  *   group.c     group commit and the requests that wait for it
+ *   ring.c      the worker's ring: claim, create, give back
+ *   fill.c      zero-fills a new ring ahead of its writer
+ *   keys.c      idempotency keys: keys_table.c, keys_load.c
+ *   hang.c      a disk that does not answer
+ *   hold.c      what waits, and keeps a worker that leaves alive
  *   answer.c    why a request is refused, and how it is told
  *   dialect.c   protocols, a row each: log.c is our own
  *   headers.c   headers of requests and answers, answers
  *   decode.c    content codings: the table; gzip.c, zstd.c
  *   mem.c       memory that grows
- *   hold.c      what waits, and keeps a worker that leaves alive
- *   ring.c      the worker's ring: claim, create, give back
- *   fill.c      zero-fills a new ring ahead of its writer
- *   room.c      from a full ring into another one
- *   hang.c      a disk that does not answer
+ *
+ * Beside it:
+ *
  *   access.c    nginx's own requests as events
  *   counters.c  what all workers count, in shared memory
  *   status.c    which face of the status is asked for

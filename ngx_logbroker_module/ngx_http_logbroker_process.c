@@ -193,9 +193,10 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
 
         if (rc != 0) {
             ngx_log_error(NGX_LOG_CRIT, cycle->log, 0,
-                          "logbroker: the last sync of ring %uD failed: %s",
-                          lb_writer_slot(w->ring.writer),
-                          lb_strerror(rc, buf, sizeof(buf)));
+                          "logbroker: the last sync of ring %uD failed: %s "
+                          "ring=%uD", lb_writer_slot(w->ring.writer),
+                          lb_strerror(rc, buf, sizeof(buf)),
+                          lb_writer_slot(w->ring.writer));
         }
 
         lb_writer_close(w->ring.writer);

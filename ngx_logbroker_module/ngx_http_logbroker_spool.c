@@ -24,6 +24,14 @@
 #define NGX_HTTP_LOGBROKER_SIZE_DEFAULT  (256 * 1024 * 1024)
 
 
+static char *ngx_http_logbroker_spool_path(ngx_conf_t *cf,
+    ngx_http_logbroker_main_conf_t *lmcf);
+static char *ngx_http_logbroker_spool_size(ngx_conf_t *cf,
+    ngx_http_logbroker_main_conf_t *lmcf, ngx_str_t *param);
+static char *ngx_http_logbroker_spool_rings(ngx_conf_t *cf,
+    ngx_http_logbroker_main_conf_t *lmcf, ngx_str_t *param);
+
+
 /* logbroker_spool <path> [size=256m] [rings=N]; */
 
 char *
@@ -31,11 +39,9 @@ ngx_http_logbroker_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_logbroker_main_conf_t *lmcf = conf;
 
-    off_t                size;
-    ngx_int_t            rings;
-    ngx_str_t           *value, s, name;
-    ngx_uint_t           i, size_set, rings_set;
-    ngx_file_info_t      fi;
+    char        *rv;
+    ngx_str_t   *value, name;
+    ngx_uint_t   i;
 
     if (lmcf->path.data) {
         return "is duplicate";
@@ -44,6 +50,62 @@ ngx_http_logbroker_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     lmcf->path = value[1];
+
+    rv = ngx_http_logbroker_spool_path(cf, lmcf);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "size=", 5) == 0) {
+            rv = ngx_http_logbroker_spool_size(cf, lmcf, &value[i]);
+
+        } else if (ngx_strncmp(value[i].data, "rings=", 6) == 0) {
+            rv = ngx_http_logbroker_spool_rings(cf, lmcf, &value[i]);
+
+        } else {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\": "
+                               "\"logbroker_spool\" knows size= and rings=",
+                               &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+    }
+
+    if (lmcf->size == 0) {
+        lmcf->size = NGX_HTTP_LOGBROKER_SIZE_DEFAULT;
+    }
+
+    ngx_str_set(&name, "logbroker");
+
+    lmcf->zone = ngx_shared_memory_add(cf, &name, 8 * ngx_pagesize,
+                                       &ngx_http_logbroker_module);
+    if (lmcf->zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf->zone->init = ngx_http_logbroker_counters_init;
+
+    lmcf->pool = ngx_thread_pool_add(cf, NULL);
+    if (lmcf->pool == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_logbroker_spool_path(ngx_conf_t *cf,
+    ngx_http_logbroker_main_conf_t *lmcf)
+{
+    ngx_file_info_t  fi;
 
     while (lmcf->path.len > 1 && lmcf->path.data[lmcf->path.len - 1] == '/') {
         lmcf->path.len--;
@@ -78,88 +140,68 @@ ngx_http_logbroker_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    lmcf->size = NGX_HTTP_LOGBROKER_SIZE_DEFAULT;
+    return NGX_CONF_OK;
+}
 
-    size_set = 0;
-    rings_set = 0;
 
-    for (i = 2; i < cf->args->nelts; i++) {
+static char *
+ngx_http_logbroker_spool_size(ngx_conf_t *cf,
+    ngx_http_logbroker_main_conf_t *lmcf, ngx_str_t *param)
+{
+    off_t      size;
+    ngx_str_t  s;
 
-        if (ngx_strncmp(value[i].data, "size=", 5) == 0) {
+    if (lmcf->size) {
+        return "has \"size=\" twice";
+    }
 
-            if (size_set++) {
-                return "has \"size=\" twice";
-            }
+    s.data = param->data + 5;
+    s.len = param->len - 5;
 
-            s.data = value[i].data + 5;
-            s.len = value[i].len - 5;
+    size = ngx_http_logbroker_parse_size(&s);
 
-            size = ngx_http_logbroker_parse_size(&s);
-
-            if (size == NGX_ERROR) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid \"%V\": the size of a ring is a "
-                                   "number with k, m, g or t, for example "
-                                   "size=256m", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            if (size < NGX_HTTP_LOGBROKER_SIZE_MIN
-                || size > NGX_HTTP_LOGBROKER_SIZE_MAX)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "\"%V\": the size of a ring must be "
-                                   "between 64k and 1t", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            lmcf->size = (size + LB_PAGE - 1) / LB_PAGE * LB_PAGE;
-
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "rings=", 6) == 0) {
-
-            if (rings_set++) {
-                return "has \"rings=\" twice";
-            }
-
-            rings = ngx_atoi(value[i].data + 6, value[i].len - 6);
-
-            if (rings == NGX_ERROR || rings < 1 || rings > (int) LB_SLOTS_MAX)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "\"%V\": the number of rings must be "
-                                   "between 1 and %ui", &value[i],
-                                   (ngx_uint_t) LB_SLOTS_MAX);
-                return NGX_CONF_ERROR;
-            }
-
-            lmcf->rings = rings;
-
-            continue;
-        }
-
+    if (size == NGX_ERROR) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\": \"logbroker_spool\" "
-                           "knows size= and rings=", &value[i]);
+                           "invalid \"%V\": the size of a ring is a number "
+                           "with k, m, g or t, for example size=256m", param);
         return NGX_CONF_ERROR;
     }
 
-    ngx_str_set(&name, "logbroker");
-
-    lmcf->zone = ngx_shared_memory_add(cf, &name, 8 * ngx_pagesize,
-                                       &ngx_http_logbroker_module);
-    if (lmcf->zone == NULL) {
+    if (size < NGX_HTTP_LOGBROKER_SIZE_MIN
+        || size > NGX_HTTP_LOGBROKER_SIZE_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\": the size of a ring must be between 64k "
+                           "and 1t", param);
         return NGX_CONF_ERROR;
     }
 
-    lmcf->zone->init = ngx_http_logbroker_counters_init;
+    lmcf->size = (size + LB_PAGE - 1) / LB_PAGE * LB_PAGE;
 
-    lmcf->pool = ngx_thread_pool_add(cf, NULL);
-    if (lmcf->pool == NULL) {
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_logbroker_spool_rings(ngx_conf_t *cf,
+    ngx_http_logbroker_main_conf_t *lmcf, ngx_str_t *param)
+{
+    ngx_int_t  rings;
+
+    if (lmcf->rings) {
+        return "has \"rings=\" twice";
+    }
+
+    rings = ngx_atoi(param->data + 6, param->len - 6);
+
+    if (rings == NGX_ERROR || rings < 1 || rings > (int) LB_SLOTS_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\": the number of rings must be between 1 and "
+                           "%ui", param, (ngx_uint_t) LB_SLOTS_MAX);
         return NGX_CONF_ERROR;
     }
+
+    lmcf->rings = rings;
 
     return NGX_CONF_OK;
 }
