@@ -18,10 +18,10 @@
 
 typedef enum {
     AS_IT_IS, /* a string without escapes */
-    ESCAPED,
-    JSON,  /* another value: its text */
-    BYTES, /* an array of numbers */
-    PART,  /* a part of a string: from walk_t.part to part_end */
+    ESCAPED,  /* one with them */
+    JSON,     /* another value: its text */
+    BYTES,    /* an array of numbers */
+    PART,     /* a part of a string: from walk_t.part to part_end */
 } form_t;
 
 /* The best member for a field so far. */
@@ -32,7 +32,6 @@ typedef struct {
     const uint8_t *parent; /* the key of the object it is in; NULL: the event */
     uint8_t form;
     uint8_t stays; /* in the attributes as well: it says more */
-    uint8_t needs; /* a sign, or it does not count */
 } found_t;
 
 typedef struct {
@@ -42,6 +41,8 @@ typedef struct {
     const uint8_t *parent;        /* of the members that are looked at */
     uint16_t rank[LB_FIELDS + 2]; /* 1 the best; NONE: no member found */
     found_t found[LB_FIELDS];
+    uint8_t order[LB_FIELDS]; /* the fields found, as they are in the event */
+    unsigned n;
     unsigned signs;
     unsigned needs; /* of any member taken */
     int64_t received_s;
@@ -273,94 +274,113 @@ behind_path(walk_t *walk, const uint8_t *value, const uint8_t *end)
     return 0;
 }
 
-/* take(), of what is no string to be taken as it is: what to add to the rank,
- * or -1.  It is not worse than what there is but for what is added. */
+/* take(), of a time: what to add to the rank, or -1. */
 static __attribute__((noinline)) int
-read_value(walk_t *walk, const lb_name_t *name, unsigned rank,
-           const uint8_t *value, const uint8_t *end, int escapes)
+read_time(walk_t *walk, unsigned rank, const uint8_t *value, const uint8_t *end,
+          int escapes)
 {
-    found_t *found = &walk->found[name->field];
-    uint8_t form = 0;
     int64_t ns;
-    int level, flag = 0, behind = -1;
+    int inexact;
+    int behind = time_of(walk, value, end, escapes, &ns, &inexact);
 
-    switch ((lb_read_t)name->read) {
-    case LB_READ_TIME:
-        behind = time_of(walk, value, end, escapes, &ns, &flag);
-        if (behind < 0 || walk->rank[LB_TIMESTAMP] <= rank + (unsigned)behind) {
-            return -1;
-        }
-        walk->timestamp_ns = ns;
-        break;
-    case LB_READ_WORD:
-    case LB_READ_LEVEL:
-    case LB_READ_SYSLOG:
-    case LB_READ_OTEL:
-    case LB_READ_PYTHON:
-        level =
-            level_of(walk, value, end, escapes, (lb_read_t)name->read, &flag);
-        if (level < 0) {
-            return -1;
-        }
-        walk->level = level;
-        flag = !flag;
-        behind = 0;
-        break;
-    case LB_READ_TRACEPARENT:
-    case LB_READ_PATH:
-        form = PART;
-        flag = 1;
-        if (!escapes) {
-            behind = name->read == LB_READ_PATH ? behind_path(walk, value, end)
-                                                : traceparent(walk, value, end);
-        }
-        break;
-    default:
-        /* An empty string stays, or it would look like none at all. */
-        if (*value != '"') {
-            behind = json_text(value, end, (lb_read_t)name->read, &form);
-        }
-        break;
+    if (behind < 0 || walk->rank[LB_TIMESTAMP] <= rank + (unsigned)behind) {
+        return -1;
     }
-
-    if (behind >= 0 && walk->rank[name->field] > rank + (unsigned)behind) {
-        found->form = form;
-        found->stays = (uint8_t)flag;
-        return behind;
-    }
-    return -1;
+    walk->timestamp_ns = ns;
+    walk->found[LB_TIMESTAMP].stays = (uint8_t)inexact;
+    return behind;
 }
 
-/* What of take(): a row of lb_names, RANK_INSIDE, and */
-#define ESCAPES 0x8000u
-
-/* Takes a member if it is the best so far for its field. */
-static void
-take(walk_t *walk, unsigned what, const uint8_t *key, const uint8_t *value,
-     const uint8_t *end)
+static __attribute__((noinline)) int
+read_level(walk_t *walk, lb_read_t read, const uint8_t *value,
+           const uint8_t *end, int escapes)
 {
-    const lb_name_t *name = &lb_names[what & 0xff];
-    unsigned rank = (what & ~ESCAPES) + 1;
+    int same;
+    int level = level_of(walk, value, end, escapes, read, &same);
+
+    if (level < 0) {
+        return -1;
+    }
+    walk->level = level;
+    walk->found[LB_LEVEL].stays = !same;
+    return 0;
+}
+
+/* take(), of what is no string to be taken as it is. */
+static LB_COLD int
+read_text(walk_t *walk, const lb_name_t *name, unsigned rank,
+          const uint8_t *value, const uint8_t *end, int escapes)
+{
     found_t *found = &walk->found[name->field];
+    uint8_t form = PART;
+    int behind = -1;
+
+    if (name->read == LB_READ_TRACEPARENT && !escapes) {
+        behind = traceparent(walk, value, end);
+    } else if (name->read == LB_READ_PATH && !escapes) {
+        behind = behind_path(walk, value, end);
+    } else if (name->read >= LB_READ_TEXT && *value != '"') {
+        behind = json_text(value, end, (lb_read_t)name->read, &form);
+    }
+    /* An empty string stays, or it would look like none at all. */
+
+    if (behind < 0 || walk->rank[name->field] <= rank + (unsigned)behind) {
+        return -1;
+    }
+    found->form = form;
+    found->stays = form == PART;
+    return behind;
+}
+
+/* Takes a field out of the order. */
+static LB_COLD void
+forget(walk_t *walk, unsigned field)
+{
+    unsigned to = 0;
+
+    for (unsigned i = 0; i < walk->n; i++) {
+        if (walk->order[i] != field) {
+            walk->order[to++] = walk->order[i];
+        }
+    }
+    walk->n = to;
+}
+
+/* Takes a member if it is the best so far for its field; inside: RANK_INSIDE or
+ * 0. */
+LB_INLINE void
+take(walk_t *walk, unsigned row, unsigned inside, int escapes,
+     const uint8_t *key, const uint8_t *value, const uint8_t *end)
+{
+    const lb_name_t *name = &lb_names[row];
+    unsigned field = name->field;
+    unsigned rank = row + 1 + inside;
+    found_t *found = &walk->found[field];
     int behind;
 
-    if (walk->rank[name->field] <= rank) {
+    if (walk->rank[field] <= rank) {
         return;
     }
     if (name->read >= LB_READ_TEXT && *value == '"' && end - value > 2) {
-        found->form = what & ESCAPES ? ESCAPED : AS_IT_IS;
+        found->form = (uint8_t)escapes;
         found->stays = 0;
     } else {
         behind =
-            read_value(walk, name, rank, value, end, (what & ESCAPES) != 0);
+            field == LB_TIMESTAMP ? read_time(walk, rank, value, end, escapes)
+            : field == LB_LEVEL
+                ? read_level(walk, (lb_read_t)name->read, value, end, escapes)
+                : read_text(walk, name, rank, value, end, escapes);
         if (behind < 0) {
             return;
         }
         rank += (unsigned)behind;
     }
-    walk->rank[name->field] = (uint16_t)rank;
+    if (lb_unlikely(walk->rank[field] != NONE)) {
+        forget(walk, field);
+    }
+    walk->order[walk->n++] = (uint8_t)field;
+    walk->rank[field] = (uint16_t)rank;
     walk->needs |= name->needs;
-    found->needs = name->needs;
     found->key = key;
     found->value = value;
     found->end = end;
@@ -380,7 +400,7 @@ take_inside(walk_t *walk, int parent, const uint8_t *key, size_t key_len,
     const lb_name_t *p = &lb_names[parent];
     size_t len = strlen(p->name);
     uint8_t dotted[64];
-    unsigned what = 0;
+    unsigned inside = 0;
     int row = -1;
 
     if (len + 1 + key_len <= sizeof(dotted) - 8) {
@@ -395,10 +415,10 @@ take_inside(walk_t *walk, int parent, const uint8_t *key, size_t key_len,
             !(p->inside >> lb_names[row].field & 1)) {
             return;
         }
-        what = RANK_INSIDE;
+        inside = RANK_INSIDE;
     }
     walk->signs |= lb_names[row].sign;
-    take(walk, what | (unsigned)row | (escapes ? ESCAPES : 0), key, value, end);
+    take(walk, (unsigned)row, inside, escapes, key, value, end);
 }
 
 /* From p, in a number or a word, to the ',' or '}' behind it, or end.  Eight
@@ -579,37 +599,27 @@ close_object(cut_t *cuts, unsigned n)
 static unsigned
 cuts_of(const walk_t *walk, cut_t *cuts)
 {
-    const found_t *gone[LB_FIELDS];
-    unsigned members = 0, n = 0;
+    unsigned n = 0;
 
-    for (unsigned i = 0; i < LB_FIELDS; i++) {
-        const found_t *f = &walk->found[i];
-        unsigned at;
+    for (unsigned i = 0; i < walk->n; i++) {
+        const found_t *f = &walk->found[walk->order[i]];
+        const uint8_t *from = f->key - 1;
+        const uint8_t *to = f->end + (*f->end == ',');
 
-        if (walk->rank[i] == NONE || f->stays) {
+        if (f->stays) {
             continue;
         }
-        for (at = members++; at > 0 && gone[at - 1]->key > f->key; at--) {
-            gone[at] = gone[at - 1];
-        }
-        gone[at] = f;
-    }
-
-    for (unsigned i = 0; i < members; i++) {
-        const uint8_t *from = gone[i]->key - 1;
-        const uint8_t *to = gone[i]->end + (*gone[i]->end == ',');
-
-        if (n > 0 && cuts[n - 1].parent != gone[i]->parent) {
+        if (n > 0 && cuts[n - 1].parent != f->parent) {
             n = close_object(cuts, n);
         }
-        if (n > 0 && cuts[n - 1].parent == gone[i]->parent &&
-            cuts[n - 1].to == from) {
+        if (n > 0 && cuts[n - 1].to == from &&
+            cuts[n - 1].parent == f->parent) {
             cuts[n - 1].to = to;
             continue;
         }
         cuts[n].from = from;
         cuts[n].to = to;
-        cuts[n++].parent = gone[i]->parent;
+        cuts[n++].parent = f->parent;
     }
     /* of the object, then of the event */
     if (n > 0 && cuts[n - 1].parent != NULL) {
@@ -650,9 +660,24 @@ lb_lift_scratch(size_t len)
     return 2 * len + SLACK;
 }
 
-void
-lb_lift_by(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
-           uint8_t *scratch, lb_fields_t *fields)
+/* Members that count only beside a sign which is not there. */
+static LB_COLD void
+drop_unsigned(walk_t *walk)
+{
+    for (unsigned i = 0; i < LB_FIELDS; i++) {
+        /* a rank is a row, but for its flags */
+        const lb_name_t *name = &lb_names[(walk->rank[i] - 1u) & 0xff];
+
+        if (walk->rank[i] != NONE && (name->needs & ~walk->signs) != 0) {
+            walk->rank[i] = NONE;
+            forget(walk, i);
+        }
+    }
+}
+
+LB_INLINE void
+lift(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
+     uint8_t *scratch, lb_fields_t *fields)
 {
     walk_t walk;
 
@@ -661,18 +686,17 @@ lb_lift_by(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
     walk.unescape = lb_unescape_ways[way];
     walk.parent = NULL;
     memset(walk.rank, 0xff, sizeof(walk.rank));
+    walk.n = 0;
     walk.signs = 0;
     walk.needs = 0;
     walk.received_s = (int64_t)(received_us / 1000000);
 
     if (lb_unlikely(!walks[way](&walk))) {
         memset(walk.rank, 0xff, sizeof(walk.rank));
+        walk.n = 0;
     }
-    for (unsigned i = 0; (walk.needs & ~walk.signs) != 0 && i < LB_FIELDS;
-         i++) {
-        if (walk.rank[i] != NONE && (walk.found[i].needs & ~walk.signs) != 0) {
-            walk.rank[i] = NONE;
-        }
+    if (lb_unlikely((walk.needs & ~walk.signs) != 0)) {
+        drop_unsigned(&walk);
     }
 
     if (walk.rank[LB_TIMESTAMP] != NONE) {
@@ -694,8 +718,15 @@ lb_lift_by(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
 }
 
 void
+lb_lift_by(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
+           uint8_t *scratch, lb_fields_t *fields)
+{
+    lift(way, event, len, received_us, scratch, fields);
+}
+
+void
 lb_lift(const uint8_t *event, size_t len, uint64_t received_us,
         uint8_t *scratch, lb_fields_t *fields)
 {
-    lb_lift_by(lb_way(), event, len, received_us, scratch, fields);
+    lift(lb_way(), event, len, received_us, scratch, fields);
 }

@@ -198,8 +198,7 @@ LB_NAME(walk)(walk_t *noted)
             return 0;
         }
         if (lb_names[row].field != LB_FIELDS) {
-            take(noted, (unsigned)row | (escapes ? ESCAPES : 0), key, quote + 2,
-                 p);
+            take(noted, (unsigned)row, 0, escapes, key, quote + 2, p);
         } else {
             noted->signs |= lb_names[row].sign;
         }

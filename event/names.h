@@ -98,15 +98,22 @@ static const uint64_t lb_name_masks[9] = {
     ~UINT64_C(0),
 };
 
+/* lb_name_first at the end of what can be read. */
+static LB_COLD __attribute__((unused)) uint64_t
+lb_name_few(const uint8_t *p, size_t len)
+{
+    uint8_t few[8] = {0};
+
+    memcpy(few, p, len < 8 ? len : 8);
+    return lb_name_eight(few);
+}
+
 /* The first eight of the len bytes at p, of which all before end can be read. */
 LB_INLINE uint64_t
 lb_name_first(const uint8_t *p, size_t len, const uint8_t *end)
 {
-    uint8_t few[8] = {0};
-
     if (lb_unlikely(end - p < 8)) {
-        memcpy(few, p, len < 8 ? len : 8);
-        p = few;
+        return lb_name_few(p, len);
     }
     return lb_name_eight(p) & lb_name_masks[len < 8 ? len : 8];
 }

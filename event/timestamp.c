@@ -46,21 +46,31 @@ byte_of(uint64_t x, unsigned i)
     return (int)(x >> (8 * i) & 0xff);
 }
 
+/* Bits in the bytes that are not 0..9, right up to the first of them: what a
+ * byte carries into the next one does not matter, it is itself no digit then. */
+LB_INLINE uint64_t
+other_than_digits(uint64_t x)
+{
+    return (x | (x + LB_ONES * 6)) & (LB_ONES * 0xf0);
+}
+
+/* The number of eight digits: neighbours become pairs, pairs fours, fours the
+ * eight. */
+LB_INLINE int64_t
+from_eight(uint64_t x)
+{
+    x = (x * 10 + (x >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
+    x = (x * 100 + (x >> 16)) & UINT64_C(0x0000ffff0000ffff);
+    return (int64_t)((x * 10000 + (x >> 32)) & UINT32_MAX);
+}
+
 /* The eight digits at p as a number; -1 if one of them is none. */
 LB_INLINE int64_t
 eight_digits(const uint8_t *p)
 {
     uint64_t x = load(p, LB_ONES * '0');
 
-    /* What a byte carries into the next one does not matter: it is itself no
-     * digit then. */
-    if (((x | (x + LB_ONES * 6)) & (LB_ONES * 0xf0)) != 0) {
-        return -1;
-    }
-    /* neighbours: digits to pairs, pairs to fours, fours to the eight */
-    x = (x * 10 + (x >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
-    x = (x * 100 + (x >> 16)) & UINT64_C(0x0000ffff0000ffff);
-    return (int64_t)((x * 10000 + (x >> 32)) & UINT32_MAX);
+    return other_than_digits(x) != 0 ? -1 : from_eight(x);
 }
 
 LB_INLINE int
@@ -96,7 +106,7 @@ two_digits(const uint8_t *p)
     return tens <= 9 && ones <= 9 ? (int)(tens * 10 + ones) : -1;
 }
 
-/* Digits at *p as the fraction of 10^places; *p is moved behind them all, and
+/* Digits at *p, at least one behind a point, as the fraction of 10^places; *p is moved behind them all, and
  * *inexact is set if those beyond are not all zero. */
 LB_INLINE int64_t
 fraction_of(const uint8_t **p, const uint8_t *end, unsigned places,
@@ -108,14 +118,16 @@ fraction_of(const uint8_t **p, const uint8_t *end, unsigned places,
     const uint8_t *q = *p;
     int64_t value = 0;
 
-    if (places >= 8 && end - q >= 8) {
-        int64_t eight = eight_digits(q);
+    if (places >= 8 && end - q >= 7) {
+        /* seven characters, and the point before them */
+        uint64_t x = load(q - 1, LB_ONES * '0') >> 8;
+        unsigned n = (unsigned)__builtin_ctzll(other_than_digits(x) |
+                                               UINT64_C(0xf0) << 56) /
+                     8;
 
-        if (eight >= 0) {
-            value = eight;
-            places -= 8;
-            q += 8;
-        }
+        value = from_eight(x << (64 - 8 * n));
+        places -= n;
+        q += n;
     }
     for (; is_digit(q, end); q++) {
         if (places > 0) {

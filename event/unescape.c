@@ -100,34 +100,6 @@ put_escape(uint8_t *o, const uint8_t **p, const uint8_t *end)
     return o;
 }
 
-#if LB_WAYS_X86
-
-LB_INLINE uint64_t
-backslashes(const uint8_t *p)
-{
-    uint64_t m = 0;
-
-    for (unsigned i = 0; i < LB_BLOCK; i += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
-
-        v = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
-        m |= (uint64_t)(uint32_t)_mm_movemask_epi8(v) << i;
-    }
-    return m;
-}
-
-#elif LB_WAYS_NEON
-
-LB_INLINE uint64_t
-backslashes(const uint8_t *p)
-{
-    const lb_neon_t v = lb_neon_load(p);
-
-    return lb_neon_equal(&v, '\\');
-}
-
-#endif
-
 #if LB_WAYS_X86 || LB_WAYS_NEON
 
 /* The first 64 of the n bytes at p, or all of them; nothing behind them is
@@ -153,85 +125,16 @@ copy_block(uint8_t *o, const uint8_t *p, size_t n)
     }
 }
 
-/* A block is copied, whole, behind every escape: to write too much is cheaper
- * than a branch on where the next escape is. */
-LB_INLINE uint8_t *
-blocks(uint8_t *o, const uint8_t *p, const uint8_t *end, const uint8_t *event,
-       const uint8_t *event_end)
-{
-    while (p < end) {
-        const uint8_t *const block = p;
-        const uint8_t *stop = p + LB_BLOCK;
-        size_t left = (size_t)(event_end - p);
-        uint64_t m;
-
-        if (lb_likely(left >= LB_BLOCK)) {
-            m = backslashes(p);
-        } else if (lb_likely(event_end - event >= (ptrdiff_t)LB_BLOCK)) {
-            m = backslashes(event_end - LB_BLOCK) >> (LB_BLOCK - left);
-        } else {
-            uint8_t small[LB_BLOCK] = {0};
-
-            memcpy(small, p, left);
-            m = backslashes(small);
-        }
-        if (end - p < (ptrdiff_t)LB_BLOCK) {
-            m &= (UINT64_C(1) << (end - p)) - 1;
-            stop = end;
-        }
-
-        copy_block(o, p, left);
-        while (m != 0) {
-            const uint8_t *escape = block + __builtin_ctzll(m);
-            size_t taken;
-
-            o += escape - p;
-            p = escape;
-            o = put_escape(o, &p, end);
-            if (p >= stop) {
-                break;
-            }
-            copy_block(o, p, (size_t)(event_end - p));
-            taken = (size_t)(p - block);
-            m = m >> taken << taken;
-        }
-        if (p < stop) {
-            o += stop - p;
-            p = stop;
-        }
-    }
-
-    return o;
-}
-
 #endif
 
 #if LB_WAYS_X86
-
-static uint8_t *
-unescape_sse2(uint8_t *o, const uint8_t *p, const uint8_t *end,
-              const uint8_t *event, const uint8_t *event_end)
-{
-    return blocks(o, p, end, event, event_end);
-}
-
-/* The same in wider registers. */
-LB_FN_avx2 static uint8_t *
-unescape_avx2(uint8_t *o, const uint8_t *p, const uint8_t *end,
-              const uint8_t *event, const uint8_t *event_end)
-{
-    return blocks(o, p, end, event, event_end);
-}
-
+#define LB_WAY sse2
+#include "event/unescape_tpl.h"
+#define LB_WAY avx2
+#include "event/unescape_tpl.h"
 #elif LB_WAYS_NEON
-
-static uint8_t *
-unescape_neon(uint8_t *o, const uint8_t *p, const uint8_t *end,
-              const uint8_t *event, const uint8_t *event_end)
-{
-    return blocks(o, p, end, event, event_end);
-}
-
+#define LB_WAY neon
+#include "event/unescape_tpl.h"
 #endif
 
 static uint8_t *
