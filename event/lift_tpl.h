@@ -5,7 +5,7 @@
 
 /* The block at an offset of the event, behind the one in *block. */
 LB_HERE void
-LB_NAME(block)(const walk_t *walk, size_t base, window_t *block)
+LB_NAME(block)(const lb_walk_t *walk, size_t base, window_t *block)
 {
     size_t len = (size_t)(walk->end - walk->event);
     size_t left = len - base;
@@ -38,7 +38,7 @@ LB_NAME(block)(const walk_t *walk, size_t base, window_t *block)
  * *escapes is set if there is a backslash before it.  Strings come in their
  * order, so that a block continues the one before it or begins outside. */
 LB_HERE const uint8_t *
-LB_NAME(string)(const uint8_t *p, const walk_t *walk, window_t *block,
+LB_NAME(string)(const uint8_t *p, const lb_walk_t *walk, window_t *block,
                 int *escapes)
 {
     for (;;) {
@@ -67,7 +67,7 @@ LB_NAME(string)(const uint8_t *p, const walk_t *walk, window_t *block,
 
 /* From p, a bracket, to behind the one that closes it; NULL if there is none. */
 LB_HERE const uint8_t *
-LB_NAME(skip)(const uint8_t *p, const walk_t *walk, window_t *block)
+LB_NAME(skip)(const uint8_t *p, const lb_walk_t *walk, window_t *block)
 {
     size_t depth = 0;
     int ignored;
@@ -95,7 +95,7 @@ LB_NAME(skip)(const uint8_t *p, const walk_t *walk, window_t *block)
 /* The quote that ends the key at p, or NULL: there is none, or no value behind
  * it. */
 LB_HERE const uint8_t *
-LB_NAME(key)(const uint8_t *p, const walk_t *walk, window_t *block)
+LB_NAME(key)(const uint8_t *p, const lb_walk_t *walk, window_t *block)
 {
     int ignored = 0;
 
@@ -108,7 +108,7 @@ LB_NAME(key)(const uint8_t *p, const walk_t *walk, window_t *block)
 
 /* Behind the value at p, or NULL; *escapes is set as by string(). */
 LB_HERE const uint8_t *
-LB_NAME(value)(const uint8_t *p, const walk_t *walk, window_t *block,
+LB_NAME(value)(const uint8_t *p, const lb_walk_t *walk, window_t *block,
                int *escapes)
 {
     if (*p == '"') {
@@ -125,7 +125,7 @@ LB_NAME(value)(const uint8_t *p, const walk_t *walk, window_t *block,
 /* Notes the members of an object that is looked into, which begins at p.
  * Behind it, or NULL. */
 LB_TARGET static const uint8_t *
-LB_NAME(inside)(const uint8_t *p, walk_t *walk, window_t *block, int parent)
+LB_NAME(inside)(const uint8_t *p, lb_walk_t *walk, window_t *block, int parent)
 {
     if (walk->end - p >= 2 && p[1] == '}') {
         return p + 2;
@@ -149,13 +149,13 @@ LB_NAME(inside)(const uint8_t *p, walk_t *walk, window_t *block, int parent)
     return *p == '}' ? p + 1 : NULL;
 }
 
-/* Notes the well-known members of the event.  0 if it is not a JSON object as
+/* Notes the well-known members of the event.  0 if it is not a LB_FORM_JSON object as
  * the scanner writes it. */
 LB_TARGET static int
-LB_NAME(walk)(walk_t *noted)
+LB_NAME(walk)(lb_walk_t *noted)
 {
     /* what is noted does not change where the event is */
-    const walk_t walk = {.event = noted->event, .end = noted->end};
+    const lb_walk_t walk = {.event = noted->event, .end = noted->end};
     const uint8_t *p = walk.event;
     window_t block = no_window;
 

@@ -10,6 +10,10 @@ foreach(part scanner lift)
     set(fuzz_sources
         ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${part}.c
         ${CMAKE_SOURCE_DIR}/tests/fuzz/${part}_oracle.c)
+    if(part STREQUAL lift)
+        list(APPEND fuzz_sources
+             ${CMAKE_SOURCE_DIR}/tests/fuzz/lift_oracle_values.c)
+    endif()
     add_executable(replay_${part} ${fuzz_sources}
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)
     target_link_libraries(replay_${part} PRIVATE lb_event lb_explain)

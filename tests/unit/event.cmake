@@ -16,9 +16,13 @@ lb_unit_test(test_repair SOURCES test_repair.c LIBS lb_event PkgConfig::JANSSON)
 add_executable(bench_scanner ${CMAKE_SOURCE_DIR}/tests/bench/bench_scanner.c)
 target_link_libraries(bench_scanner PRIVATE lb_event PkgConfig::JANSSON)
 
-lb_unit_test(test_lift
-             SOURCES test_lift.c ${CMAKE_SOURCE_DIR}/tests/fuzz/lift_oracle.c
-             LIBS lb_event PkgConfig::JANSSON)
+foreach(name test_lift test_lift_times)
+    lb_unit_test(${name}
+                 SOURCES ${name}.c
+                         ${CMAKE_SOURCE_DIR}/tests/fuzz/lift_oracle.c
+                         ${CMAKE_SOURCE_DIR}/tests/fuzz/lift_oracle_values.c
+                 LIBS lb_event PkgConfig::JANSSON)
+endforeach()
 
 lb_unit_test(test_payloads SOURCES test_payloads.c LIBS lb_format)
 target_compile_definitions(test_payloads PRIVATE
