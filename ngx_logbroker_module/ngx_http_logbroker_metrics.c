@@ -37,6 +37,17 @@ typedef struct {
 } ngx_http_logbroker_metric_t;
 
 
+typedef struct {
+    char                          *name;
+    char                          *help;
+    size_t                         offset;
+} ngx_http_logbroker_counter_t;
+
+
+static void ngx_http_logbroker_metrics_counters(ngx_http_logbroker_text_t *t,
+    ngx_http_logbroker_counters_t *counters);
+static void ngx_http_logbroker_metrics_workers(ngx_http_logbroker_text_t *t,
+    ngx_http_logbroker_snapshot_t *s);
 static void ngx_http_logbroker_metric(ngx_http_logbroker_text_t *t,
     char *name, char *type, char *help);
 static void ngx_http_logbroker_metric_value(ngx_http_logbroker_text_t *t,
@@ -54,6 +65,40 @@ static void ngx_http_logbroker_metrics_flusher(ngx_http_logbroker_text_t *t,
     json_t *flusher);
 static void ngx_http_logbroker_metrics_json(ngx_http_logbroker_text_t *t,
     json_t *object, char *key, char *name, char *type, char *help);
+
+
+static ngx_http_logbroker_counter_t  ngx_http_logbroker_counters[] = {
+
+    { "accepted_requests_total",
+      "Requests answered with 204.",
+      offsetof(ngx_http_logbroker_counters_t, requests) },
+
+    { "accepted_events_total",
+      "Events of requests answered with 204.",
+      offsetof(ngx_http_logbroker_counters_t, events) },
+
+    { "accepted_bytes_total",
+      "Bytes of these events as stored.",
+      offsetof(ngx_http_logbroker_counters_t, bytes) },
+
+    { "repeated_requests_total",
+      "Requests answered with 204 because their Idempotency-Key was known.",
+      offsetof(ngx_http_logbroker_counters_t, repeated) },
+
+    { "answers_dropped_total",
+      "Requests that were stored and whose client had left.",
+      offsetof(ngx_http_logbroker_counters_t, dropped) },
+
+    { "access_log_events_total",
+      "Requests that became events by logbroker_access_log.",
+      offsetof(ngx_http_logbroker_counters_t, access) },
+
+    { "access_log_lost_total",
+      "Requests that did not, for want of room or of a ring.",
+      offsetof(ngx_http_logbroker_counters_t, access_lost) },
+
+    { NULL, NULL, 0 }
+};
 
 
 static ngx_http_logbroker_metric_t  ngx_http_logbroker_ring_metrics[] = {
@@ -81,78 +126,19 @@ u_char *
 ngx_http_logbroker_metrics(ngx_http_logbroker_snapshot_t *s, u_char *p,
     u_char *last)
 {
-    json_t                         *root;
-    ngx_uint_t                      i;
-    ngx_http_logbroker_text_t       t;
-    ngx_http_logbroker_counters_t  *counters;
+    json_t                     *root;
+    ngx_http_logbroker_text_t   t;
 
     t.p = p;
     t.last = last;
-
-    counters = s->counters;
 
     ngx_http_logbroker_metric(&t, "build_info", "gauge",
                               "Versions of the module and of nginx.");
     t.p = ngx_slprintf(t.p, t.last, "logbroker_build_info{version=\""
                        LB_VERSION "\",nginx=\"" NGINX_VERSION "\"} 1\n");
 
-    ngx_http_logbroker_metric_value(&t, "accepted_requests_total", "counter",
-        "Requests answered with 204.", counters->requests);
-    ngx_http_logbroker_metric_value(&t, "accepted_events_total", "counter",
-        "Events of requests answered with 204.", counters->events);
-    ngx_http_logbroker_metric_value(&t, "accepted_bytes_total", "counter",
-        "Bytes of these events as stored.", counters->bytes);
-    ngx_http_logbroker_metric_value(&t, "repeated_requests_total", "counter",
-        "Requests answered with 204 because their Idempotency-Key was known.",
-        counters->repeated);
-    ngx_http_logbroker_metric_value(&t, "answers_dropped_total", "counter",
-        "Requests that were stored and whose client had left.",
-        counters->dropped);
-    ngx_http_logbroker_metric_value(&t, "access_log_events_total", "counter",
-        "Requests that became events by logbroker_access_log.",
-        counters->access);
-    ngx_http_logbroker_metric_value(&t, "access_log_lost_total", "counter",
-        "Requests that did not, for want of room or of a ring.",
-        counters->access_lost);
-
-    ngx_http_logbroker_metric(&t, "refused_requests_total", "counter",
-                              "Requests answered with an error; nothing of "
-                              "them was stored, but for write_unknown.");
-
-    for (i = 1; i < NGX_HTTP_LOGBROKER_REASONS; i++) {
-        t.p = ngx_slprintf(t.p, t.last,
-                           "logbroker_refused_requests_total{reason=\"%V\"} "
-                           "%uA\n", &ngx_http_logbroker_reasons[i].name,
-                           counters->refused[i]);
-    }
-
-    ngx_http_logbroker_metric_value(&t, "workers", "gauge",
-        "Workers of nginx.", s->waits.workers);
-    ngx_http_logbroker_metric_value(&t, "workers_without_ring", "gauge",
-        "Workers that have no ring and answer 503.", s->waits.no_ring);
-    ngx_http_logbroker_metric_value(&t, "parked_requests", "gauge",
-        "Requests that wait for room, a ring or the disk, nothing stored.",
-        s->waits.parked);
-    ngx_http_logbroker_metric_value(&t, "waiting_requests", "gauge",
-        "Requests whose group is being written.", s->waits.waiting);
-    ngx_http_logbroker_metric(&t, "disk_hangs_seconds", "gauge",
-        "For how long a write has been running that takes longer than "
-        "logbroker_write_timeout.");
-    ngx_http_logbroker_metrics_number(&t, "disk_hangs_seconds", "",
-                                      s->waits.hangs_ms * 1000, 1);
-
-    ngx_http_logbroker_metric(&t, "sync_seconds", "histogram",
-                              "How long writing and syncing a group took.");
-    ngx_http_logbroker_metrics_histogram(&t, "sync_seconds",
-        ngx_http_logbroker_sync_bounds, 1, counters->sync,
-        NGX_HTTP_LOGBROKER_SYNC_BUCKETS, counters->sync_us);
-
-    ngx_http_logbroker_metric(&t, "group_requests", "histogram",
-                              "Requests per group commit.");
-    ngx_http_logbroker_metrics_histogram(&t, "group_requests",
-        ngx_http_logbroker_group_bounds, 0, counters->group,
-        NGX_HTTP_LOGBROKER_GROUP_BUCKETS, counters->requests);
-
+    ngx_http_logbroker_metrics_counters(&t, s->counters);
+    ngx_http_logbroker_metrics_workers(&t, s);
     ngx_http_logbroker_metrics_rings(&t, s);
 
     ngx_http_logbroker_metric(&t, "lag_seconds", "gauge",
@@ -181,6 +167,68 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_snapshot_t *s, u_char *p,
     json_decref(root);
 
     return t.p;
+}
+
+
+static void
+ngx_http_logbroker_metrics_counters(ngx_http_logbroker_text_t *t,
+    ngx_http_logbroker_counters_t *counters)
+{
+    ngx_uint_t                     i;
+    ngx_http_logbroker_counter_t  *c;
+
+    for (c = ngx_http_logbroker_counters; c->name; c++) {
+        ngx_http_logbroker_metric_value(t, c->name, "counter", c->help,
+                       *(ngx_atomic_t *) ((char *) counters + c->offset));
+    }
+
+    ngx_http_logbroker_metric(t, "refused_requests_total", "counter",
+                              "Requests answered with an error; nothing of "
+                              "them was stored, but for write_unknown.");
+
+    for (i = 1; i < NGX_HTTP_LOGBROKER_REASONS; i++) {
+        t->p = ngx_slprintf(t->p, t->last,
+                           "logbroker_refused_requests_total{reason=\"%V\"} "
+                           "%uA\n", &ngx_http_logbroker_reasons[i].name,
+                           counters->refused[i]);
+    }
+}
+
+
+static void
+ngx_http_logbroker_metrics_workers(ngx_http_logbroker_text_t *t,
+    ngx_http_logbroker_snapshot_t *s)
+{
+    ngx_http_logbroker_counters_t  *counters;
+
+    counters = s->counters;
+
+    ngx_http_logbroker_metric_value(t, "workers", "gauge",
+        "Workers of nginx.", s->waits.workers);
+    ngx_http_logbroker_metric_value(t, "workers_without_ring", "gauge",
+        "Workers that have no ring and answer 503.", s->waits.no_ring);
+    ngx_http_logbroker_metric_value(t, "parked_requests", "gauge",
+        "Requests that wait for room, a ring or the disk, nothing stored.",
+        s->waits.parked);
+    ngx_http_logbroker_metric_value(t, "waiting_requests", "gauge",
+        "Requests whose group is being written.", s->waits.waiting);
+    ngx_http_logbroker_metric(t, "disk_hangs_seconds", "gauge",
+        "For how long a write has been running that takes longer than "
+        "logbroker_write_timeout.");
+    ngx_http_logbroker_metrics_number(t, "disk_hangs_seconds", "",
+                                      s->waits.hangs_ms * 1000, 1);
+
+    ngx_http_logbroker_metric(t, "sync_seconds", "histogram",
+                              "How long writing and syncing a group took.");
+    ngx_http_logbroker_metrics_histogram(t, "sync_seconds",
+        ngx_http_logbroker_sync_bounds, 1, counters->sync,
+        NGX_HTTP_LOGBROKER_SYNC_BUCKETS, counters->sync_us);
+
+    ngx_http_logbroker_metric(t, "group_requests", "histogram",
+                              "Requests per group commit.");
+    ngx_http_logbroker_metrics_histogram(t, "group_requests",
+        ngx_http_logbroker_group_bounds, 0, counters->group,
+        NGX_HTTP_LOGBROKER_GROUP_BUCKETS, counters->requests);
 }
 
 
