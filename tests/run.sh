@@ -111,7 +111,8 @@ faults_done() {
 
 valgrind_units() {
     local test
-    for test in test_record test_ring test_recovery test_checkpoint test_model; do
+    for test in test_record test_ring test_failures test_fill test_resume test_recovery \
+        test_checkpoint test_model; do
         LB_STEPS=500 valgrind -q --error-exitcode=99 --leak-check=full \
             --errors-for-leak-kinds=definite "build/tests/unit/$test" || return 1
     done

@@ -165,4 +165,26 @@ env_payload(lb_reader_t *r, const lb_record_t *record)
     return text;
 }
 
+/* What the flusher would write once everything in the ring is delivered. */
+static inline void
+env_deliver_all(env_t *e, lb_reader_t *r)
+{
+    lb_ckpt_t *c;
+    lb_error_t err;
+    lb_ring_info_t info;
+    lb_ckpt_state_t *ckpt = calloc(1, sizeof(*ckpt));
+
+    assert_int_equal(lb_reader_info(r, &info), 0);
+    assert_int_equal(lb_ckpt_open(e->spool, &c, ckpt, &err), 0);
+    ckpt->nrings = 1;
+    memcpy(ckpt->rings[0].uuid, info.uuid, LB_UUID_LEN);
+    ckpt->rings[0].slot = info.slot;
+    ckpt->rings[0].acked = ckpt->rings[0].end = info.committed;
+    ckpt->rings[0].acked_seq = ckpt->rings[0].end_seq = info.next_seq;
+    assert_int_equal(lb_ckpt_store(c, ckpt, &err), 0);
+    lb_ckpt_close(c);
+    assert_int_equal(lb_reader_ack(r, info.committed, info.next_seq), 0);
+    free(ckpt);
+}
+
 #endif /* _SPOOL_ENV_H_INCLUDED_ */
