@@ -8,6 +8,7 @@
 
 #include <signal.h>
 
+#include "flusher/clock.h"
 #include "flusher/deliver.h"
 #include "flusher/look.h"
 #include "flusher/metrics.h"

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "flusher/clock.h"
 #include "flusher/pace.h"
 
 static void
