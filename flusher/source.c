@@ -164,9 +164,10 @@ feed_record(lb_source_t *s)
         while (!s->encoder->full(s->out) && lb_lines_next(&s->lines, &line)) {
 
             if (line.context) {
-                rc = s->encoder->context(s->out, &line);
+                continue;
+            }
 
-            } else if (line.begins && line.ends) {
+            if (line.begins && line.ends) {
                 rc = add(s, line.data, line.len);
 
             } else {

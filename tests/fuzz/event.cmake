@@ -33,10 +33,10 @@ foreach(part scanner lift)
 endforeach()
 
 # Input formats: one fuzzer, built once per row of event/format.h.
-set(format_sources bulk.c format.c reject.c)
+get_target_property(format_sources lb_format SOURCES)
 list(TRANSFORM format_sources PREPEND ${CMAKE_SOURCE_DIR}/event/)
 
-foreach(format bulk)
+foreach(format bulk otlp_json otlp_proto)
     add_executable(replay_${format}
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_format.c
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)

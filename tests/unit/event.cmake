@@ -9,6 +9,13 @@ lb_unit_test(test_scanner_flat SOURCES test_scanner_flat.c LIBS lb_event)
 lb_unit_test(test_format SOURCES test_format.c LIBS lb_format)
 lb_unit_test(test_bulk SOURCES test_bulk.c LIBS lb_format)
 lb_unit_test(test_context SOURCES test_context.c LIBS lb_event)
+lb_unit_test(test_otlp SOURCES test_otlp.c LIBS lb_format)
+
+# the decoders of OTLP for tests/e2e/test_otlp_decoder.py, and their speed
+add_executable(otlp_lines ${CMAKE_SOURCE_DIR}/tests/otlp/lines.c)
+target_link_libraries(otlp_lines PRIVATE lb_format)
+set_target_properties(otlp_lines PROPERTIES
+                      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 
 lb_unit_test(test_unfold SOURCES test_unfold.c LIBS lb_event)
 lb_unit_test(test_lines SOURCES test_lines.c)

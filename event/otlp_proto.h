@@ -1,0 +1,14 @@
+/*
+ * OTLP's logs in protobuf, the body of OTLP/HTTP and of a message of OTLP/gRPC: see
+ * otlp.h.
+ */
+
+#ifndef _LB_OTLP_PROTO_H_INCLUDED_
+#define _LB_OTLP_PROTO_H_INCLUDED_
+
+#include "event/format.h"
+#include "event/otlp.h"
+
+extern const lb_format_t lb_format_otlp_proto;
+
+#endif /* _LB_OTLP_PROTO_H_INCLUDED_ */
