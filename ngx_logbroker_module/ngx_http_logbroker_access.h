@@ -23,15 +23,6 @@ typedef struct {
 } ngx_http_logbroker_worker_access_t;
 
 
-/* the directives */
-
-char *ngx_http_logbroker_access_log(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_logbroker_access_field(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_logbroker_access_merge(ngx_conf_t *cf,
-    ngx_http_logbroker_loc_conf_t *prev, ngx_http_logbroker_loc_conf_t *conf);
-
 /* Adds the handler of the log phase. */
 ngx_int_t ngx_http_logbroker_access_init(ngx_conf_t *cf);
 

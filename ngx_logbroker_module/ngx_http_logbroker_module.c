@@ -10,6 +10,7 @@
 #include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_request.h"
 #include "ngx_http_logbroker_access.h"
+#include "ngx_http_logbroker_access_conf.h"
 #include "ngx_http_logbroker_dialect.h"
 #include "ngx_http_logbroker_keys.h"
 #include "ngx_http_logbroker_process.h"

@@ -30,7 +30,7 @@
  *
  * Beside it:
  *
- *   access.c    nginx's own requests as events
+ *   access.c    nginx's own requests as events: access_conf.c, access_event.c
  *   counters.c  what all workers count, in shared memory
  *   status.c    which face of the status is asked for
  *   snapshot.c  what it shows
