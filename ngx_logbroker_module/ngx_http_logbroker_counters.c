@@ -7,8 +7,6 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "spool/lb_clock.h"
-
 #include "ngx_http_logbroker_counters.h"
 
 
@@ -51,13 +49,6 @@ ngx_http_logbroker_counters_init(ngx_shm_zone_t *zone, void *data)
     shpool->data = zone->data;
 
     return NGX_OK;
-}
-
-
-uint64_t
-ngx_http_logbroker_mono_us(void)
-{
-    return lb_mono_us();
 }
 
 

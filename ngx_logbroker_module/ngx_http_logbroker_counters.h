@@ -1,5 +1,5 @@
 /*
- * What all workers count, in shared memory, and the clock they share.
+ * What all workers count, in shared memory.
  */
 
 
@@ -67,9 +67,6 @@ void ngx_http_logbroker_count_sync(ngx_http_logbroker_counters_t *counters,
     uint64_t us);
 void ngx_http_logbroker_count_group(ngx_http_logbroker_counters_t *counters,
     ngx_uint_t requests);
-
-/* Monotonic microseconds, the same for all processes. */
-uint64_t ngx_http_logbroker_mono_us(void);
 
 
 /* upper bounds of the buckets, microseconds and requests */

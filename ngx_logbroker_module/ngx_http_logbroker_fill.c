@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_clock.h"
 #include "spool/lb_error.h"
 #include "spool/lb_writer.h"
 
@@ -72,11 +73,11 @@ ngx_http_logbroker_fill_thread(void *data, ngx_log_t *log)
 
     uint64_t  started;
 
-    started = ngx_http_logbroker_mono_us();
+    started = lb_mono_us();
 
     lb_writer_fill_run(fill->writer);
 
-    fill->took = (ngx_msec_t) (ngx_http_logbroker_mono_us() - started) / 1000;
+    fill->took = (ngx_msec_t) (lb_mono_us() - started) / 1000;
 }
 
 

@@ -17,6 +17,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_clock.h"
 #include "spool/lb_error.h"
 #include "spool/lb_format.h"
 #include "spool/lb_writer.h"
@@ -492,7 +493,7 @@ ngx_http_logbroker_io_thread(void *data, ngx_log_t *log)
 
     uint64_t  started;
 
-    started = ngx_http_logbroker_mono_us();
+    started = lb_mono_us();
 
     if (w->group.io == NGX_HTTP_LOGBROKER_IO_GROUP) {
         (void) lb_writer_write(w->ring.writer, w->group.flight.sync);
@@ -501,7 +502,7 @@ ngx_http_logbroker_io_thread(void *data, ngx_log_t *log)
         lb_writer_sync_run(w->ring.writer);
     }
 
-    w->group.us = ngx_http_logbroker_mono_us() - started;
+    w->group.us = lb_mono_us() - started;
 }
 
 

@@ -16,6 +16,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_clock.h"
+
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_counters.h"
@@ -140,7 +142,7 @@ ngx_http_logbroker_hang_handler(ngx_event_t *ev)
     }
 
     w->hang.hanging = 1;
-    w->hang.seat->hangs_since = ngx_http_logbroker_mono_us() / 1000 - age;
+    w->hang.seat->hangs_since = lb_mono_us() / 1000 - age;
 
     w->hang.hangs(w);
     w->ready(w);
@@ -197,7 +199,7 @@ ngx_http_logbroker_hang_status(ngx_http_logbroker_worker_t *w,
 
     ngx_memzero(waits, sizeof(ngx_http_logbroker_waits_t));
 
-    now = ngx_http_logbroker_mono_us() / 1000;
+    now = lb_mono_us() / 1000;
 
     for (i = 0; i < NGX_HTTP_LOGBROKER_SEATS; i++) {
 

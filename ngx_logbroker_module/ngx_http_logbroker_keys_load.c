@@ -296,7 +296,7 @@ ngx_http_logbroker_keys_load(ngx_http_logbroker_keys_job_t *job)
     uint64_t   until;
     ngx_int_t  rc;
 
-    until = ngx_http_logbroker_mono_us()
+    until = lb_mono_us()
             + NGX_HTTP_LOGBROKER_KEYS_SLICE * 1000;
 
     while (job->ring < job->n) {
@@ -326,7 +326,7 @@ ngx_http_logbroker_keys_load(ngx_http_logbroker_keys_job_t *job)
             }
         }
 
-        if (ngx_http_logbroker_mono_us() >= until) {
+        if (lb_mono_us() >= until) {
             return job->ring < job->n;
         }
     }
@@ -525,7 +525,7 @@ ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
 
     for (n = 1; job->position < job->info.committed; n++) {
 
-        if (n % 64 == 0 && ngx_http_logbroker_mono_us() >= until) {
+        if (n % 64 == 0 && lb_mono_us() >= until) {
             return NGX_AGAIN;
         }
 

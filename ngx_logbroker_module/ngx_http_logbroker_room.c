@@ -19,6 +19,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "spool/lb_clock.h"
 #include "spool/lb_error.h"
 #include "spool/lb_slot.h"
 #include "spool/lb_writer.h"
@@ -473,5 +474,5 @@ ngx_http_logbroker_worth(ngx_http_logbroker_worker_t *w, uint64_t need)
 static ngx_msec_t
 ngx_http_logbroker_mono_ms(void)
 {
-    return (ngx_msec_t) (ngx_http_logbroker_mono_us() / 1000);
+    return (ngx_msec_t) (lb_mono_us() / 1000);
 }

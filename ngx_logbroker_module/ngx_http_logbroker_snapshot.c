@@ -240,7 +240,7 @@ ngx_http_logbroker_flusher_age(ngx_http_logbroker_worker_t *w)
 
     ngx_free(name);
 
-    now = ngx_http_logbroker_mono_us() / 1000;
+    now = lb_mono_us() / 1000;
 
     if (st.st_mtim.tv_sec != w->snapshot.mtime.tv_sec
         || st.st_mtim.tv_nsec != w->snapshot.mtime.tv_nsec)
