@@ -20,12 +20,16 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# What the files of a folder may include, besides what is in it.  A folder
-# stands for all below it unless that has a line of its own.
+# What the files of a folder may include, besides what is in it.  On the left, a
+# folder stands for all below it that has no line of its own; on the right for
+# all below it, with a slash behind it for its own files; a file is the one seam.
 MAY_INCLUDE = {
     "event": [],
     "spool": [],
-    "flusher": ["event", "spool"],
+    "flusher": ["event", "spool", "flusher/clickhouse/clickhouse.h",
+                "flusher/states/states.h"],
+    "flusher/clickhouse": ["event", "spool", "flusher/"],
+    "flusher/states": ["spool", "flusher/"],
     "ngx_logbroker_module": ["event", "spool"],
     "tools": ["event", "spool", "flusher"],
 }
@@ -50,12 +54,12 @@ EXCEPTIONS = {
     ("lines of a function", "json_tpl.h json"): 220,  # one state machine
     ("branches of a function", "json_tpl.h json"): 50,
     ("lines of a function", "json_flat.c lb_json_flat"): 135,
-    ("nesting of a function", "lift_tpl.h walk"): 5,
-    ("branches of a function", "timestamp.c lb_time_date"): 42,
+    ("lines of a C file", "lift.c"): 710,
     ("lines of a test file", "test_scanner.c"): 1360,
     ("lines of a test file", "test_deliver.c"): 1100,
     ("lines of a test file", "powercut.c"): 890,
-    ("lines of a test file", "test_lift.c"): 760,
+    ("lines of a test file", "test_lift.c"): 1080,
+    ("lines of a test file", "lift_oracle.c"): 1040,
 }
 
 # Words that mean something else here: (where, pattern, in code alone, what to
@@ -73,7 +77,7 @@ Problem = collections.namedtuple("Problem", "path line text")
 def sources(root, *suffixes):
     """The project's own C files, by path from the root."""
     return sorted(p.relative_to(root) for folder in MAY_INCLUDE
-                  for p in (root / folder).rglob("*")
+                  if "/" not in folder for p in (root / folder).rglob("*")
                   if p.suffix in suffixes and p.is_file())
 
 
@@ -219,6 +223,9 @@ def folder_of(path, table):
 
 
 def below(path, folder):
+    """folder as on the right of MAY_INCLUDE."""
+    if folder.endswith("/"):
+        return path.parent == pathlib.Path(folder)
     return path == pathlib.Path(folder) or pathlib.Path(folder) in path.parents
 
 
@@ -226,7 +233,8 @@ def include_rules(root, table=MAY_INCLUDE):
     for path, named in includes(root).items():
         own = folder_of(path, table)
         for line, other in named:
-            if not any(below(other, f) for f in (own, *table[own])):
+            if folder_of(other, table) != own and \
+                    not any(below(other, f) for f in table[own]):
                 yield Problem(path, line, f"includes {other}, but {own}/ may "
                               f"include only {', '.join(table[own]) or 'itself'}"
                               "; move what both need down, or hand a callback in")
@@ -458,6 +466,18 @@ def self_test():
         "the flusher includes the module": ("include_rules", {
             "ngx_logbroker_module/m.h": "", "flusher/f.c": '#include "m.h"\n'},
             "flusher/f.c:1: includes ngx_logbroker_module/m.h"),
+        "the flusher past its seam": ("include_rules", {
+            "flusher/clickhouse/http.h": "",
+            "flusher/f.c": '#include "flusher/clickhouse/http.h"\n'},
+            "flusher/f.c:1: includes flusher/clickhouse/http.h"),
+        "the flusher through its seam, and back": ("include_rules", {
+            "flusher/sink.h": "",
+            "flusher/clickhouse/clickhouse.h": '#include "flusher/sink.h"\n',
+            "flusher/f.c": '#include "flusher/clickhouse/clickhouse.h"\n'}, None),
+        "a state knows ClickHouse": ("include_rules", {
+            "flusher/clickhouse/clickhouse.h": "", "flusher/states/s.c":
+            '#include "flusher/clickhouse/clickhouse.h"\n'},
+            "flusher/states/s.c:1: includes flusher/clickhouse/clickhouse.h"),
         "headers include each other": ("include_circles", {
             "spool/low.h": '#include "x.h"\n', "spool/x.h": '#include "low.h"\n'},
             "spool/low.h:1: an include circle: spool/low.h, spool/x.h"),
