@@ -150,8 +150,8 @@ lb_writer_stage(lb_writer_t *w, const lb_meta_t *meta, size_t payload_max)
 
     header = lb_writer_header(meta);
 
-    /* 8 bytes for the padding */
-    need = g->len + header + payload_max + 8;
+    /* more for the padding of the record, and of the group */
+    need = g->len + header + payload_max + 8 + LB_PAGE;
 
     if (need > g->cap) {
 
@@ -343,6 +343,7 @@ lb_writer_begin(lb_writer_t *w)
 
     free_group = w->flight;
     w->flight = w->pending;
+    w->flight.limit = w->acked + w->id.capacity;
     w->pending = free_group;
 
     w->in_flight = 1;
@@ -351,11 +352,34 @@ lb_writer_begin(lb_writer_t *w)
     return 1;
 }
 
+/*
+ * Zeros behind the group up to the end of its last page, unless an earlier group
+ * has begun that page.  A page that is written in part is read from the disk
+ * first if it is not in the page cache, and every claim drops what lies ahead
+ * from there: whoever writes, the event loop even, would wait for that.
+ */
+static size_t
+pad(lb_writer_t *w, lb_group_t *g)
+{
+    uint64_t offset = (g->start + g->len) % w->id.capacity;
+    size_t rest = (size_t)(offset % LB_PAGE);
+    size_t n = LB_PAGE - rest;
+
+    if (rest == 0 || rest > g->len || n > w->id.capacity - offset ||
+        g->start + g->len + n > g->limit || n > g->cap - g->len) {
+        return 0;
+    }
+
+    memset(g->buf + g->len, 0, n);
+
+    return n;
+}
+
 int
 lb_writer_write(lb_writer_t *w, int sync)
 {
     int rc, ranged, dsync;
-    size_t n;
+    size_t n, len;
     uint64_t offset, end, before[LB_COUNTERS];
     lb_cell_t cell;
     lb_group_t *g = &w->flight;
@@ -366,7 +390,8 @@ lb_writer_write(lb_writer_t *w, int sync)
 
     end = g->start + g->len;
     offset = g->start % w->id.capacity;
-    n = g->len;
+    len = g->len + pad(w, g);
+    n = len;
 
     if (n > w->id.capacity - offset) {
         n = (size_t)(w->id.capacity - offset);
@@ -379,8 +404,8 @@ lb_writer_write(lb_writer_t *w, int sync)
 
     rc = lb_io_write(w->fd, g->buf, n, (off_t)(LB_RING_DATA + offset), ranged);
 
-    if (rc == 0 && n < g->len) {
-        rc = lb_io_write(w->fd, g->buf + n, g->len - n, LB_RING_DATA, ranged);
+    if (rc == 0 && n < len) {
+        rc = lb_io_write(w->fd, g->buf + n, len - n, LB_RING_DATA, ranged);
     }
 
     /* here, where it is a thread that waits: unmapping takes milliseconds */

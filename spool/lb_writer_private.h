@@ -24,6 +24,7 @@ typedef struct {
     size_t len;
     size_t cap;
     uint64_t start; /* position of buf[0] */
+    uint64_t limit; /* of the one in flight: up to here the ring is free */
     uint64_t end_seq;
     uint64_t records;
     uint64_t events;
