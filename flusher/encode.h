@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "event/lines.h"
 #include "spool/lb_ring.h"
 
 typedef struct {
@@ -25,6 +26,10 @@ typedef struct {
     /* The record the next events belong to: 0, or -ENOMEM. */
     int (*record)(void *e, const uint8_t ring[LB_UUID_LEN],
                   const lb_record_t *record);
+
+    /* A context line of the record, or a piece of one, in order: it holds for
+     * the events that are added after it.  0, or -ENOMEM. */
+    int (*context)(void *e, const lb_line_t *line);
 
     /* Adds one event (without its \n): 0, or -ENOMEM.  Only while full is 0. */
     int (*add)(void *e, const uint8_t *event, size_t len, uint64_t seq);

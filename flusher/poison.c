@@ -125,13 +125,14 @@ lb_poison_pick(lb_poison_t *s, lb_rings_t *rings, lb_ckpt_state_t *state,
     return rc == 0 ? 1 : rc;
 }
 
-/* The text of one event of a record; the caller frees it. */
+/* The text of one event of a record, behind the context that holds for it, if
+ * there is one; the caller frees it. */
 static int
 read_event(lb_reader_t *reader, const lb_record_t *rec, uint64_t seq,
            uint8_t **event, size_t *len)
 {
     int rc = 0;
-    size_t n, skip = (size_t)(seq - rec->first_seq);
+    size_t n, context = 0, skip = (size_t)(seq - rec->first_seq);
     uint64_t p, end = rec->payload + rec->payload_len;
     uint8_t *out;
     const uint8_t *data;
@@ -157,6 +158,13 @@ read_event(lb_reader_t *reader, const lb_record_t *rec, uint64_t seq,
 
         while (lb_lines_next(&lines, &line)) {
             if (line.context) {
+                context = line.begins ? 0 : context;
+                memcpy(out + context, line.data, line.len);
+                context += line.len;
+                if (line.ends) {
+                    out[context++] = '\n';
+                }
+                *len = context;
                 continue;
             }
 

@@ -164,10 +164,9 @@ feed_record(lb_source_t *s)
         while (!s->encoder->full(s->out) && lb_lines_next(&s->lines, &line)) {
 
             if (line.context) {
-                continue;
-            }
+                rc = s->encoder->context(s->out, &line);
 
-            if (line.begins && line.ends) {
+            } else if (line.begins && line.ends) {
                 rc = add(s, line.data, line.len);
 
             } else {

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event/context.h"
 #include "event/lift.h"
+#include "event/members.h"
 
 enum {
     TIMESTAMP,
@@ -92,6 +94,11 @@ typedef struct {
     size_t stream_len;
     char client[INET6_ADDRSTRLEN];
     size_t client_len;
+
+    /* of the events to come; all empty in most records */
+    lb_context_t context;
+    buffer_t rest;  /* its resource and scope, as members of attributes */
+    buffer_t event; /* with the context's fields */
 } native_t;
 
 static int
@@ -289,6 +296,9 @@ native_close(void *arg)
         free(n->header[i].data);
     }
 
+    lb_context_free(&n->context);
+    free(n->rest.data);
+    free(n->event.data);
     free(n->broker);
     free(n);
 }
@@ -319,6 +329,8 @@ put_due(native_t *n)
     size_t due = n->due;
     uint64_t received = htole64(n->received_us);
     buffer_t *c = n->column;
+    const char *stream = n->stream;
+    size_t stream_len = n->stream_len;
 
     if (due == 0) {
         return 0;
@@ -326,8 +338,13 @@ put_due(native_t *n)
 
     n->due = 0;
 
+    if (n->context.stream.len > 0 && n->context.stream.len <= LB_STREAM_MAX) {
+        stream = (const char *)n->context.stream.data;
+        stream_len = n->context.stream.len;
+    }
+
     rc = put_again(&c[RECEIVED_AT], &received, sizeof(received), due);
-    rc |= put_string_again(&c[STREAM], n->stream, n->stream_len, due);
+    rc |= put_string_again(&c[STREAM], stream, stream_len, due);
     rc |= put_string_again(&c[CLIENT], n->client, n->client_len, due);
     rc |= put_string_again(&c[BROKER], n->broker, n->broker_len, due);
     rc |= put_again(&c[RING], n->ring, LB_UUID_LEN, due);
@@ -365,7 +382,137 @@ native_record(void *arg, const uint8_t ring[LB_UUID_LEN],
     }
     n->client_len = strlen(n->client);
 
+    lb_context_start(&n->context);
+    n->rest.len = 0;
+
     return 0;
+}
+
+static int
+put_bytes(buffer_t *b, const void *data, size_t len)
+{
+    if (reserve(b, len) != 0) {
+        return -ENOMEM;
+    }
+
+    memcpy(b->data + b->len, data, len);
+    b->len += len;
+
+    return 0;
+}
+
+/* ,"name":value, if there is a value */
+static int
+put_member(buffer_t *b, const char *name, lb_str_t value)
+{
+    int rc;
+
+    if (value.len <= 2) {
+        return 0;
+    }
+
+    rc = put_bytes(b, ",\"", 2);
+    rc |= put_bytes(b, name, strlen(name));
+    rc |= put_bytes(b, "\":", 2);
+    rc |= put_bytes(b, value.data, value.len);
+
+    return rc;
+}
+
+static int
+native_context(void *arg, const lb_line_t *line)
+{
+    native_t *n = arg;
+
+    if (line->begins) {
+        if (put_due(n) != 0) {
+            return -ENOMEM;
+        }
+        n->rest.len = 0;
+    }
+
+    if (lb_context_line(&n->context, line) != 0) {
+        return -ENOMEM;
+    }
+
+    if (line->ends &&
+        (put_member(&n->rest, "resource", n->context.resource) != 0 ||
+         put_member(&n->rest, "scope", n->context.scope) != 0)) {
+        return -ENOMEM;
+    }
+
+    return 0;
+}
+
+static int
+has_member(const uint8_t *event, size_t len, const lb_member_t *wanted)
+{
+    lb_member_t m;
+    const uint8_t *p = event + 1, *end = event + len - 1;
+
+    while (p < end) {
+        p = lb_member(p, end, &m);
+        if (m.key_len == wanted->key_len &&
+            memcmp(m.key, wanted->key, m.key_len) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+/* The event with those of the context's fields that it has not itself. */
+static int
+with_fields(native_t *n, const uint8_t **event, size_t *len)
+{
+    lb_member_t m;
+    lb_str_t fields = n->context.fields;
+    const uint8_t *p = fields.data + 1, *end = fields.data + fields.len - 1;
+    buffer_t *b = &n->event;
+
+    b->len = 0;
+    if (put_bytes(b, *event, *len - 1) != 0) {
+        return -ENOMEM;
+    }
+
+    while (p < end) {
+        p = lb_member(p, end, &m);
+        if (has_member(*event, *len, &m)) {
+            continue;
+        }
+        if ((b->len > 1 && put_bytes(b, ",", 1) != 0) ||
+            put_bytes(b, m.key - 1, (size_t)(m.end - m.key) + 1) != 0) {
+            return -ENOMEM;
+        }
+    }
+
+    if (put_bytes(b, "}", 1) != 0) {
+        return -ENOMEM;
+    }
+
+    *event = b->data;
+    *len = b->len;
+
+    return 0;
+}
+
+/* Attributes and behind them the resource and the scope of the context. */
+static int
+put_attributes(native_t *n, lb_str_t attributes)
+{
+    int rc;
+    uint8_t size[VARINT_MAX];
+    buffer_t *b = &n->column[ATTRIBUTES];
+    const int none = attributes.len <= 2;
+
+    rc = put_bytes(b, size,
+                   varint(size, attributes.len + n->rest.len - (none ? 1 : 0)));
+    rc |= put_bytes(b, attributes.data, attributes.len - 1);
+    rc |= put_bytes(b, n->rest.data + (none ? 1 : 0),
+                    n->rest.len - (none ? 1 : 0));
+    rc |= put_bytes(b, "}", 1);
+
+    return rc;
 }
 
 static int
@@ -376,6 +523,12 @@ native_add(void *arg, const uint8_t *event, size_t len, uint64_t seq)
     native_t *n = arg;
     buffer_t *c = n->column;
     lb_fields_t f;
+    const int context = n->context.len > 0;
+
+    if (context && n->context.fields.len > 2 &&
+        with_fields(n, &event, &len) != 0) {
+        return -ENOMEM;
+    }
 
     if (reserve_message(&c[MESSAGE], len, &scratch) != 0) {
         return -ENOMEM;
@@ -383,12 +536,19 @@ native_add(void *arg, const uint8_t *event, size_t len, uint64_t seq)
 
     lb_lift(event, len, n->received_us, scratch, &f);
 
+    if (context) {
+        f.service = f.service.len > 0 ? f.service : n->context.service;
+        f.host = f.host.len > 0 ? f.host : n->context.host;
+    }
+
     rc = put_u64(&c[TIMESTAMP], (uint64_t)f.timestamp_ns);
     rc |= put_string(&c[LEVEL], f.level.data, f.level.len);
     rc |= put_string(&c[SERVICE], f.service.data, f.service.len);
     rc |= put_string(&c[HOST], f.host.data, f.host.len);
     rc |= put_string(&c[TRACE_ID], f.trace_id.data, f.trace_id.len);
-    rc |= put_string(&c[ATTRIBUTES], f.attributes.data, f.attributes.len);
+    rc |= n->rest.len > 0
+              ? put_attributes(n, f.attributes)
+              : put_string(&c[ATTRIBUTES], f.attributes.data, f.attributes.len);
     rc |= put_u64(&c[SEQ], seq);
 
     if (rc != 0) {
@@ -399,7 +559,7 @@ native_add(void *arg, const uint8_t *event, size_t len, uint64_t seq)
 
     n->due++;
     n->rows++;
-    n->bytes += len;
+    n->bytes += len + n->rest.len;
 
     return 0;
 }
@@ -490,6 +650,6 @@ native_take(void *arg, void *buf, size_t size)
 }
 
 const lb_encoder_t lb_native_encoder = {
-    LB_NATIVE_VERSION, native_open, native_close, native_record,
+    LB_NATIVE_VERSION, native_open, native_close, native_record, native_context,
     native_add,        native_full, native_end,   native_take,
 };

@@ -1,5 +1,7 @@
 """What more than one file of tests starts from."""
 
+import shutil
+
 import pytest
 
 pytest.register_assert_rewrite("env")
@@ -12,6 +14,23 @@ from env.faults import Faults
 from env.http import post
 from env.nginx import Nginx
 from env.process import wait_for
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    item.failed = getattr(item, "failed", False) or report.failed
+
+
+@pytest.fixture(autouse=True)
+def tidy(request):
+    """Rings are large: only what failed is kept."""
+    path = None
+    if "tmp_path" in request.fixturenames:
+        path = request.getfixturevalue("tmp_path")
+    yield
+    if path is not None and not getattr(request.node, "failed", False):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture

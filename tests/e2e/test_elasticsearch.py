@@ -6,7 +6,10 @@ import json
 import pytest
 
 from env import spool
+from env.broker import FAST, dead
+from env.http import post
 from env.nginx import Nginx
+from env.process import wait_for
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 ANSWERS = {"X-Elastic-Product": "Elasticsearch"}
@@ -192,3 +195,43 @@ def test_full_spool_is_503(tmp_path):
                 break
         assert r.status == 503 and int(r.headers["Retry-After"]) >= 1
         assert json.loads(text)["status"] == 503
+
+
+def test_delivered(clickhouse, make_broker):
+    """From a _bulk to rows: stream by index, what is rejected beside it; a
+    constraint cuts the batch in the middle of a record, and a row that is set
+    aside keeps its stream."""
+    clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT taste "
+                     "CHECK NOT startsWith(message, 'bad')")
+    broker = make_broker(clickhouse.url, flusher=FAST, extra_server="""
+        location /es/ { logbroker_elasticsearch; }""")
+    broker.start_nginx()
+    body = "".join(pairs('{"message":"%s"}' % m, _index=index)
+                   for index, m in [
+                       ("a-2026.11.26", "one"), ("b", "two"), ("b", "bad"),
+                       ("b", "three"), ("a-2026.11.26", "four")])
+    body += pairs("no json", _index="a") + pairs('{"message":"five"}')
+    status, _, answer = post(broker.port, body, path="/es/_bulk")
+    assert status == 200 and b'"errors":true' in answer
+    assert post(broker.port, '{"message":"six"}')[0] == 204
+    broker.start_flusher()
+    wait_for(broker.drained, 60, "delivery", every=0.1)
+
+    rows = clickhouse.query("SELECT stream, message FROM logbroker.logs "
+                            "ORDER BY seq FORMAT TSV").splitlines()
+    assert [tuple(r.split("\t")) for r in rows] == [
+        ("a", "one"), ("b", "two"), ("b", "three"), ("a", "four"),
+        ("rejected", "no json"), ("default", "five"), ("default", "six")]
+    kept = json.loads(clickhouse.query(
+        "SELECT attributes FROM logbroker.logs WHERE stream = 'rejected' "
+        "FORMAT TSVRaw"))
+    assert kept["origin"] == "a" and "JSON" in kept["reason"]
+
+    letter, = dead(broker, "list")
+    assert letter["context"] == {"stream": "b"}
+    assert letter["event"] == {"message": "bad"}
+    clickhouse.query("ALTER TABLE logbroker.logs DROP CONSTRAINT taste")
+    dead(broker, "replay", letter["letter"])
+    wait_for(broker.drained, 60, "the letter", every=0.1)
+    assert clickhouse.query("SELECT stream FROM logbroker.logs WHERE "
+                            "message = 'bad'").strip() == "b"

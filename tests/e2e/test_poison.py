@@ -2,27 +2,14 @@
 replayed; the good rows of the same batch arrive exactly once."""
 
 import json
-import subprocess
 import time
 
 import pytest
 
-from env.broker import FAST, figures
-from env.build import find
+from env.broker import FAST, dead, figures
 from env.door import Door
 from env.http import post
 from env.process import wait_for
-
-
-def dead(broker, action, *letters, status=0):
-    r = subprocess.run(
-        [find("logbroker-spool"), "dead", action, "--json",
-         str(broker.spool), *map(str, letters)],
-        capture_output=True, text=True, timeout=60, env=broker.env)
-    assert r.returncode == status, r.stderr
-    if action != "list":
-        return r.stdout + r.stderr
-    return [json.loads(line) for line in r.stdout.splitlines()]
 
 
 def rows(clickhouse, table="logs"):

@@ -24,12 +24,14 @@ class Broker:
 
     def __init__(self, directory, clickhouse_urls, *, name="broker-0",
                  index=0, count=1, workers=2, sync="always", size="16m",
-                 rings=16, extra_location="", extra_http="", user=None,
+                 rings=16, extra_location="", extra_server="", extra_http="",
+                 user=None,
                  password=None, flusher=None, env=None):
         """env: more environment for nginx and flusher."""
         self.nginx = Nginx(
             directory, workers=workers, spool=f"size={size} rings={rings}",
-            location=extra_location, access="off", env=env, http=f"""
+            location=extra_location, server=extra_server, access="off",
+            env=env, http=f"""
     client_body_buffer_size 64k;
     client_max_body_size 32m;
     logbroker_sync {sync};
@@ -134,6 +136,18 @@ class Broker:
 FAST = {"backoff": {"min_ms": 1000, "max_ms": 1000}}
 AT_ONCE = {**FAST, "shutdown_timeout_ms": 0}
 NOWHERE = "http://127.0.0.1:1"
+
+
+def dead(broker, action, *letters, status=0):
+    """logbroker-spool dead: its letters for "list", else what it says."""
+    r = subprocess.run(
+        [find("logbroker-spool"), "dead", action, "--json",
+         str(broker.spool), *map(str, letters)],
+        capture_output=True, text=True, timeout=60, env=broker.env)
+    assert r.returncode == status, r.stderr
+    if action != "list":
+        return r.stdout + r.stderr
+    return [json.loads(line) for line in r.stdout.splitlines()]
 
 
 def figures(broker):

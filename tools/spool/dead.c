@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "event/lines.h"
 #include "output.h"
 #include "spool/lb_dead.h"
 #include "spool/lb_format.h"
@@ -40,6 +41,8 @@ print_json(const lb_dead_letter_t *l, const char *ring, const char *kind)
     char when[LB_TOOL_TIME];
     json_t *letter;
     lb_record_t rec;
+    lb_lines_t lines;
+    lb_line_t line;
 
     letter =
         json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "letter",
@@ -59,8 +62,14 @@ print_json(const lb_dead_letter_t *l, const char *ring, const char *kind)
     json_object_set_new(letter, "received_us",
                         json_integer((json_int_t)rec.received_us));
     lb_tool_json_open(letter);
-    fputs(",\"event\":", stdout);
-    fwrite(l->bytes + rec.header_len, 1, l->bytes_len - rec.header_len, stdout);
+    lb_lines_start(&lines);
+    lb_lines_view(&lines, l->bytes + rec.header_len,
+                  l->bytes_len - rec.header_len);
+    while (lb_lines_next(&lines, &line)) {
+        printf(",\"%s\":", line.context ? "context" : "event");
+        fwrite(line.data + line.context, 1, line.len - (size_t)line.context,
+               stdout);
+    }
     puts("}");
 }
 
