@@ -217,13 +217,7 @@ ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
 
-    if (llcf->stream) {
-
-        if (ngx_http_complex_value(r, llcf->stream, &ctx->stream) != NGX_OK) {
-            return NGX_HTTP_LOGBROKER_NO_MEMORY;
-        }
-
-    } else if (llcf->prefix.len) {
+    if (llcf->stream == NULL && llcf->prefix.len) {
 
         /* what follows the location's name; after a rewrite that has stayed
          * in the location, all of it if it begins with another one */
@@ -250,6 +244,25 @@ ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
         }
     }
 
+    return ngx_http_logbroker_stream_set(ctx);
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_stream_set(ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(ctx->request,
+                                        ngx_http_logbroker_module);
+
+    if (llcf->stream
+        && ngx_http_complex_value(ctx->request, llcf->stream, &ctx->stream)
+           != NGX_OK)
+    {
+        return NGX_HTTP_LOGBROKER_NO_MEMORY;
+    }
+
     if (ctx->stream.len == 0) {
         ngx_str_set(&ctx->stream, "default");
         return 0;
@@ -261,6 +274,33 @@ ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
     }
 
     return 0;
+}
+
+
+void
+ngx_http_logbroker_path(ngx_http_request_t *r, ngx_str_t *path)
+{
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
+
+    *path = r->uri;
+
+    if (path->len >= llcf->prefix.len
+        && ngx_memcmp(path->data, llcf->prefix.data, llcf->prefix.len) == 0)
+    {
+        path->data += llcf->prefix.len;
+        path->len -= llcf->prefix.len;
+    }
+
+    while (path->len && path->data[0] == '/') {
+        path->data++;
+        path->len--;
+    }
+
+    while (path->len && path->data[path->len - 1] == '/') {
+        path->len--;
+    }
 }
 
 

@@ -20,6 +20,13 @@ ngx_uint_t ngx_http_logbroker_content_type(ngx_http_logbroker_ctx_t *ctx);
 ngx_uint_t ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx);
 ngx_uint_t ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx);
 
+/* ctx->stream is what logbroker_stream says, or what it is already, or
+ * "default"; 0 or a reason. */
+ngx_uint_t ngx_http_logbroker_stream_set(ngx_http_logbroker_ctx_t *ctx);
+
+/* What follows the location's name in the URI, without slashes around it. */
+void ngx_http_logbroker_path(ngx_http_request_t *r, ngx_str_t *path);
+
 /* Is it the name of a stream? */
 ngx_uint_t ngx_http_logbroker_stream_valid(ngx_str_t *stream);
 

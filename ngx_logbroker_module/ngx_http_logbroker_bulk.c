@@ -40,8 +40,6 @@ static ngx_int_t ngx_http_logbroker_bulk_send(ngx_http_request_t *r,
     ngx_uint_t status, ngx_str_t *text);
 static ngx_int_t ngx_http_logbroker_bulk_send_error(ngx_http_request_t *r,
     ngx_uint_t status, ngx_str_t *words);
-static void ngx_http_logbroker_bulk_path(ngx_http_request_t *r,
-    ngx_str_t *path);
 
 
 static const lb_format_t  *const ngx_http_logbroker_bulk_formats[] = {
@@ -135,7 +133,7 @@ ngx_http_logbroker_bulk_greet(ngx_http_logbroker_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_http_logbroker_bulk_path(r, &path);
+    ngx_http_logbroker_path(r, &path);
 
     /* what clients put before the API is theirs */
 
@@ -190,66 +188,26 @@ ngx_http_logbroker_bulk_greet(ngx_http_logbroker_ctx_t *ctx)
 }
 
 
-/* What follows the location's name, without a slash. */
-
-static void
-ngx_http_logbroker_bulk_path(ngx_http_request_t *r, ngx_str_t *path)
-{
-    ngx_http_logbroker_loc_conf_t  *llcf;
-
-    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
-
-    *path = r->uri;
-
-    if (path->len >= llcf->prefix.len
-        && ngx_memcmp(path->data, llcf->prefix.data, llcf->prefix.len) == 0)
-    {
-        path->data += llcf->prefix.len;
-        path->len -= llcf->prefix.len;
-    }
-
-    while (path->len && path->data[0] == '/') {
-        path->data++;
-        path->len--;
-    }
-
-    while (path->len && path->data[path->len - 1] == '/') {
-        path->len--;
-    }
-}
-
-
 /* "[INDEX/]_bulk": the stream is what logbroker_stream says; an index, of the
  * path or of an action, is said to the scan. */
 
 static ngx_uint_t
 ngx_http_logbroker_bulk_stream(ngx_http_logbroker_ctx_t *ctx)
 {
-    u_char                         *p, *last;
-    ngx_str_t                       path, index, filter;
-    ngx_http_request_t             *r;
-    ngx_http_logbroker_loc_conf_t  *llcf;
+    u_char              *p, *last;
+    ngx_str_t            path, index, filter;
+    ngx_uint_t           reason;
+    ngx_http_request_t  *r;
 
     r = ctx->request;
 
-    llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
+    reason = ngx_http_logbroker_stream_set(ctx);
 
-    if (llcf->stream) {
-
-        if (ngx_http_complex_value(r, llcf->stream, &ctx->stream) != NGX_OK) {
-            return NGX_HTTP_LOGBROKER_NO_MEMORY;
-        }
+    if (reason) {
+        return reason;
     }
 
-    if (ctx->stream.len == 0) {
-        ngx_str_set(&ctx->stream, "default");
-
-    } else if (!ngx_http_logbroker_stream_valid(&ctx->stream)) {
-        ctx->stream.len = 0;
-        return NGX_HTTP_LOGBROKER_STREAM;
-    }
-
-    ngx_http_logbroker_bulk_path(r, &path);
+    ngx_http_logbroker_path(r, &path);
 
     last = path.data + path.len - (sizeof("_bulk") - 1);
 

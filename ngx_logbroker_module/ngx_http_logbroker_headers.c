@@ -90,6 +90,11 @@ ngx_http_logbroker_send(ngx_http_request_t *r, ngx_uint_t status, char *type,
         return rc;
     }
 
+    if (b->pos == b->last) {
+        b->temporary = 0;
+        b->memory = 0;
+    }
+
     b->last_buf = (r == r->main) ? 1 : 0;
     b->last_in_chain = 1;
 
