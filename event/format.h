@@ -1,12 +1,12 @@
 /*
  * Input formats: how a body becomes events.
  *
- * Whatever a client sends, a record holds lines.  One that begins with '{' is
- * an event: a JSON object as the scanner writes it (no insignificant white
- * space, valid UTF-8, one \n behind it).  Any other first byte makes a line
- * that is no event: a context, for what holds for the events behind it in the
- * same payload (a resource, a scope).  So events are counted by who writes
- * them, never by their \n.
+ * Whatever a client sends, a record holds lines.  A line is an event: a JSON
+ * object as the scanner writes it (no insignificant white space, valid UTF-8,
+ * one \n behind it); or, with 0x01 as its first byte, a context, for what holds
+ * for the events behind it in the same payload (a resource, a scope; see
+ * event/lines.h).  So events are counted by who writes them, never by their
+ * \n.
  *
  * To add an input format
  *

@@ -140,11 +140,41 @@ static const struct {
 #define NUMBERS (sizeof(numbers) / sizeof(numbers[0]))
 #define SLOTS 256u
 
-/* As lb_name_slots. */
+/* 1 + a row of words, or 0; made before main. */
 static uint8_t slots[SLOTS];
 static uint64_t firsts[WORDS];
 
 _Static_assert(WORDS < SLOTS / 2, "most slots are free");
+
+/* Four bytes, the first one lowest. */
+LB_INLINE uint64_t
+four(const uint8_t *p)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return __builtin_bswap32(lb_name_four(p));
+#else
+    return lb_name_four(p);
+#endif
+}
+
+/* The first eight of the len bytes at p, zeros behind them. */
+LB_INLINE uint64_t
+first_eight(const uint8_t *p, size_t len)
+{
+    uint64_t x = 0;
+
+    if (len >= 8) {
+        return four(p + 4) << 32 | four(p);
+    }
+    if (len >= 4) {
+        /* two halves that overlap */
+        return four(p + len - 4) << (8 * (len - 4)) | four(p);
+    }
+    for (size_t i = 0; i < len; i++) {
+        x |= (uint64_t)p[i] << (8 * i);
+    }
+    return x;
+}
 
 LB_INLINE unsigned
 slot_of(uint64_t first)
@@ -160,7 +190,7 @@ index_words(void)
         size_t len = strlen(words[i].word);
         unsigned slot;
 
-        firsts[i] = lb_name_first(word, len, word + len);
+        firsts[i] = first_eight(word, len);
         slot = slot_of(firsts[i]);
         while (slots[slot] != 0) {
             slot = (slot + 1) % SLOTS;
@@ -182,8 +212,8 @@ word_of(const uint8_t *p, const uint8_t *end)
     if (len == 0 || len > WORD_MAX) {
         return -1;
     }
-    first = lb_name_first(p, len, end);
-    first |= lower & lb_name_masks[len < 8 ? len : 8];
+    first = first_eight(p, len);
+    first |= len < 8 ? lower & ~(~UINT64_C(0) << (8 * len)) : lower;
     for (slot = slot_of(first); slots[slot] != 0; slot = (slot + 1) % SLOTS) {
         int row = slots[slot] - 1;
 

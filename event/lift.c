@@ -41,8 +41,8 @@ forget(lb_walk_t *walk, unsigned field)
 /* Takes a member if it is the best so far for its field; inside: LB_RANK_INSIDE
  * or 0. */
 LB_INLINE void
-take(lb_walk_t *walk, unsigned row, unsigned inside, int escapes,
-     const uint8_t *key, const uint8_t *value, const uint8_t *end)
+take(lb_walk_t *walk, unsigned row, unsigned inside, const uint8_t *parent,
+     int escapes, const uint8_t *key, const uint8_t *value, const uint8_t *end)
 {
     const lb_name_t *name = &lb_names[row];
     unsigned field = name->field;
@@ -60,8 +60,7 @@ take(lb_walk_t *walk, unsigned row, unsigned inside, int escapes,
         behind = field == LB_TIMESTAMP
                      ? lb_read_time(walk, rank, value, end, escapes)
                  : field == LB_LEVEL
-                     ? lb_read_level(walk, (lb_read_t)name->read, value, end,
-                                     escapes)
+                     ? lb_read_level(walk, name, value, end, escapes)
                      : lb_read_text(walk, name, rank, value, end, escapes);
         if (behind < 0) {
             return;
@@ -73,11 +72,10 @@ take(lb_walk_t *walk, unsigned row, unsigned inside, int escapes,
     }
     walk->order[walk->n++] = (uint8_t)field;
     walk->rank[field] = (uint16_t)rank;
-    walk->needs |= name->needs;
     found->key = key;
     found->value = value;
     found->end = end;
-    found->parent = walk->parent;
+    found->parent = parent;
 }
 
 /*
@@ -87,23 +85,24 @@ take(lb_walk_t *walk, unsigned row, unsigned inside, int escapes,
 /* Notes a member of an object that is looked into: under the dotted name, or
  * under its own. */
 static void
-take_inside(lb_walk_t *walk, int parent, const uint8_t *key, size_t key_len,
-            const uint8_t *value, const uint8_t *end, int escapes)
+take_inside(lb_walk_t *walk, int parent, const uint8_t *parent_key,
+            const uint8_t *key, size_t key_len, const uint8_t *value,
+            const uint8_t *end, int escapes)
 {
     const lb_name_t *p = &lb_names[parent];
     size_t len = strlen(p->name);
-    uint8_t dotted[64];
+    uint8_t dotted[64] = {0};
     unsigned inside = 0;
     int row = -1;
 
-    if (len + 1 + key_len <= sizeof(dotted) - 8) {
+    if (len + 1 + key_len <= sizeof(dotted) - 3) {
         memcpy(dotted, p->name, len);
         dotted[len] = '.';
         memcpy(dotted + len + 1, key, key_len);
-        row = lb_name_find(dotted, len + 1 + key_len, dotted + sizeof(dotted));
+        row = lb_name_find(dotted, len + 1 + key_len);
     }
     if (row < 0) {
-        row = lb_name_find(key, key_len, walk->end);
+        row = lb_name_find(key, key_len);
         if (row < 0 || lb_names[row].field == LB_FIELDS ||
             !(p->inside >> lb_names[row].field & 1)) {
             return;
@@ -111,7 +110,7 @@ take_inside(lb_walk_t *walk, int parent, const uint8_t *key, size_t key_len,
         inside = LB_RANK_INSIDE;
     }
     walk->signs |= lb_names[row].sign;
-    take(walk, (unsigned)row, inside, escapes, key, value, end);
+    take(walk, (unsigned)row, inside, parent_key, escapes, key, value, end);
 }
 
 /* From p, in a number or a word, to the ',' or '}' behind it, or end.  Eight
@@ -224,7 +223,6 @@ lift(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
     walk.event = event;
     walk.end = event + len;
     walk.unescape = lb_unescape_ways[way];
-    walk.parent = NULL;
     memset(walk.rank, 0xff, sizeof(walk.rank));
     walk.n = 0;
     walk.signs = 0;

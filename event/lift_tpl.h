@@ -125,7 +125,8 @@ LB_NAME(value)(const uint8_t *p, const lb_walk_t *walk, window_t *block,
 /* Notes the members of an object that is looked into, which begins at p.
  * Behind it, or NULL. */
 LB_TARGET static const uint8_t *
-LB_NAME(inside)(const uint8_t *p, lb_walk_t *walk, window_t *block, int parent)
+LB_NAME(inside)(const uint8_t *p, lb_walk_t *walk, window_t *block, int parent,
+                const uint8_t *parent_key)
 {
     if (walk->end - p >= 2 && p[1] == '}') {
         return p + 2;
@@ -142,8 +143,8 @@ LB_NAME(inside)(const uint8_t *p, lb_walk_t *walk, window_t *block, int parent)
         if (lb_unlikely(p == NULL)) {
             return NULL;
         }
-        take_inside(walk, parent, key, (size_t)(quote - key), quote + 2, p,
-                    escapes);
+        take_inside(walk, parent, parent_key, key, (size_t)(quote - key),
+                    quote + 2, p, escapes);
     } while (*p == ',');
 
     return *p == '}' ? p + 1 : NULL;
@@ -173,7 +174,7 @@ LB_NAME(walk)(lb_walk_t *noted)
         if (lb_unlikely(quote == NULL)) {
             return 0;
         }
-        row = lb_name_find(key, (size_t)(quote - key), walk.end);
+        row = lb_name_find(key, (size_t)(quote - key));
         if (row < 0) {
             p = LB_NAME(value)(quote + 2, &walk, &block, &escapes);
             if (lb_unlikely(p == NULL)) {
@@ -186,9 +187,7 @@ LB_NAME(walk)(lb_walk_t *noted)
             /* a copy, so that the window itself can be in registers */
             window_t copy = block;
 
-            noted->parent = key;
-            p = LB_NAME(inside)(quote + 2, noted, &copy, row);
-            noted->parent = NULL;
+            p = LB_NAME(inside)(quote + 2, noted, &copy, row, key);
             block = copy;
             p = p != NULL && p < walk.end ? p : NULL;
         } else {
@@ -198,7 +197,7 @@ LB_NAME(walk)(lb_walk_t *noted)
             return 0;
         }
         if (lb_names[row].field != LB_FIELDS) {
-            take(noted, (unsigned)row, 0, escapes, key, quote + 2, p);
+            take(noted, (unsigned)row, 0, NULL, escapes, key, quote + 2, p);
         } else {
             noted->signs |= lb_names[row].sign;
         }

@@ -93,7 +93,7 @@ const lb_name_t lb_names[] = {
     SERVICE("kubernetes.container_name"),
     SERVICE("kubernetes.container.name"),
     SERVICE("_SYSTEMD_UNIT"),
-    {"name", LB_SERVICE, LB_READ_TEXT, 0, 0, LB_SIGN_PID},
+    {"name", LB_SERVICE, LB_READ_SIGNED, 0, 0, LB_SIGN_PID},
 
     {"host", LB_HOST, LB_READ_TEXT, LB_DOTTED, 0, 0},
     HOST("hostname"),
@@ -180,28 +180,27 @@ const lb_name_t lb_names[] = {
 _Static_assert(ROWS <= LB_NAMES_MAX, "a slot is a byte");
 
 const size_t lb_names_count = ROWS;
-lb_name_key_t lb_name_keys[LB_NAMES_MAX + 1];
-uint8_t lb_name_lens[LB_NAMES_MAX + 1];
-uint8_t lb_name_slots[LB_NAME_SLOTS];
+lb_name_slot_t lb_name_slots[LB_NAME_SLOTS];
+uint8_t lb_name_middles[LB_NAMES_MAX][8];
 
 /* Before main, or when the module is loaded: nobody looks a name up yet. */
 __attribute__((constructor)) static void
 index_names(void)
 {
     for (unsigned row = 0; row < ROWS; row++) {
-        const uint8_t *name = (const uint8_t *)lb_names[row].name;
         size_t len = strlen(lb_names[row].name);
-        unsigned slot;
+        uint64_t ends = lb_name_ends((const uint8_t *)lb_names[row].name, len);
+        unsigned i = lb_name_first_slot(ends);
 
-        lb_name_keys[row].first = lb_name_first(name, len, name + len);
-        if (len >= 8) {
-            lb_name_keys[row].last = lb_name_eight(name + len - 8);
+        while (lb_name_slots[i].len != 0) {
+            i = (i + 1) % LB_NAME_SLOTS;
         }
-        lb_name_lens[row] = (uint8_t)len;
-        slot = lb_name_slot(lb_name_keys[row].first, len);
-        while (lb_name_slots[slot] != 0) {
-            slot = (slot + 1) % LB_NAME_SLOTS;
+        if (len > 8) {
+            memcpy(lb_name_middles[row], lb_names[row].name + 4,
+                   len < 12 ? len - 4 : 8);
         }
-        lb_name_slots[slot] = (uint8_t)(row + 1);
+        lb_name_slots[i].ends = ends;
+        lb_name_slots[i].len = (uint8_t)len;
+        lb_name_slots[i].row = (uint8_t)row;
     }
 }

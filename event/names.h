@@ -33,6 +33,7 @@ typedef enum {
     LB_READ_PYTHON,      /* of Python's logging, 10 to 50 */
     LB_READ_TRACEPARENT, /* of a W3C traceparent, the id */
     LB_READ_PATH,        /* of a path, what is behind the last '/' */
+    LB_READ_SIGNED,      /* as the next, of a name that needs a sign */
     /* all of a string that is not empty */
     LB_READ_TEXT,
     LB_READ_ANY,   /* ditto; other values as their JSON text */
@@ -64,94 +65,83 @@ extern const size_t lb_names_count;
 #define LB_NAMES_MAX 255
 #define LB_NAME_SLOTS 1024u
 
-/* For lb_name_find: made from lb_names before main. */
+/* Where lb_name_find looks: made from lb_names before main. */
 typedef struct {
-    uint64_t first; /* eight bytes, the first in the lowest; zeros behind */
-    uint64_t last;  /* of a name of eight and more */
-} lb_name_key_t;
+    uint64_t ends; /* lb_name_ends() */
+    uint8_t len;   /* 0: the slot is free */
+    uint8_t row;   /* of lb_names */
+} lb_name_slot_t;
 
-extern lb_name_key_t lb_name_keys[LB_NAMES_MAX + 1];
-extern uint8_t lb_name_lens[LB_NAMES_MAX + 1];
-extern uint8_t lb_name_slots[LB_NAME_SLOTS]; /* 1 + index of lb_names, or 0 */
+extern lb_name_slot_t lb_name_slots[LB_NAME_SLOTS];
 
-LB_INLINE uint64_t
-lb_name_eight(const uint8_t *p)
+/* Eight bytes of each name, from the fifth on; zeros behind it. */
+extern uint8_t lb_name_middles[LB_NAMES_MAX][8];
+
+LB_INLINE uint32_t
+lb_name_four(const uint8_t *p)
 {
-    uint64_t x;
+    uint32_t x;
 
-    memcpy(&x, p, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    x = __builtin_bswap64(x);
-#endif
+    memcpy(&x, p, 4);
     return x;
 }
 
-static const uint64_t lb_name_masks[9] = {
-    0,
-    UINT64_C(0xff),
-    UINT64_C(0xffff),
-    UINT64_C(0xffffff),
-    UINT64_C(0xffffffff),
-    UINT64_C(0xffffffffff),
-    UINT64_C(0xffffffffffff),
-    UINT64_C(0xffffffffffffff),
-    ~UINT64_C(0),
-};
-
-/* lb_name_first at the end of what can be read. */
-static LB_COLD __attribute__((unused)) uint64_t
-lb_name_few(const uint8_t *p, size_t len)
-{
-    uint8_t few[8] = {0};
-
-    memcpy(few, p, len < 8 ? len : 8);
-    return lb_name_eight(few);
-}
-
-/* The first eight of the len bytes at p, of which all before end can be read. */
+/* The first four bytes and the last four; of fewer than four, the first, the
+ * one in the middle and the last. */
 LB_INLINE uint64_t
-lb_name_first(const uint8_t *p, size_t len, const uint8_t *end)
+lb_name_ends(const uint8_t *p, size_t len)
 {
-    if (lb_unlikely(end - p < 8)) {
-        return lb_name_few(p, len);
+    if (len >= 4) {
+        return (uint64_t)lb_name_four(p) << 32 | lb_name_four(p + len - 4);
     }
-    return lb_name_eight(p) & lb_name_masks[len < 8 ? len : 8];
+    return len > 0
+               ? (uint64_t)p[0] << 16 | (uint64_t)p[len / 2] << 8 | p[len - 1]
+               : 0;
 }
 
 LB_INLINE unsigned
-lb_name_slot(uint64_t first, size_t len)
+lb_name_first_slot(uint64_t ends)
 {
-    return (unsigned)((first + len) * UINT64_C(0x9e3779b97f4a7c15) >> 54);
+    return (unsigned)(ends * UINT64_C(0x9e3779b97f4a7c15) >> 54);
 }
 
-_Static_assert(LB_NAME_SLOTS == 1u << (64 - 54), "lb_name_slot");
+_Static_assert(LB_NAME_SLOTS == 1u << (64 - 54), "lb_name_first_slot");
 
-/* Whether a name is the one in this row, once their first bytes are the same;
- * there are no zeros in names. */
+/* Is this name, of more than eight bytes, the one in the row?  Their ends are
+ * the same. */
 LB_INLINE int
-lb_name_same(int row, const uint8_t *key, size_t len)
+lb_name_same(const uint8_t *key, size_t len, unsigned row)
 {
-    return len < 8 || (lb_name_lens[row] == len &&
-                       lb_name_keys[row].last == lb_name_eight(key + len - 8) &&
-                       (len <= 16 || memcmp(lb_names[row].name + 8, key + 8,
-                                            len - 16) == 0));
+    const uint8_t *name = (const uint8_t *)lb_names[row].name;
+    uint64_t x, y;
+
+    if (lb_unlikely(len > 16)) {
+        return memcmp(name + 4, key + 4, len - 8) == 0;
+    }
+    memcpy(&x, key + 4, 8);
+    memcpy(&y, lb_name_middles[row], 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (x ^ y) >> (8 * (16 - len)) == 0;
+#else
+    return (x ^ y) << (8 * (16 - len)) == 0;
+#endif
 }
 
-/* The row of lb_names that has the name at key, or -1; all before end can be
- * read. */
+/* The row of lb_names that has the name, or -1.  Of a key of 9 to 16 bytes, three
+ * more can be read behind it: a quote, a colon and a value. */
 LB_INLINE int
-lb_name_find(const uint8_t *key, size_t len, const uint8_t *end)
+lb_name_find(const uint8_t *key, size_t len)
 {
-    uint64_t first = lb_name_first(key, len, end);
-    unsigned slot = lb_name_slot(first, len);
+    uint64_t ends = lb_name_ends(key, len);
+    unsigned i = lb_name_first_slot(ends);
+    const lb_name_slot_t *slot;
 
-    while (lb_name_slots[slot] != 0) {
-        int row = lb_name_slots[slot] - 1;
-
-        if (lb_name_keys[row].first == first && lb_name_same(row, key, len)) {
-            return row;
+    for (slot = &lb_name_slots[i]; slot->len != 0; slot = &lb_name_slots[i]) {
+        if (slot->ends == ends && slot->len == len &&
+            (len <= 8 || lb_name_same(key, len, slot->row))) {
+            return slot->row;
         }
-        slot = (slot + 1) % LB_NAME_SLOTS;
+        i = (i + 1) % LB_NAME_SLOTS;
     }
     return -1;
 }

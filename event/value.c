@@ -218,15 +218,17 @@ lb_read_time(lb_walk_t *walk, unsigned rank, const uint8_t *value,
 }
 
 int
-lb_read_level(lb_walk_t *walk, lb_read_t read, const uint8_t *value,
+lb_read_level(lb_walk_t *walk, const lb_name_t *name, const uint8_t *value,
               const uint8_t *end, int escapes)
 {
     int same;
-    int level = level_of(walk, value, end, escapes, read, &same);
+    int level =
+        level_of(walk, value, end, escapes, (lb_read_t)name->read, &same);
 
     if (level < 0) {
         return -1;
     }
+    walk->needs |= name->needs;
     walk->level = level;
     walk->found[LB_LEVEL].stays = !same;
     return 0;
@@ -244,6 +246,10 @@ lb_read_text(lb_walk_t *walk, const lb_name_t *name, unsigned rank,
         behind = traceparent(walk, value, end);
     } else if (name->read == LB_READ_PATH && !escapes) {
         behind = behind_path(walk, value, end);
+    } else if (name->read == LB_READ_SIGNED && *value == '"' &&
+               end - value > 2) {
+        form = escapes ? LB_FORM_ESCAPED : LB_FORM_AS_IT_IS;
+        behind = 0;
     } else if (name->read >= LB_READ_TEXT && *value != '"') {
         behind = json_text(value, end, (lb_read_t)name->read, &form);
     }
@@ -252,6 +258,7 @@ lb_read_text(lb_walk_t *walk, const lb_name_t *name, unsigned rank,
     if (behind < 0 || walk->rank[name->field] <= rank + (unsigned)behind) {
         return -1;
     }
+    walk->needs |= name->needs;
     found->form = form;
     found->stays = form == LB_FORM_PART;
     return behind;

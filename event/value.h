@@ -13,7 +13,7 @@
  * already is better. */
 int lb_read_time(lb_walk_t *walk, unsigned rank, const uint8_t *value,
                  const uint8_t *end, int escapes);
-int lb_read_level(lb_walk_t *walk, lb_read_t read, const uint8_t *value,
+int lb_read_level(lb_walk_t *walk, const lb_name_t *name, const uint8_t *value,
                   const uint8_t *end, int escapes);
 
 /* Of all that is no string to be taken as it is. */

@@ -42,7 +42,6 @@ typedef struct {
     const uint8_t *event;
     const uint8_t *end;
     lb_unescape_fn unescape;
-    const uint8_t *parent; /* of the members that are looked at */
     /* 1 the best; LB_RANK_NONE: no member found */
     uint16_t rank[LB_FIELDS + 2];
     lb_found_t found[LB_FIELDS];
