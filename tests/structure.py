@@ -38,7 +38,6 @@ MAY_INCLUDE = {
 # dissolved.  This list shrinks; a folder that is not here has none.
 KNOWN_CIRCLES = {
     "flusher/states": 3,
-    "ngx_logbroker_module": 2,
 }
 
 # Just above the worst of today; lower one when it has become better.
@@ -54,12 +53,10 @@ EXCEPTIONS = {
     ("lines of a function", "json_tpl.h json"): 220,  # one state machine
     ("branches of a function", "json_tpl.h json"): 50,
     ("lines of a function", "json_flat.c lb_json_flat"): 135,
-    ("lines of a C file", "lift.c"): 710,
     ("lines of a test file", "test_scanner.c"): 1360,
     ("lines of a test file", "test_deliver.c"): 1100,
     ("lines of a test file", "powercut.c"): 890,
-    ("lines of a test file", "test_lift.c"): 1080,
-    ("lines of a test file", "lift_oracle.c"): 1040,
+    ("lines of a test file", "test_lift.c"): 730,
 }
 
 # Words that mean something else here: (where, pattern, in code alone, what to
