@@ -219,7 +219,7 @@ lb_batch_locate(lb_flusher_ring_t *r, const lb_ckpt_ring_t *e, uint64_t seq,
             return 0;
         }
 
-        /* what comes next may be damaged, which is none of our business */
+        /* the record behind it may be damaged and is not needed */
         if (seq == rec.first_seq + rec.events) {
             *position = rec.next;
             return 0;

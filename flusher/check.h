@@ -1,3 +1,8 @@
+/*
+ * --check: the verdict about the table, by one request or by a flusher that
+ * serves the spool.
+ */
+
 #ifndef _LB_CHECK_H_INCLUDED_
 #define _LB_CHECK_H_INCLUDED_
 

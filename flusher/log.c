@@ -7,7 +7,6 @@
 
 #include "spool/lb_clock.h"
 
-/* The same line again is worth one line in ten seconds. */
 void
 lb_log(int level, const char *fmt, ...)
 {

@@ -40,6 +40,25 @@ seconds(uint64_t us)
     return us != 0 ? json_real((double)us / 1e6) : json_null();
 }
 
+/* Words of the server are cut at a size, within a letter if need be: what is
+ * not UTF-8 becomes "?". */
+static json_t *
+words(const char *text)
+{
+    char copy[512], *p;
+    json_t *v = json_string(text);
+
+    if (v == NULL) {
+        (void)snprintf(copy, sizeof(copy), "%s", text);
+        for (p = copy; *p != '\0'; p++) {
+            *p = (unsigned char)*p < 0x80 ? *p : '?';
+        }
+        v = json_string(copy);
+    }
+
+    return v;
+}
+
 /* Accepted = delivered + dead letters + backlog: what is acked is one of the
  * first two.  Anything but 0 is a defect of ours. */
 static int64_t
@@ -95,62 +114,90 @@ touch_file(const char *spool)
     return utimensat(AT_FDCWD, path, NULL, 0) != 0 ? -errno : 0;
 }
 
+/* What flusher.json holds; NULL: no memory. */
+static json_t *
+figures(const lb_metrics_t *m, const lb_deliver_t *d, int64_t mono_ms)
+{
+    size_t i;
+    json_t *root, *in_flight = json_null(), *error = json_null();
+    uint64_t now = lb_now_us();
+    const lb_ckpt_state_t *st = d->state;
+    const lb_deliver_counters_t *c = &d->counters;
+
+    static const char *const states[] = {"empty", "fixed", "unknown", "sift",
+                                         "doubt"};
+    const struct {
+        const char *name;
+        int64_t value;
+    } counts[] = {
+        {"delivered_events", (int64_t)st->delivered},
+        {"dead_events", (int64_t)st->dead},
+        {"lost_bytes", (int64_t)st->lost_bytes},
+        {"unaccounted_events", unaccounted(st)},
+        {"batches", (int64_t)c->batches},
+        {"dead_letters", (int64_t)lb_dead_count_open(d->dead)},
+        {"requests", (int64_t)c->requests},
+        {"checks", (int64_t)c->checks},
+        {"not_sent", (int64_t)c->not_sent},
+        {"refused", (int64_t)c->refused},
+        {"unknown", (int64_t)c->unknown},
+        {"new_tokens", (int64_t)c->renamed},
+        {"view_misses", (int64_t)c->view_misses},
+    };
+
+    root = json_pack("{s:s, s:i, s:o, s:s, s:{s:I, s:I}}", "version",
+                     LB_VERSION, "pid", (int)getpid(), "started",
+                     seconds(m->started_us), "broker", d->options->broker,
+                     "node", "index", (json_int_t)d->options->node_index,
+                     "count", (json_int_t)d->options->node_count);
+
+    for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        json_object_set_new(root, counts[i].name,
+                            json_integer(counts[i].value));
+    }
+
+    if (st->flags & LB_CKPT_IN_FLIGHT) {
+        in_flight = json_pack("{s:s, s:I, s:o, s:s}", "token", st->token,
+                              "rows", (json_int_t)st->rows, "since",
+                              seconds(st->fixed_us), "state", states[d->at]);
+    }
+
+    if (d->last_error_us != 0) {
+        error = json_pack("{s:o, s:o}", "text", words(d->last_error), "time",
+                          seconds(d->last_error_us));
+    }
+
+    json_object_set_new(root, "in_flight", in_flight);
+    json_object_set_new(root, "last_error", error);
+    json_object_set_new(root, "last_success", seconds(d->last_success_us));
+    json_object_set_new(root, "backlog_events",
+                        json_integer((json_int_t)m->backlog.events));
+    json_object_set_new(root, "backlog_bytes",
+                        json_integer((json_int_t)m->backlog.bytes));
+    json_object_set_new(
+        root, "lag_seconds",
+        json_real(m->oldest_us != 0 && now > m->oldest_us
+                      ? (double)((now - m->oldest_us) / 100000) / 10
+                      : 0.0));
+    json_object_set_new(root, "requests_last_minute",
+                        json_integer(last_minute(m, mono_ms)));
+    json_object_set_new(root, "clock_offset_seconds",
+                        json_real((double)(m->clock_offset_ms / 100) / 10));
+
+    json_object_set_new(
+        root, "exactly_once",
+        json_pack("{s:s, s:o, s:o}", "verdict", m->preflight.verdict, "reason",
+                  words(m->preflight.reason), "looked", seconds(m->looked_us)));
+
+    return root;
+}
+
 int
 lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
 {
     int rc;
     char *text;
-    json_t *root, *in_flight = json_null(), *error = json_null();
-    uint64_t now = lb_now_us();
-    const lb_deliver_counters_t *c = &d->counters;
-
-    static const char *const states[] = {"empty", "fixed", "unknown", "sift",
-                                         "doubt"};
-
-    if (d->state->flags & LB_CKPT_IN_FLIGHT) {
-        in_flight =
-            json_pack("{s:s, s:I, s:o, s:s}", "token", d->state->token, "rows",
-                      (json_int_t)d->state->rows, "since",
-                      seconds(d->state->fixed_us), "state", states[d->at]);
-    }
-
-    if (d->last_error_us != 0) {
-        error = json_pack(
-            "{s:o, s:o}", "text",
-            json_stringn_nocheck(d->last_error, strlen(d->last_error)), "time",
-            seconds(d->last_error_us));
-    }
-
-    root = json_pack(
-        "{s:s, s:i, s:o, s:s, s:{s:I, s:I}, "
-        "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:f, s:{s:s, s:s, s:o}}",
-        "version", LB_VERSION, "pid", (int)getpid(), "started",
-        seconds(m->started_us), "broker", d->options->broker, "node", "index",
-        (json_int_t)d->options->node_index, "count",
-        (json_int_t)d->options->node_count,
-        /* events */
-        "delivered_events", (json_int_t)d->state->delivered, "dead_events",
-        (json_int_t)d->state->dead, "lost_bytes",
-        (json_int_t)d->state->lost_bytes, "unaccounted_events",
-        (json_int_t)unaccounted(d->state), "batches", (json_int_t)c->batches,
-        "dead_letters", (json_int_t)lb_dead_count_open(d->dead), "requests",
-        (json_int_t)c->requests, "checks", (json_int_t)c->checks, "not_sent",
-        (json_int_t)c->not_sent, "refused", (json_int_t)c->refused, "unknown",
-        (json_int_t)c->unknown, "new_tokens", (json_int_t)c->renamed,
-        "view_misses", (json_int_t)c->view_misses,
-        /* now */
-        "in_flight", in_flight, "last_error", error, "last_success",
-        seconds(d->last_success_us), "backlog_events",
-        (json_int_t)m->backlog.events, "backlog_bytes",
-        (json_int_t)m->backlog.bytes, "lag_seconds",
-        m->oldest_us != 0 && now > m->oldest_us
-            ? (double)((now - m->oldest_us) / 100000) / 10
-            : 0.0,
-        "requests_last_minute", last_minute(m, mono_ms), "clock_offset_seconds",
-        (double)(m->clock_offset_ms / 100) / 10, "exactly_once", "verdict",
-        m->preflight.verdict, "reason", m->preflight.reason, "looked",
-        seconds(m->looked_us));
+    json_t *root = figures(m, d, mono_ms);
 
     if (root == NULL) {
         return -EINVAL;

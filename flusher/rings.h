@@ -50,7 +50,7 @@ int lb_rings_look(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err);
  * the next store will carry along. */
 int lb_rings_enter(lb_rings_t *rings, lb_ckpt_state_t *state);
 
-/* Orphans: a ring nobody has held for LB_ORPHAN_MS is claimed once, so that
+/* Orphans: a ring without a writer for LB_ORPHAN_MS is claimed once, so that
  * records behind its commit cell (after a power cut) are committed.  One that
  * cannot be is trouble and tried again as much later; what it has committed is
  * delivered all the same. */

@@ -365,7 +365,7 @@ look_at_clock(lb_service_t *f)
     }
 }
 
-/* If nobody could be asked, the next server is, at once; after all of them
+/* Without a connection the next server is asked at once; after all of them
  * there is a pause. */
 static void
 reached(lb_service_t *f, int look)
@@ -389,13 +389,10 @@ reached(lb_service_t *f, int look)
     }
 }
 
-/* One turn; returns how long to wait before the next. */
-static int64_t
-turn(lb_service_t *f)
+/* Rings come, go, and are told what they may reuse. */
+static void
+look_at_rings(lb_service_t *f, int64_t now)
 {
-    int wanted, look;
-    int64_t now = lb_mono_ms(), wait;
-    uint64_t before;
     lb_error_t err;
 
     /* fails only before it has ever succeeded */
@@ -414,74 +411,99 @@ turn(lb_service_t *f)
         f->deliver.last_error_us = lb_now_us();
         lb_log(LB_LOG_ERROR, "%s", f->rings.trouble.text);
     }
-
-    wanted = lb_deliver_wanted(&f->deliver) && !f->metrics.preflight.hold;
-
-    look = lb_look_due(&f->look, now, wanted && f->retry_at <= now);
-
-    if (wanted || look) {
-
-        wait = pace_wait(f, now, f->prepare_ms) - EARLY_MS - f->prepare_ms / 2;
-
-        if (!look && f->retry_at > now && f->retry_at - now > wait) {
-            wait = f->retry_at - now;
-        }
-
-        if (wait > 0) {
-            publish(f, now);
-            return wait < LOOK_MS ? wait : LOOK_MS;
-        }
-
-        f->begun_at = now;
-        before = f->deliver.counters.requests;
-
-        if (look) {
-            preflight(f);
-        } else {
-
-            if (lb_deliver_step(&f->deliver)) {
-                f->retry_at = 0;
-            } else {
-                f->retry_at =
-                    lb_mono_ms() +
-                    lb_deliver_backoff(f->options, f->deliver.failures);
-            }
-
-            if (f->deliver.counters.requests != before) {
-                lb_look_request(&f->look, lb_mono_ms(), f->options->node_count,
-                                &f->deliver.said);
-                f->metrics.preflight.hold |= f->deliver.said.hold;
-            }
-        }
-
-        if (f->deliver.counters.requests != before) {
-            reached(f, look);
-        }
-
-        if (f->deliver.said.new_password) {
-            f->deliver.said.new_password = 0;
-            lb_log(LB_LOG_INFO, "clickhouse.password_file has changed and is "
-                                "used from now on");
-        }
-
-        /* a packet got lost: it may have come much later than it was sent */
-        if (f->deliver.said.repeated) {
-            f->deliver.said.repeated = 0;
-            lb_pace_start(&f->pace, lb_mono_ms());
-        }
-
-        look_at_clock(f);
-        publish(f, lb_mono_ms());
-        return 0;
-    }
-
-    publish(f, now);
-
-    return LOOK_MS;
 }
 
-/* Is there another spool at the path, as when a disk was mounted there?  While
- * there is none, the one that is open is as good as ever. */
+/* One step of delivery, and when the next may be after it. */
+static void
+deliver(lb_service_t *f)
+{
+    uint64_t before = f->deliver.counters.requests;
+
+    if (lb_deliver_step(&f->deliver)) {
+        f->retry_at = 0;
+    } else {
+        f->retry_at =
+            lb_mono_ms() + lb_deliver_backoff(f->options, f->deliver.failures);
+    }
+
+    if (f->deliver.counters.requests != before) {
+        lb_look_request(&f->look, lb_mono_ms(), f->options->node_count,
+                        &f->deliver.said);
+        f->metrics.preflight.hold |= f->deliver.said.hold;
+    }
+}
+
+/* What the last request told besides its purpose. */
+static void
+note_said(lb_service_t *f)
+{
+    lb_said_t *said = &f->deliver.said;
+
+    if (said->new_password) {
+        said->new_password = 0;
+        lb_log(LB_LOG_INFO, "clickhouse.password_file has changed and is used "
+                            "from now on");
+    }
+
+    /* a packet got lost: it may have come much later than it was sent */
+    if (said->repeated) {
+        said->repeated = 0;
+        lb_pace_start(&f->pace, lb_mono_ms());
+    }
+
+    look_at_clock(f);
+}
+
+/* One turn; returns how long to wait before the next. */
+static int64_t
+turn(lb_service_t *f)
+{
+    int wanted, look;
+    int64_t now = lb_mono_ms(), wait;
+    uint64_t before;
+
+    look_at_rings(f, now);
+
+    wanted = lb_deliver_wanted(&f->deliver) && !f->metrics.preflight.hold;
+    look = lb_look_due(&f->look, now, wanted && f->retry_at <= now);
+
+    if (!wanted && !look) {
+        publish(f, now);
+        return LOOK_MS;
+    }
+
+    wait = pace_wait(f, now, f->prepare_ms) - EARLY_MS - f->prepare_ms / 2;
+
+    if (!look && f->retry_at > now && f->retry_at - now > wait) {
+        wait = f->retry_at - now;
+    }
+
+    if (wait > 0) {
+        publish(f, now);
+        return wait < LOOK_MS ? wait : LOOK_MS;
+    }
+
+    f->begun_at = now;
+    before = f->deliver.counters.requests;
+
+    if (look) {
+        preflight(f);
+    } else {
+        deliver(f);
+    }
+
+    if (f->deliver.counters.requests != before) {
+        reached(f, look);
+    }
+
+    note_said(f);
+    publish(f, lb_mono_ms());
+
+    return 0;
+}
+
+/* 1 if another spool has taken the path, as when a disk was mounted there.  Until
+ * then the open one is served, even if its folder is gone. */
 static int
 replaced(lb_service_t *f)
 {

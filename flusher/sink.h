@@ -63,8 +63,8 @@ typedef struct {
 typedef struct {
     int no_table;    /* REFUSED: there is no table of that name */
     int loose;       /* the sink has not answered: it may come in yet */
-    int answered;    /* somebody has, if only a proxy */
-    int timed_out;   /* nobody has within the time for it */
+    int answered;    /* there was an answer, if only a proxy's */
+    int timed_out;   /* there was none within the time for it */
     int view_failed; /* the rows are in or not, a view behind the table threw */
     int views_done;  /* whatever was wrong, views have what the table has */
     lb_blame_t blame; /* never BYTES */

@@ -32,7 +32,7 @@ lb_sink_t *lb_clickhouse_new(const lb_options_t *options,
 lb_sink_t *lb_clickhouse_over(const lb_transport_t *transport,
                               const lb_options_t *options);
 
-/* What a result tells whoever the request was for. */
+/* What a result tells delivery, whatever the request was for. */
 void lb_clickhouse_said(const lb_ch_result_t *result, lb_said_t *said);
 
 #endif /* _LB_CLICKHOUSE_H_INCLUDED_ */

@@ -135,7 +135,7 @@ aborted(const lb_ch_t *ch)
     return *ch->abort != 0;
 }
 
-/* Nothing has come but the end: what is sent now is read by nobody. */
+/* The server has closed its end: what is sent now would not be read. */
 static int
 closed(const lb_ch_t *ch)
 {
@@ -200,7 +200,7 @@ on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 }
 
 /* Closing a socket leaves it to the kernel to send what is in its buffers, for
- * minutes: an INSERT given up would come in long after nobody waits for it, and
+ * minutes: an INSERT given up would come in long afterwards, and
  * no question can see it.  Without an answer the connection is reset instead. */
 static int
 on_close(void *arg, curl_socket_t fd)

@@ -15,7 +15,7 @@
  *   partition key, engine with settings, columns |name type|..., settings
  *   |name value|..., end
  *
- * The first and the last tell it from what somebody else may answer.
+ * The first and the last tell it from the answer of something else.
  */
 enum {
     LOOK,

@@ -87,12 +87,12 @@ static const struct {
     {"read_overflow_mode_leaf", "'throw'", QUESTION, HOLD, 0},
     {"result_overflow_mode", "'throw'", QUESTION, HOLD, 0},
     {"timeout_overflow_mode", "'throw'", QUESTION, HOLD, 0},
-    /* nobody waits for the answer any longer */
+    /* the flusher gives up on an answer after 10 s */
     {"max_execution_time", "11", QUESTION, MAY, 0},
     {"extremes", "0", QUESTION, MAY, 0},
     {"session_timezone", "'UTC'", QUESTION, MAY, 0},
 
-    /* and does not fail for want of an index that suits somebody else */
+    /* and does not fail for want of an index */
     {"force_primary_key", "0", QUESTION, HOLD, 0},
     {"force_index_by_date", "0", QUESTION, HOLD, 0},
     /* an empty list is an error if it is set */

@@ -4,6 +4,7 @@
  */
 
 #include "flusher/deliver.h"
+#include "flusher/metrics.h"
 #include "spool/lb_crc32c.h"
 #include "tests/unit/spool_env.h"
 
@@ -533,6 +534,30 @@ a_table_that_is_gone(void **arg)
     step(n, LB_SINK_DONE, 1, LB_DELIVER_UNKNOWN);
 }
 
+/* What the server said is cut at a size, within a letter if need be: the
+ * figures are written all the same, for they are the sign of life. */
+static void
+figures_with_half_a_letter(void **arg)
+{
+    char path[300], text[4096] = "";
+    FILE *f;
+    node_t *n = *arg;
+    lb_metrics_t m = {.preflight = {.verdict = "unknown"}};
+
+    strcpy(m.preflight.reason, "caf\xc3");
+    strcpy(n->d.last_error, "\xe2\x82");
+    n->d.last_error_us = 1;
+    assert_int_equal(lb_metrics_publish(&m, &n->d, 1), 0);
+    (void)snprintf(path, sizeof(path), "%s/flusher.json", n->env->dir);
+    f = fopen(path, "r");
+    assert_non_null(f);
+    assert_true(fread(text, 1, sizeof(text) - 1, f) > 0);
+    fclose(f);
+    assert_non_null(strstr(text, "\"verdict\": \"unknown\""));
+    assert_non_null(strstr(text, "\"backlog_events\": 0"));
+    free(m.written);
+}
+
 int
 main(void)
 {
@@ -547,6 +572,7 @@ main(void)
         T(data_is_sifted_or_halved),
         T(an_upgrade_with_a_batch_in_flight),
         T(a_table_that_is_gone),
+        T(figures_with_half_a_letter),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
