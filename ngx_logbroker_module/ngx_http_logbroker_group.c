@@ -117,6 +117,16 @@ ngx_http_logbroker_group_join(ngx_http_logbroker_worker_t *w,
 }
 
 
+void
+ngx_http_logbroker_group_forget(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx)
+{
+    (void) ngx_atomic_fetch_add(&w->counters->dropped, 1);
+
+    ngx_queue_remove(&ctx->queue);
+}
+
+
 /* A record nobody waits for is staged: it is written in its group's turn. */
 
 void

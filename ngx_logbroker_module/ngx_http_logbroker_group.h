@@ -68,6 +68,10 @@ void ngx_http_logbroker_group_init(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_group_join(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, ngx_uint_t sync);
 
+/* The request goes away: its record stays. */
+void ngx_http_logbroker_group_forget(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx);
+
 /* A record nobody waits for is staged: it is written in its group's turn. */
 void ngx_http_logbroker_group_join_silent(ngx_http_logbroker_worker_t *w);
 

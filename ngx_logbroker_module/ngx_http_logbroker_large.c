@@ -502,17 +502,22 @@ done:
 /* The request goes away: the job, if it runs, finishes alone. */
 
 void
-ngx_http_logbroker_large_abandon(ngx_http_logbroker_ctx_t *ctx)
+ngx_http_logbroker_large_forget(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx)
 {
-    ngx_http_logbroker_job_t     *job;
-    ngx_http_logbroker_worker_t  *w;
+    ngx_http_logbroker_job_t  *job;
+
+    w->large.n--;
+
+    if (ctx->state == NGX_HTTP_LOGBROKER_QUEUED) {
+        ngx_queue_remove(&ctx->queue);
+        return;
+    }
 
     job = ctx->job;
-    w = job->worker;
 
     ctx->job = NULL;
     job->ctx = NULL;
-    w->large.n--;
 
     if (job->running) {
         return;

@@ -36,8 +36,9 @@ void ngx_http_logbroker_large(ngx_http_logbroker_worker_t *w,
  * there is room. */
 void ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w);
 
-/* The request goes away: the job, if it runs, finishes alone. */
-void ngx_http_logbroker_large_abandon(ngx_http_logbroker_ctx_t *ctx);
+/* The request goes away: its job, if one runs, finishes alone. */
+void ngx_http_logbroker_large_forget(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_LOGBROKER_LARGE_H_INCLUDED_ */

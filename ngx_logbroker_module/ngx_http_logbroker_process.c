@@ -29,8 +29,8 @@
 #include "ngx_http_logbroker_mem.h"
 #include "ngx_http_logbroker_ring.h"
 #include "ngx_http_logbroker_room.h"
-#include "ngx_http_logbroker_stage.h"
 #include "ngx_http_logbroker_snapshot.h"
+#include "ngx_http_logbroker_stage.h"
 #include "ngx_http_logbroker_process.h"
 
 
@@ -99,15 +99,13 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
         w->ring.max_rings = ngx_min(w->ring.max_rings, LB_SLOTS_MAX);
     }
 
-    w->ready = ngx_http_logbroker_stage_unpark;
-
-    ngx_queue_init(&w->stage.parked);
     ngx_queue_init(&w->access.held);
 
     ngx_http_logbroker_hang_init(w);
     ngx_http_logbroker_hold_init(w);
     ngx_http_logbroker_group_init(w);
     ngx_http_logbroker_large_init(w);
+    ngx_http_logbroker_stage_init(w);
     ngx_http_logbroker_room_init(w);
     ngx_http_logbroker_fill_init(w);
 
@@ -252,7 +250,7 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     }
 
     ngx_http_logbroker_fill(w);
-    ngx_http_logbroker_stage_unpark(w);
+    w->ready(w);
     ngx_http_logbroker_hold_update(w);
 
     if (w->large.trim && w->large.job == NULL

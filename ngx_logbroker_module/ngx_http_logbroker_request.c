@@ -16,6 +16,7 @@
 #include "ngx_http_logbroker_accept.h"
 #include "ngx_http_logbroker_body.h"
 #include "ngx_http_logbroker_dialect.h"
+#include "ngx_http_logbroker_group.h"
 #include "ngx_http_logbroker_keys.h"
 #include "ngx_http_logbroker_large.h"
 #include "ngx_http_logbroker_reason.h"
@@ -193,19 +194,12 @@ ngx_http_logbroker_cleanup(void *data)
     switch (ctx->state) {
 
     case NGX_HTTP_LOGBROKER_STAGED:
-        (void) ngx_atomic_fetch_add(
-                             &ngx_http_logbroker_worker->counters->dropped, 1);
-
-        ngx_queue_remove(&ctx->queue);
+        ngx_http_logbroker_group_forget(ngx_http_logbroker_worker, ctx);
         break;
 
     case NGX_HTTP_LOGBROKER_QUEUED:
-        ngx_queue_remove(&ctx->queue);
-        ngx_http_logbroker_worker->large.n--;
-        break;
-
     case NGX_HTTP_LOGBROKER_WORKING:
-        ngx_http_logbroker_large_abandon(ctx);
+        ngx_http_logbroker_large_forget(ngx_http_logbroker_worker, ctx);
         break;
 
     case NGX_HTTP_LOGBROKER_PARKED:

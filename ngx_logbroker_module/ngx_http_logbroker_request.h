@@ -20,9 +20,9 @@
 
 typedef enum {
     NGX_HTTP_LOGBROKER_NEW = 0,
-    NGX_HTTP_LOGBROKER_QUEUED,                      /* in worker->large */
+    NGX_HTTP_LOGBROKER_QUEUED,                      /* in w->large.queue */
     NGX_HTTP_LOGBROKER_WORKING,                     /* has a job */
-    NGX_HTTP_LOGBROKER_PARKED,                      /* in worker->parked */
+    NGX_HTTP_LOGBROKER_PARKED,                      /* in w->stage.parked */
     NGX_HTTP_LOGBROKER_STAGED,                      /* in a group */
     NGX_HTTP_LOGBROKER_DONE
 } ngx_http_logbroker_state_e;

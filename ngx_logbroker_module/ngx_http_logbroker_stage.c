@@ -35,6 +35,9 @@
 #include "ngx_http_logbroker_stage.h"
 
 
+static void ngx_http_logbroker_stage_unpark(ngx_http_logbroker_worker_t *w);
+static void ngx_http_logbroker_stage_park(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx, ngx_uint_t first);
 static ngx_uint_t ngx_http_logbroker_has_room(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
 static ngx_uint_t ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
@@ -44,6 +47,15 @@ static ngx_uint_t ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
     ngx_str_t *payload);
 static void ngx_http_logbroker_explain(ngx_http_logbroker_ctx_t *ctx,
     ngx_str_t *body, lb_scan_result_t *res);
+
+
+void
+ngx_http_logbroker_stage_init(ngx_http_logbroker_worker_t *w)
+{
+    ngx_queue_init(&w->stage.parked);
+
+    w->ready = ngx_http_logbroker_stage_unpark;
+}
 
 
 void
@@ -65,12 +77,8 @@ ngx_http_logbroker_stage_enter(ngx_http_logbroker_ctx_t *ctx)
                 && (!ngx_queue_empty(&w->stage.parked)
                     || !ngx_http_logbroker_has_room(w, ctx)))))
     {
-        ctx->waited = 1;
-        ctx->state = NGX_HTTP_LOGBROKER_PARKED;
-        ngx_queue_insert_tail(&w->stage.parked, &ctx->queue);
-        w->stage.nparked++;
+        ngx_http_logbroker_stage_park(w, ctx, 0);
         ngx_http_logbroker_room_wanted(w);
-        ngx_http_logbroker_hold_update(w);
         return;
     }
 
@@ -79,6 +87,28 @@ ngx_http_logbroker_stage_enter(ngx_http_logbroker_ctx_t *ctx)
     if (reason) {
         ctx->done(ctx, reason);
     }
+}
+
+
+/* first: it was taken in already, before the others. */
+
+static void
+ngx_http_logbroker_stage_park(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx, ngx_uint_t first)
+{
+    ctx->waited = 1;
+    ctx->state = NGX_HTTP_LOGBROKER_PARKED;
+
+    if (first) {
+        ngx_queue_insert_head(&w->stage.parked, &ctx->queue);
+
+    } else {
+        ngx_queue_insert_tail(&w->stage.parked, &ctx->queue);
+    }
+
+    w->stage.nparked++;
+
+    ngx_http_logbroker_hold_update(w);
 }
 
 
@@ -94,7 +124,7 @@ ngx_http_logbroker_stage_forget(ngx_http_logbroker_worker_t *w,
 
 /* Takes parked requests in again, in order, as far as there is room. */
 
-void
+static void
 ngx_http_logbroker_stage_unpark(ngx_http_logbroker_worker_t *w)
 {
     ngx_uint_t                 reason;
@@ -199,11 +229,7 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
 
         if (reason == NGX_HTTP_LOGBROKER_SEEK) {
             /* with its body, for the ring that is sought */
-            ctx->waited = 1;
-            ctx->state = NGX_HTTP_LOGBROKER_PARKED;
-            ngx_queue_insert_head(&w->stage.parked, &ctx->queue);
-            w->stage.nparked++;
-            ngx_http_logbroker_hold_update(w);
+            ngx_http_logbroker_stage_park(w, ctx, 1);
             return 0;
         }
     }

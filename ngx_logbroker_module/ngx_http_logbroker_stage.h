@@ -22,12 +22,13 @@ typedef struct {
 } ngx_http_logbroker_worker_stage_t;
 
 
+/* Sets w->ready: takes in what waits, in order, as far as there is room. */
+void ngx_http_logbroker_stage_init(ngx_http_logbroker_worker_t *w);
+
 /* Takes a request whose body was read: stages, parks or refuses it. */
 void ngx_http_logbroker_stage_enter(ngx_http_logbroker_ctx_t *ctx);
 
-/* Takes in what waits, in order, as far as there is room. */
-void ngx_http_logbroker_stage_unpark(ngx_http_logbroker_worker_t *w);
-
+/* The request goes away, or is taken in after all. */
 void ngx_http_logbroker_stage_forget(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx);
 
