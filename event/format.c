@@ -116,7 +116,7 @@ lb_format_explain(const lb_format_t *format, const uint8_t *in, size_t len,
                   const lb_scan_result_t *res, char *text, size_t size)
 {
     if (format->explain == NULL || res->row == 0) {
-        return res->error;
+        return res->error ? res->error : "malformed event";
     }
     return format->explain(in, len, res, text, size);
 }

@@ -129,6 +129,15 @@ ngx_http_logbroker_finish(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason)
         ngx_http_set_log_request(c->log, r);
     }
 
+    if (ctx->rejected
+        && (reason == 0 || reason == NGX_HTTP_LOGBROKER_REPEATED
+            || reason == NGX_HTTP_LOGBROKER_EMPTY))
+    {
+        ctx->error = ctx->first;
+        ctx->row = ctx->first_row;
+        ctx->column = ctx->first_column;
+    }
+
     switch (reason) {
 
     case 0:

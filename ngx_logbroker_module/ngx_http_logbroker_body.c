@@ -348,6 +348,19 @@ ngx_http_logbroker_error(ngx_http_logbroker_ctx_t *ctx, const char *words)
 }
 
 
+void
+ngx_http_logbroker_rejected(ngx_http_logbroker_ctx_t *ctx)
+{
+    ctx->first = ctx->error;
+    ctx->first_row = ctx->row;
+    ctx->first_column = ctx->column;
+
+    ngx_str_null(&ctx->error);
+    ctx->row = 0;
+    ctx->column = 0;
+}
+
+
 /*
  * A body of some size is memory of its own.  Nobody needs it while the request
  * waits for its group, and the next body finds it still in the processor's

@@ -72,5 +72,9 @@ void ngx_http_logbroker_too_big(ngx_http_logbroker_ctx_t *ctx,
 void ngx_http_logbroker_error(ngx_http_logbroker_ctx_t *ctx,
     const char *words);
 
+/* The error is the one of the first event that was rejected, if it comes to no
+ * refusal. */
+void ngx_http_logbroker_rejected(ngx_http_logbroker_ctx_t *ctx);
+
 
 #endif /* _NGX_HTTP_LOGBROKER_BODY_H_INCLUDED_ */

@@ -28,8 +28,9 @@
  *           reply is ctx->reply; ctx->events are stored, ctx->rejected were
  *           left out, the first one for ctx->error at ctx->row, ctx->column.
  *  error    nothing is stored, for ctx->reason.  Counters, log, Allow and
- *           Retry-After are seen to; ctx->rejected and ctx->reply as above, if
- *           the body was scanned (an empty body may be no error to a protocol).
+ *           Retry-After are seen to; words and ctx->row say why.  If nothing in
+ *           the body was an event (NGX_HTTP_LOGBROKER_EMPTY, which may be no
+ *           error to a protocol), ctx->rejected and ctx->reply are as above.
  *
  * Trailers go into r->headers_out.trailers before ngx_http_logbroker_send().
  */

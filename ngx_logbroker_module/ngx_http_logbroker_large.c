@@ -371,6 +371,12 @@ ngx_http_logbroker_job_tell(ngx_http_logbroker_job_t *job)
 
     if (job->error) {
         ngx_http_logbroker_error(ctx, job->error);
+
+        if (job->rejected && job->reason != NGX_HTTP_LOGBROKER_MALFORMED
+            && job->reason != NGX_HTTP_LOGBROKER_EVENT_TOO_BIG)
+        {
+            ngx_http_logbroker_rejected(ctx);
+        }
     }
 
     lb_reply_free(&ctx->reply);

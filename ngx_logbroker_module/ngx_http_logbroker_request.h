@@ -51,11 +51,15 @@ struct ngx_http_logbroker_ctx_s {
     size_t                           bytes;
     ngx_uint_t                       slot;
 
-    /* of the answer */
+    /* of the answer: what the scan left; first: why the first event that was
+     * rejected was, error of an answer that is no refusal for another reason */
     lb_reply_t                       reply;
     ngx_uint_t                       rejected;
+    ngx_str_t                        first;
+    size_t                           first_row;
+    size_t                           first_column;
 
-    /* of the refusal, or of the first event that was rejected */
+    /* of the refusal */
     ngx_uint_t                       reason;
     ngx_str_t                        error;
     size_t                           row;           /* 0: means nothing */

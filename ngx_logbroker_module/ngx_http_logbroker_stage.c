@@ -266,9 +266,13 @@ ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
     ctx->rejected = record.res.rejected;
 
     if (reason == NGX_HTTP_LOGBROKER_MALFORMED
-        || reason == NGX_HTTP_LOGBROKER_EVENT_TOO_BIG || ctx->rejected)
+        || reason == NGX_HTTP_LOGBROKER_EVENT_TOO_BIG)
     {
         ngx_http_logbroker_explain(ctx, body, &record.res);
+
+    } else if (ctx->rejected) {
+        ngx_http_logbroker_explain(ctx, body, &record.res);
+        ngx_http_logbroker_rejected(ctx);
     }
 
     if (reason == NGX_HTTP_LOGBROKER_BODY_TOO_BIG) {

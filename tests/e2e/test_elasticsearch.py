@@ -235,3 +235,15 @@ def test_delivered(clickhouse, make_broker):
     wait_for(broker.drained, 60, "the letter", every=0.1)
     assert clickhouse.query("SELECT stream FROM logbroker.logs WHERE "
                             "message = 'bad'").strip() == "b"
+
+
+@pytest.mark.parametrize("pad", [0, 200_000])
+def test_a_refusal_says_why(nginx, pad):
+    """Not what is wrong with a document that would have been rejected."""
+    headers = dict(NDJSON, **{"Idempotency-Key": f"once-{pad}"})
+    good = json.dumps({"message": "x" * pad})
+    r, _ = ask(nginx, "POST", "/_bulk", pairs(good), headers)
+    assert r.status == 200
+    r, text = ask(nginx, "POST", "/_bulk", pairs("{bad", good), headers)
+    assert r.status == 422
+    assert "Idempotency-Key" in json.loads(text)["error"]["reason"]

@@ -198,6 +198,9 @@ test_json(void **state)
                            "near 'x'"));
     assert_int_equal(scan(&lb_format_json, " \n", 100, 0, &res, text),
                      LB_SCAN_EMPTY);
+    /* never none */
+    assert_non_null(
+        lb_format_explain(&lb_format_json, NULL, 0, &res, words, 1));
 }
 
 /* Room for the body is not room for what it unfolds to. */
