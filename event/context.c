@@ -87,7 +87,6 @@ read_members(lb_context_t *c)
 int
 lb_context_line(lb_context_t *c, const lb_line_t *line)
 {
-    /* the lifter needs no more than this for two parts of the line */
     size_t size;
     uint8_t *more;
 
@@ -95,7 +94,9 @@ lb_context_line(lb_context_t *c, const lb_line_t *line)
         lb_context_start(c);
     }
 
-    size = 3 * (c->len + line->len) + 2 * lb_lift_scratch(0);
+    /* resource and fields are lifted behind it */
+    size = c->len + line->len;
+    size += 2 * lb_lift_scratch(size);
 
     if (size > c->size) {
         more = realloc(c->line, size);

@@ -464,29 +464,48 @@ scan_resource_logs(lb_otlp_t *w, const uint8_t *p, const uint8_t **behind)
     return scan_scopes(w, scopes, &a, &value);
 }
 
+/* The array of ResourceLogs at p; *behind is behind it. */
+static lb_scan_status_t
+scan_list(lb_otlp_t *w, const uint8_t *p, const uint8_t **behind)
+{
+    lb_scan_status_t status;
+
+    w->nresource = 0;
+
+    if (*p != '[') {
+        return malformed(w);
+    }
+
+    for (p++; lb_otlp_element(&p); w->nresource++) {
+        status = scan_resource_logs(w, p, &p);
+        if (status != LB_SCAN_OK) {
+            return status;
+        }
+    }
+    *behind = p + 1;
+
+    return LB_SCAN_OK;
+}
+
 /* The request at p, as the scanner wrote it. */
 static lb_scan_status_t
 scan_request(lb_otlp_t *w, const uint8_t *p)
 {
-    const uint8_t *list = NULL;
+    state_t before;
     lb_otlp_text_t key;
     lb_scan_status_t status;
 
-    for (p++; lb_otlp_member(&p, &key); p = lb_otlp_skip(p)) {
-        if (LB_OTLP_IS(key, "resourceLogs") && *p != 'n') {
-            list = p;
+    keep(w, &before);
+
+    for (p++; lb_otlp_member(&p, &key);) {
+
+        if (*p == 'n' || !LB_OTLP_IS(key, "resourceLogs")) {
+            p = lb_otlp_skip(p);
+            continue;
         }
-    }
 
-    if (list == NULL) {
-        return LB_SCAN_OK;
-    }
-    if (*list != '[') {
-        return malformed(w);
-    }
-
-    for (p = list + 1; lb_otlp_element(&p); w->nresource++) {
-        status = scan_resource_logs(w, p, &p);
+        restore(w, &before);
+        status = scan_list(w, p, &p);
         if (status != LB_SCAN_OK) {
             return status;
         }

@@ -70,67 +70,59 @@ put_timestamp(lb_otlp_t *w, uint64_t ns)
     return LB_OTLP_OK;
 }
 
+/* The id as size lower-case digits; 0: it is none of this length. */
 static int
-nibble(uint8_t c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* The id in bytes; 0: it is none of this length. */
-static int
-id_bytes(const lb_otlp_text_t *id, uint8_t *to, size_t size)
+id_digits(const lb_otlp_text_t *id, uint8_t *to, size_t size)
 {
     size_t i;
-    int high, low;
+    uint8_t c;
 
     if (!id->json) {
-        if (id->len != size) {
+        if (id->len != size / 2) {
             return 0;
         }
-        memcpy(to, id->p, size);
+        for (i = 0; i < id->len; i++) {
+            to[2 * i] = (uint8_t)hex[id->p[i] >> 4];
+            to[2 * i + 1] = (uint8_t)hex[id->p[i] & 15];
+        }
         return 1;
     }
 
-    if (id->len != 2 * size) {
+    if (id->len != size) {
         return 0;
     }
 
     for (i = 0; i < size; i++) {
-        high = nibble(id->p[2 * i]);
-        low = nibble(id->p[2 * i + 1]);
-        if (high < 0 || low < 0) {
+        c = id->p[i];
+        if (c >= 'A' && c <= 'F') {
+            c |= 0x20;
+        } else if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
             return 0;
         }
-        to[i] = (uint8_t)(high << 4 | low);
+        to[i] = c;
     }
 
     return 1;
 }
 
-/* name: as `"trace_id":`; bit: of LB_OTLP_TRACE_ID. */
+/* size: digits; bit: LB_OTLP_TRACE_ID, say. */
 static lb_otlp_rc_t
 put_id(lb_otlp_t *w, const lb_otlp_text_t *id, const char *name, size_t size,
        unsigned bit)
 {
     size_t i, n = strlen(name);
-    uint8_t bytes[16], any = 0;
+    uint8_t digits[32];
 
     if (id->len == 0) {
         return LB_OTLP_OK;
     }
 
-    if (id_bytes(id, bytes, size)) {
+    if (id_digits(id, digits, size)) {
 
-        for (i = 0; i < size; i++) {
-            any |= bytes[i];
-        }
-        if (any == 0) {
+        if (memcmp(digits, "00000000000000000000000000000000", size) == 0) {
             return LB_OTLP_OK;
         }
-        if ((size_t)(w->limit - w->o) < n + 2 * size + 4) {
+        if ((size_t)(w->limit - w->o) < n + size + 6) {
             return LB_OTLP_FULL;
         }
 
@@ -138,13 +130,11 @@ put_id(lb_otlp_t *w, const lb_otlp_text_t *id, const char *name, size_t size,
         memcpy(w->o, name, n);
         w->o += n;
         memcpy(w->o, "\":\"", 3);
-        w->o += 3;
-        for (i = 0; i < size; i++) {
-            *w->o++ = (uint8_t)hex[bytes[i] >> 4];
-            *w->o++ = (uint8_t)hex[bytes[i] & 15];
-        }
+        memcpy(w->o + 3, digits, size);
+        memcpy(w->o + 3 + size, "\",", 2);
+        w->o += size + 5;
         w->names |= bit;
-        return lb_otlp_literal(w, "\",");
+        return LB_OTLP_OK;
     }
 
     LB_OTLP_TRY(lb_otlp_literal(w, "\"attributes."));
@@ -227,8 +217,8 @@ put_number(lb_otlp_t *w, const char *name, uint64_t value, unsigned bit)
 lb_otlp_rc_t
 lb_otlp_second(lb_otlp_t *w, const lb_otlp_record_t *r)
 {
-    LB_OTLP_TRY(put_id(w, &r->trace_id, "trace_id", 16, LB_OTLP_TRACE_ID));
-    LB_OTLP_TRY(put_id(w, &r->span_id, "span_id", 8, LB_OTLP_SPAN_ID));
+    LB_OTLP_TRY(put_id(w, &r->trace_id, "trace_id", 32, LB_OTLP_TRACE_ID));
+    LB_OTLP_TRY(put_id(w, &r->span_id, "span_id", 16, LB_OTLP_SPAN_ID));
     LB_OTLP_TRY(put_number(w, "flags", r->flags, LB_OTLP_FLAGS));
 
     if (r->event_name.len > 0) {

@@ -51,6 +51,31 @@ number_text(const uint8_t *p, const uint8_t *end, char text[NUMBER])
     return 1;
 }
 
+/* A number of 1 to 19 digits and nothing else, or a string of them. */
+LB_INLINE int
+digits_alone(const uint8_t *p, const uint8_t *end, uint64_t *value)
+{
+    uint64_t v = 0;
+
+    if (*p == '"') {
+        p++;
+        end--;
+    }
+    if (p == end || end - p > 19) {
+        return 0;
+    }
+
+    for (; p < end; p++) {
+        if (*p < '0' || *p > '9') {
+            return 0;
+        }
+        v = v * 10 + (uint64_t)(*p - '0');
+    }
+    *value = v;
+
+    return 1;
+}
+
 /* An integer in [low, high], modulo 2^64; 0: it is none.  Some write it as a
  * double with an exponent or a fraction of zeros. */
 int
@@ -65,6 +90,9 @@ lb_otlp_integer(const uint8_t *p, const uint8_t *end, int64_t low,
     if (*p == 'n') {
         *value = 0;
         return 1;
+    }
+    if (digits_alone(p, end, value)) {
+        return *value <= high;
     }
     if (!number_text(p, end, text)) {
         return 0;
