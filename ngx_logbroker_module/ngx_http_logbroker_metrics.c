@@ -70,11 +70,11 @@ static void ngx_http_logbroker_metrics_json(ngx_http_logbroker_text_t *t,
 static ngx_http_logbroker_counter_t  ngx_http_logbroker_counters[] = {
 
     { "accepted_requests_total",
-      "Requests answered with 204.",
+      "Requests whose events were stored.",
       offsetof(ngx_http_logbroker_counters_t, requests) },
 
     { "accepted_events_total",
-      "Events of requests answered with 204.",
+      "Events of these requests.",
       offsetof(ngx_http_logbroker_counters_t, events) },
 
     { "accepted_bytes_total",
@@ -82,7 +82,7 @@ static ngx_http_logbroker_counter_t  ngx_http_logbroker_counters[] = {
       offsetof(ngx_http_logbroker_counters_t, bytes) },
 
     { "repeated_requests_total",
-      "Requests answered with 204 because their Idempotency-Key was known.",
+      "Requests answered like the one they repeat: their Idempotency-Key was known.",
       offsetof(ngx_http_logbroker_counters_t, repeated) },
 
     { "answers_dropped_total",
