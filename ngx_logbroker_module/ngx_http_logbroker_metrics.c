@@ -82,7 +82,8 @@ static ngx_http_logbroker_counter_t  ngx_http_logbroker_counters[] = {
       offsetof(ngx_http_logbroker_counters_t, bytes) },
 
     { "repeated_requests_total",
-      "Requests answered like the one they repeat: their Idempotency-Key was known.",
+      "Requests answered like the one they repeat: their Idempotency-Key was "
+      "known.",
       offsetof(ngx_http_logbroker_counters_t, repeated) },
 
     { "answers_dropped_total",
