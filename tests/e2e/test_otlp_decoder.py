@@ -603,3 +603,20 @@ def test_json_that_is_wrong(oracle):
             assert status in (BAD, EMPTY) or replaced, body
         if status == OK and not rejected:
             unfold(lines)
+
+
+def test_payload():
+    """The body of a real sender has the columns that are written beside it."""
+    sent = next(p for p in json.loads(
+        (ROOT / "tests/data/payloads.json").read_text())
+        if p["name"] == "otlp-json")
+    (status, rejected, replaced, lines), = decode("json", [
+        sent["body"].encode()])
+    assert (status, rejected, replaced) == (OK, 0, 0)
+    for (resource, _, event), want in zip(unfold(lines), sent["want"],
+                                          strict=True):
+        got = dict(event)
+        assert got["timestamp"] == want["t"].replace(" ", "T") + "Z"
+        assert got["level"].lower() == want["level"]
+        assert got["message"] == want["message"]
+        assert dict(resource)["service.name"] == want["service"]
