@@ -232,6 +232,7 @@ enter(bulk_t *b, const char *stream, int len)
                 : sprintf((char *)b->o, "%c{\"stream\":\"%.*s\"}\n",
                           LB_LINES_CONTEXT, len, stream);
     b->o += n;
+    b->res->contexts = 1;
     if (len > 0) {
         memcpy(b->now.stream, stream, (size_t)len);
     }

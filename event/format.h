@@ -33,6 +33,8 @@
  *    column and offset), or is left out and counted in res->rejected, where
  *    the protocol has words for that: the first one's error, row, column,
  *    offset and event_start are those of the result then.
+ *  - Where it writes a context line it sets res->contexts: a ring that has one
+ *    is not for releases that know none.
  *  - Lengths in the body are the client's: checked before they are believed,
  *    memory and nesting (LB_SCAN_DEPTH_MAX) bounded.
  */

@@ -4,8 +4,7 @@
  * A payload is what a record holds: lines, each ended by one \n.  A line is an
  * event, which has a seq of its own, or a *context*: it begins with the byte
  * 0x01, is no event, and applies to the events behind it, up to the next
- * context.  No release writes a context yet; whoever counts events must not
- * count one.
+ * context.  Whoever counts events must not count one.
  *
  * A payload is looked at view by view, and a line may lie in several: each of
  * them gives a piece of it.
@@ -76,6 +75,23 @@ lb_lines_next(lb_lines_t *l, lb_line_t *line)
     l->inside = nl == NULL;
     l->at = nl != NULL ? nl + 1 : l->end;
     return 1;
+}
+
+/* 1 if there is a context in a whole payload. */
+static inline int
+lb_lines_contexts(const uint8_t *data, size_t n)
+{
+    lb_lines_t l;
+    lb_line_t line = {0};
+
+    lb_lines_start(&l);
+    lb_lines_view(&l, data, n);
+
+    while (!line.context && lb_lines_next(&l, &line)) {
+        /* void */
+    }
+
+    return line.context;
 }
 
 #endif /* _LB_LINES_H_INCLUDED_ */

@@ -108,6 +108,7 @@ reject(lb_otlp_t *w, const char *reason, const uint8_t *bytes, size_t len)
     if (!w->rejecting && lb_otlp_literal(w, LB_REJECT_CONTEXT) != LB_OTLP_OK) {
         return LB_SCAN_NOSPACE;
     }
+    w->res->contexts = 1;
     w->rejecting = 1;
 
     (void)snprintf(place, sizeof(place),
@@ -170,6 +171,7 @@ context_written(lb_otlp_t *w)
         return;
     }
 
+    w->res->contexts = 1;
     w->context = w->line;
     w->context_len = len;
     w->rejecting = 0;

@@ -29,6 +29,7 @@ typedef struct {
     size_t out_len;     /* bytes written to out */
     uint32_t events;    /* events written to out */
     uint32_t rejected;  /* events left out; 0 but for formats that do so */
+    int contexts;       /* out has context lines (lines.h) */
     const char *error;  /* static words, for LB_SCAN_BAD and LB_SCAN_TOOBIG */
     size_t offset;      /* of the offending byte in the body */
     size_t event_start; /* offset of the event it is in */

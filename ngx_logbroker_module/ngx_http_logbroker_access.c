@@ -130,6 +130,7 @@ ngx_http_logbroker_access_handler(ngx_http_request_t *r)
     meta.stream = access->stream.data;
     meta.stream_len = access->stream.len;
     meta.key = NULL;
+    meta.contexts = 0;
 
     ngx_http_logbroker_client(r->connection, &meta);
 
@@ -266,6 +267,7 @@ ngx_http_logbroker_access_held(ngx_http_logbroker_worker_t *w)
         meta.client = held->client;
         meta.client_len = held->client_len;
         meta.key = NULL;
+        meta.contexts = 0;
 
         event.data = held->data;
         event.len = held->len;

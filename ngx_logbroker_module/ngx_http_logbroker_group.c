@@ -170,7 +170,8 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
 
     thread = w->group.pending.sync
              || lb_writer_staged(w->ring.writer) > NGX_HTTP_LOGBROKER_WRITE_MAX
-             || lb_writer_fill_busy(w->ring.writer);
+             || lb_writer_fill_busy(w->ring.writer)
+             || lb_writer_raises(w->ring.writer);
 
     if (w->group.io == NGX_HTTP_LOGBROKER_IO_SYNC && thread) {
         return;

@@ -200,6 +200,7 @@ ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job, u_char *in,
     }
 
     job->events = res.events;
+    job->contexts = res.contexts;
     job->payload = res.out_len;
     job->crc = lb_crc32c(0, p, res.out_len);
 

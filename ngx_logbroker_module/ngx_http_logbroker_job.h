@@ -49,6 +49,7 @@ struct ngx_http_logbroker_job_s {
     size_t                           header;
     size_t                           payload;
     ngx_uint_t                       events;
+    int                              contexts;
     uint32_t                         crc;
 
     /* for the answer */

@@ -464,6 +464,8 @@ ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w)
 
     ngx_http_logbroker_meta(ctx, &meta);
 
+    meta.contexts = job->contexts;
+
     reason = 0;
 
     if (ctx->has_key) {

@@ -59,6 +59,8 @@ ngx_http_logbroker_record_stage(lb_writer_t *writer, lb_meta_t *meta,
         cap = cap < max / 2 ? cap * 2 : max;
     }
 
+    meta->contexts = record->res.contexts;
+
     return ngx_http_logbroker_record_reason(rc, &record->res);
 }
 

@@ -33,8 +33,8 @@ typedef struct {
 
 /*
  * Scans text straight into the memory that a group is written from, for
- * lb_writer_append() with the same meta, record->res.out_len and .events.
- * 0 or a reason; NGX_HTTP_LOGBROKER_LARGE: in a thread.
+ * lb_writer_append() with the same meta, whose contexts it sets,
+ * record->res.out_len and .events.  0 or a reason; NGX_HTTP_LOGBROKER_LARGE: in a thread.
  */
 ngx_uint_t ngx_http_logbroker_record_stage(lb_writer_t *writer,
     lb_meta_t *meta, ngx_http_logbroker_record_t *record, ngx_str_t *text);

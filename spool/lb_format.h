@@ -4,7 +4,7 @@
  * Every integer is little-endian and of fixed width.  Bytes not named in a
  * table are zero and must be zero.  docs/spool-format.md is the prose version
  * of this file; both change together, and any change of meaning raises
- * LB_FORMAT_VERSION.
+ * LB_FORMAT_VERSION, or of rings alone LB_RING_VERSION_*.
  *
  * A spool is one directory:
  *
@@ -30,7 +30,12 @@
 #error "logbroker needs a 64-bit system: a ring may be larger than a size_t"
 #endif
 
+/* Of all files but rings, and of rings as they are made. */
 #define LB_FORMAT_VERSION 1u
+
+/* Of a ring from before the first context line (LB_FORMAT_NDJSON) gets into it:
+ * releases that know version 1 alone would count it as an event. */
+#define LB_RING_VERSION_CONTEXTS 2u
 
 /* No position, seq or size reaches this: whatever comes from a disk is below
  * it or not believed, so that sums of two do not overflow. */
@@ -80,10 +85,11 @@
 /*
  * Ring file: identity page, writer page, reader page, time page, data.
  *
- * Identity (offset 0), written once at creation
+ * Identity (offset 0), written once at creation; the version alone is raised
+ * later, in place, and never lowered
  *
  *   0   8  magic "LBRING1\n"
- *   8   4  format version
+ *   8   4  format version: LB_FORMAT_VERSION, or LB_RING_VERSION_CONTEXTS
  *  12   4  CRC-32C of bytes 16..95
  *  16  16  spool UUID
  *  32  16  ring UUID
@@ -200,8 +206,9 @@ enum {
 #define LB_KEY_LEN 16u
 #define LB_RECORD_HEADER_MAX (LB_RECORD_FIXED + LB_STREAM_MAX + LB_KEY_LEN)
 
-/* One event per line, each a JSON object without insignificant white space,
- * each followed by one \n. */
+/* Lines, each followed by one \n: events, JSON objects without insignificant
+ * white space, and contexts, which begin with the byte 1 and are not counted
+ * as events. */
 #define LB_FORMAT_NDJSON 1u
 
 /*
@@ -302,6 +309,8 @@ _Static_assert(LB_RECORD_HEADER_MAX % 8 == 0, "records are 8-aligned");
 #define LB_DEAD_HEADER LB_PAGE
 #define LB_DEAD_FIXED 72u
 #define LB_DEAD_BITROT 1u /* raw ring bytes that are not a valid record */
-#define LB_DEAD_ROW 2u    /* a record header and the event refused */
+#define LB_DEAD_ROW                                                            \
+    2u /* a record header, the context if there is one, and
+                           * the event refused */
 
 #endif /* _LB_FORMAT_H_INCLUDED_ */

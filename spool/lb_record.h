@@ -19,6 +19,7 @@ typedef struct {
     const uint8_t *client; /* network order */
     size_t client_len;     /* 0, 4 or 16 */
     const uint8_t *key;    /* LB_KEY_LEN bytes, or NULL */
+    int contexts;          /* the payload holds context lines */
 } lb_meta_t;
 
 /* What a reader learns from a header. */

@@ -65,13 +65,15 @@ identity_check(lb_spool_t *spool, const char *name, int fd, uint32_t slot,
                        name);
     }
 
-    if (lb_get32(buf + 8) != LB_FORMAT_VERSION) {
+    if (lb_get32(buf + 8) < LB_FORMAT_VERSION ||
+        lb_get32(buf + 8) > LB_RING_VERSION_CONTEXTS) {
         return lb_fail(err, LB_EFOREIGN,
                        "ring \"%s/%s\" has format version %u, this program "
-                       "knows version %u: use the %s release",
+                       "knows versions %u to %u: use the %s release",
                        spool->path, name, lb_get32(buf + 8), LB_FORMAT_VERSION,
-                       lb_get32(buf + 8) > LB_FORMAT_VERSION ? "newer"
-                                                             : "older");
+                       LB_RING_VERSION_CONTEXTS,
+                       lb_get32(buf + 8) > LB_RING_VERSION_CONTEXTS ? "newer"
+                                                                    : "older");
     }
 
     if (lb_get32(buf + 12) != lb_crc32c(0, buf + 16, 80)) {
@@ -134,6 +136,18 @@ lb_ring_open(lb_spool_t *spool, uint32_t slot, int flags, int *fd,
     }
 
     return rc;
+}
+
+/* Four bytes of one sector, of which one changes: there is nothing between the
+ * versions.  The checksum begins behind them. */
+int
+lb_ring_raise(int fd)
+{
+    uint8_t version[4];
+
+    lb_put32(version, LB_RING_VERSION_CONTEXTS);
+
+    return lb_io_write(fd, version, sizeof(version), LB_RING_IDENTITY + 8, 1);
 }
 
 int

@@ -37,6 +37,10 @@ int lb_ring_open(lb_spool_t *spool, uint32_t slot, int flags, int *fd,
 /* 1 if the name of the slot still leads to this open file. */
 int lb_ring_same(lb_spool_t *spool, uint32_t slot, int fd);
 
+/* Makes the version of a ring LB_RING_VERSION_CONTEXTS, on stable storage: 0 or
+ * -errno. */
+int lb_ring_raise(int fd);
+
 /* Zeros in the data area, from a position on: 0 or -errno. */
 int lb_ring_zero(int fd, uint64_t capacity, uint64_t from, uint64_t to);
 

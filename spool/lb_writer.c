@@ -10,6 +10,11 @@
  * The cell is synced only every so many bytes (lb_cell_every): after a power
  * cut it may be that old, and recovery walks on from there.
  *
+ * Before the first group with context lines the version of the ring is raised,
+ * on stable storage even without sync: of what recovery may find, nothing is
+ * for a release that does not know them.  A crash in between leaves a ring that
+ * only says that it may hold some.
+ *
  * The first failure of a write or sync, the cell's included, poisons the ring.
  * The kernel may have marked the pages clean without storing them, so nothing
  * is tried again and nothing of the failed group is ever committed; the flag in
@@ -235,6 +240,7 @@ append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
     g->records++;
     g->events += events;
     g->bytes += payload_len;
+    g->contexts |= meta->contexts;
 
     w->next_seq += events;
     g->end_seq = w->next_seq;
@@ -317,6 +323,7 @@ group_reset(lb_group_t *g)
     g->records = 0;
     g->events = 0;
     g->bytes = 0;
+    g->contexts = 0;
 
     give_back(g);
 }
@@ -375,6 +382,23 @@ pad(lb_writer_t *w, lb_group_t *g)
     return n;
 }
 
+/* Once by each writer, whatever the file says: it may say what was never
+ * stored, if a disk failed. */
+static int
+raise_version(lb_writer_t *w, const lb_group_t *g)
+{
+    int rc;
+
+    if (!g->contexts || w->raised) {
+        return 0;
+    }
+
+    rc = lb_ring_raise(w->fd);
+    w->raised = rc == 0;
+
+    return rc;
+}
+
 int
 lb_writer_write(lb_writer_t *w, int sync)
 {
@@ -402,7 +426,12 @@ lb_writer_write(lb_writer_t *w, int sync)
     /* Syncing just this range is enough if everything before it is durable. */
     ranged = sync && w->cell.durable == w->cell.committed;
 
-    rc = lb_io_write(w->fd, g->buf, n, (off_t)(LB_RING_DATA + offset), ranged);
+    rc = raise_version(w, g);
+
+    if (rc == 0) {
+        rc = lb_io_write(w->fd, g->buf, n, (off_t)(LB_RING_DATA + offset),
+                         ranged);
+    }
 
     if (rc == 0 && n < len) {
         rc = lb_io_write(w->fd, g->buf + n, len - n, LB_RING_DATA, ranged);
@@ -517,6 +546,12 @@ int
 lb_writer_fill_busy(lb_writer_t *w)
 {
     return lb_fill_busy(&w->fill, next_position(w));
+}
+
+int
+lb_writer_raises(const lb_writer_t *w)
+{
+    return w->pending.contexts && !w->raised;
 }
 
 int

@@ -33,8 +33,9 @@ uint8_t *lb_writer_stage(lb_writer_t *writer, const lb_meta_t *meta,
                          size_t payload_max);
 
 /* Makes the payload just placed by lb_writer_stage a record of the pending
- * group.  meta must match that of lb_writer_stage.  LB_EFULL: no room in
- * the ring now, LB_ETOOBIG: never, LB_EPOISONED; nothing is appended then. */
+ * group.  meta must match that of lb_writer_stage, but for contexts, which has
+ * to be right only here.  LB_EFULL: no room in the ring now, LB_ETOOBIG: never,
+ * LB_EPOISONED; nothing is appended then. */
 int lb_writer_append(lb_writer_t *writer, const lb_meta_t *meta,
                      size_t payload_len, uint32_t events);
 
@@ -81,6 +82,10 @@ int lb_writer_fill_end(lb_writer_t *writer);
 /* 1: what is staged comes so close that to write it now is to wait until the
  * zeros of the slice under way are written. */
 int lb_writer_fill_busy(lb_writer_t *writer);
+
+/* 1: what is staged is the first with context lines, before which the ring's
+ * version is raised: to write it is to wait for the disk, with sync or not. */
+int lb_writer_raises(const lb_writer_t *writer);
 
 /* Syncs what has been committed without sync; a failure poisons the ring. */
 int lb_writer_sync(lb_writer_t *writer);

@@ -29,6 +29,7 @@ typedef struct {
     uint64_t records;
     uint64_t events;
     uint64_t bytes;
+    int contexts; /* a payload of it holds some */
 } lb_group_t;
 
 struct lb_writer_s {
@@ -48,6 +49,7 @@ struct lb_writer_s {
     lb_group_t flight;
     int in_flight;
     int result;
+    int raised; /* by this writer: the version allows contexts */
 
     /* of lb_writer_sync_*: up to where it makes durable, and how it went */
     int syncing;

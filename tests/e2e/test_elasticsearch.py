@@ -2,11 +2,13 @@
 
 import gzip
 import json
+import subprocess
 
 import pytest
 
 from env import spool
 from env.broker import FAST, dead
+from env.build import find
 from env.http import post
 from env.nginx import Nginx
 from env.process import wait_for
@@ -235,6 +237,59 @@ def test_delivered(clickhouse, make_broker):
     wait_for(broker.drained, 60, "the letter", every=0.1)
     assert clickhouse.query("SELECT stream FROM logbroker.logs WHERE "
                             "message = 'bad'").strip() == "b"
+
+    # nor are the rings that the tool replays into for older releases
+    def versions():
+        return {r.slot: r.version for r in spool.rings(broker.spool)
+                if r.cell.committed > 0}
+
+    def tool(*args):
+        subprocess.run([find("logbroker-spool"), *args, broker.spool],
+                       check=True, timeout=60, env=broker.env)
+
+    worker = broker.status()["worker"]["slot"]
+    spare, = versions().keys() - {worker}
+    assert versions() == {worker: 2, spare: 2}
+    tool("resize", "--force", "--size", "32m", "--ring", str(spare))
+    assert versions() == {worker: 2, spare: 1}
+    tool("replay", "--ring", str(worker), "--seq", "7-7")
+    assert versions() == {worker: 2, spare: 1}
+    tool("replay", "--ring", str(worker), "--seq", "0-0")
+    assert versions() == {worker: 2, spare: 2}
+    wait_for(broker.drained, 60, "the replays", every=0.1)
+    assert clickhouse.query("SELECT groupArray(stream) FROM logbroker.logs "
+                            "WHERE message = 'one'").strip() == "['a','a']"
+
+
+@pytest.mark.parametrize("sync", ["always", "off"])
+def test_ring_with_contexts_is_not_for_older_releases(tmp_path, sync):
+    """Version 1, which they know, until the first context is in it, whichever
+    way the record is made; then 2, which they refuse."""
+    def versions():
+        return [ring.version for ring in spool.rings(nginx.spool)
+                if ring.cell.committed > 0]
+
+    large = [f'{{"n":{n},"x":"{"y" * 200}"}}' for n in range(1000)]
+
+    for bulk in (pairs('{"a":1}', _index="app"), pairs("{", '{"a":1}'),
+                 pairs(*large, _index="app")):
+        with Nginx(tmp_path / str(len(bulk)), server=f"""
+                logbroker_sync {sync};
+                location / {{ logbroker_elasticsearch; }}""") as nginx:
+            assert nginx.post("/log", '{"a":1}').status == 204
+            assert nginx.post("/log", "\n".join(large)).status == 204
+            assert ask(nginx, "POST", "/_bulk",
+                       pairs('{"a":1}'))[0].status == 200
+            assert versions() == [1]
+
+            assert ask(nginx, "POST", "/_bulk", bulk)[0].status == 200
+            assert b"\n\x01{" in b"\n" + last(nginx).payload
+            assert versions() == [2]
+
+            # and it goes on, in workers that come as well
+            nginx.reload()
+            assert nginx.post("/log", '{"a":1}').status == 204
+            assert len(spool.records(nginx.spool)) == 5
 
 
 @pytest.mark.parametrize("pad", [0, 200_000])

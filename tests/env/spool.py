@@ -58,8 +58,8 @@ class Ring:
         with open(self.path, "rb") as f:
             head = f.read(RING_DATA)
         assert head[:8] == b"LBRING1\n", f"{path}: not a ring"
-        version, crc = struct.unpack_from("<II", head, 8)
-        assert version == 1
+        self.version, crc = struct.unpack_from("<II", head, 8)
+        assert self.version in (1, 2)
         assert crc == crc32c(head[16:96]), f"{path}: identity CRC"
         self.spool_uuid = head[16:32]
         self.uuid = head[32:48]

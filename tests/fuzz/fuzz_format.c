@@ -56,6 +56,8 @@ check_lines(const uint8_t *out, const lb_scan_result_t *res)
         free(again);
     }
     CHECK(events == res->events, "events are miscounted");
+    CHECK(res->contexts || !lb_lines_contexts(out, res->out_len),
+          "a context is not told of");
 }
 
 int

@@ -89,10 +89,12 @@ append(lb_writer_t *w, unsigned n)
                       6,
                       NULL,
                       0,
-                      n % 2 ? (const uint8_t *)"0123456789abcdef" : NULL};
+                      n % 2 ? (const uint8_t *)"0123456789abcdef" : NULL,
+                      n % 8 == 0};
 
-    len = snprintf(text, sizeof(text), "{\"n\":%u,\"pad\":\"%.*s\"}\n{}\n", n,
-                   (int)(n % 40), "........................................");
+    len = snprintf(text, sizeof(text), "%s{\"n\":%u,\"pad\":\"%.*s\"}\n{}\n",
+                   meta.contexts ? "\001{}\n" : "", n, (int)(n % 40),
+                   "........................................");
     p = lb_writer_stage(w, &meta, (size_t)len);
     REQUIRE(p != NULL);
     memcpy(p, text, (size_t)len);

@@ -37,6 +37,7 @@
 #define RINGS 2
 #define CAPACITY 2048
 #define EVENTS_MAX 4096
+#define CONTEXT "\001{\"stream\":\"power\"}\n"
 
 enum {
     SYNCED = 1,
@@ -471,13 +472,17 @@ append(lb_writer_t *w, uint64_t *next)
     char text[256];
     uint8_t *p;
     uint32_t i, events = 1 + roll(3);
-    lb_meta_t meta = {0, (const uint8_t *)"s", 1, NULL, 0, NULL};
+    lb_meta_t meta = {0, (const uint8_t *)"s", 1, NULL, 0, NULL, 0};
     static const uint8_t key[LB_KEY_LEN] = "idempotency key";
 
     /* now and then the day changes */
     meta.received_us = 1700000000000000u + *next / 40 * LB_DAY_US;
 
-    for (i = 0, len = 0; i < events; i++) {
+    /* few, so that many a ring has none yet when the power goes */
+    meta.contexts = roll(40) == 0;
+    len = meta.contexts ? snprintf(text, sizeof(text), CONTEXT) : 0;
+
+    for (i = 0; i < events; i++) {
         len += snprintf(text + len, sizeof(text) - (size_t)len,
                         "{\"n\":%llu,\"pad\":\"%.*s\"}\n",
                         (unsigned long long)*next + i, (int)roll(30),
@@ -637,6 +642,31 @@ seen(void *arg, int kind, uint64_t value)
     }
 }
 
+/* A ring of the first version, which an older release takes, has no byte of a
+ * context. */
+static void
+check_versions(const char *dir)
+{
+    int i;
+    FILE *f;
+    char path[512];
+    static uint8_t ring[LB_RING_DATA + CAPACITY];
+
+    for (i = 0; i < RINGS; i++) {
+        (void)snprintf(path, sizeof(path), "%s/ring-%04d", dir, i);
+        f = fopen(path, "r");
+        if (f == NULL || fread(ring, sizeof(ring), 1, f) != 1) {
+            broken("ring %d cannot be read", i);
+        }
+        fclose(f);
+        if (ring[8] == LB_FORMAT_VERSION &&
+            memmem(ring + LB_RING_DATA, CAPACITY, CONTEXT, strlen(CONTEXT)) !=
+                NULL) {
+            broken("ring %d has a context and still version 1", i);
+        }
+    }
+}
+
 static void
 survive(const char *dir)
 {
@@ -648,6 +678,8 @@ survive(const char *dir)
     lb_error_t err;
     lb_writer_t *w[RINGS];
     uint64_t next = 0;
+
+    check_versions(dir);
 
     /* workers come first, or the flusher, or no worker ever for a ring */
     if (lb_spool_open(dir, 0, &spool, &err) != 0) {

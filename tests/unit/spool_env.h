@@ -119,6 +119,7 @@ env_append(lb_writer_t *w, const char *stream, const void *payload, size_t len,
     meta.client = client;
     meta.client_len = sizeof(client);
     meta.key = NULL;
+    meta.contexts = memchr(payload, 1, len) != NULL;
 
     p = lb_writer_stage(w, &meta, len);
     assert_non_null(p);

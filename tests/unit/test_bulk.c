@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "event/bulk.h"
+#include "event/lines.h"
 #include "event/reject.h"
 
 static char out[1 << 20];
@@ -41,6 +42,8 @@ scan(const char *body, size_t len, size_t cap, const char *params,
     rc = lb_format_bulk.scan(in + 1, len, to + 1, cap, &options, res);
     if (rc == LB_SCAN_OK) {
         memcpy(out, to + 1, res->out_len);
+        assert_int_equal(res->contexts,
+                         lb_lines_contexts(to + 1, res->out_len));
         out[res->out_len] = '\0';
         memcpy(reply, r.data, r.len);
         reply[r.len] = '\0';

@@ -76,6 +76,10 @@ lines_in_any_views(void **state)
             walk(cases[i].payload, n, out);
             assert_string_equal(out, cases[i].seen);
         }
+        assert_int_equal(lb_lines_contexts((const uint8_t *)cases[i].payload,
+                                           strlen(cases[i].payload)),
+                         cases[i].seen[0] == 'c' ||
+                             strstr(cases[i].seen, "\nc ") != NULL);
     }
 }
 

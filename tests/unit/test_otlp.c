@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "event/lines.h"
 #include "event/otlp_json.h"
 #include "event/otlp_proto.h"
 
@@ -138,6 +139,8 @@ scan(const lb_format_t *format, const void *body, size_t len, size_t cap,
     }
     rc = format->scan(in + 1, len, to + 1, cap, &options, res);
     if (rc == LB_SCAN_OK) {
+        assert_int_equal(res->contexts,
+                         lb_lines_contexts(to + 1, res->out_len));
         if (res->out_len < sizeof(out)) {
             memcpy(out, to + 1, res->out_len);
             out[res->out_len] = '\0';

@@ -77,7 +77,8 @@ encode_with(uint8_t *buf, const uint8_t *key)
                       12,
                       (const uint8_t *)"\x7f\0\0\1",
                       4,
-                      key};
+                      key,
+                      0};
 
     return lb_record_encode(buf, &meta, 4096, 77, 3, ring, 1000, 0xabcdef01u,
                             5);

@@ -186,6 +186,7 @@ replay_record(const lb_tool_options_t *o, lb_reader_t *reader,
     meta.client = rec->client;
     meta.client_len = rec->client_len;
     meta.key = NULL;
+    meta.contexts = lb_lines_contexts(payload, len);
 
     for (;;) {
         if (r->writer == NULL) {
