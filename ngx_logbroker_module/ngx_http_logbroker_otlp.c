@@ -32,6 +32,8 @@
 
 
 static ngx_int_t ngx_http_logbroker_otlp_greet(ngx_http_logbroker_ctx_t *ctx);
+static u_char *ngx_http_logbroker_otlp_warning(ngx_http_logbroker_ctx_t *ctx,
+    u_char *text, size_t size);
 static ngx_int_t ngx_http_logbroker_otlp_success(
     ngx_http_logbroker_ctx_t *ctx);
 static ngx_int_t ngx_http_logbroker_otlp_error(ngx_http_logbroker_ctx_t *ctx,
@@ -104,18 +106,46 @@ ngx_http_logbroker_otlp_greet(ngx_http_logbroker_ctx_t *ctx)
 
 /* ExportLogsServiceResponse, with partial_success if anything was rejected. */
 
+/* What a client should know although all of its records are stored: the end of
+ * the words in text. */
+
+static u_char *
+ngx_http_logbroker_otlp_warning(ngx_http_logbroker_ctx_t *ctx, u_char *text,
+    size_t size)
+{
+    lb_otlp_reply_t  note;
+
+    if (ctx->reply.len != sizeof(note)) {
+        return text;
+    }
+
+    ngx_memcpy(&note, ctx->reply.data, sizeof(note));
+
+    return ngx_snprintf(text, size, "%uL places of the request are not UTF-8 "
+                        "and were replaced by U+FFFD", note.replaced);
+}
+
+
 static ngx_int_t
 ngx_http_logbroker_otlp_success(ngx_http_logbroker_ctx_t *ctx)
 {
     size_t      len;
-    u_char     *p, count[NGX_HTTP_LOGBROKER_OTLP_VARINT];
+    u_char     *p, count[NGX_HTTP_LOGBROKER_OTLP_VARINT], text[128];
     ngx_buf_t  *b;
+    ngx_str_t   words;
+
+    words = ctx->error;
+
+    if (ctx->rejected == 0) {
+        words.data = text;
+        words.len = ngx_http_logbroker_otlp_warning(ctx, text,
+                                                    sizeof(text)) - text;
+    }
 
     len = sizeof("{\"partialSuccess\":{\"rejectedLogRecords\":\"\","
                  "\"errorMessage\":\"\"}}") + NGX_INT_T_LEN
           + 4 * (1 + NGX_HTTP_LOGBROKER_OTLP_VARINT)
-          + ctx->error.len
-          + ngx_escape_json(NULL, ctx->error.data, ctx->error.len);
+          + words.len + ngx_escape_json(NULL, words.data, words.len);
 
     b = ngx_create_temp_buf(ctx->request->pool, len);
     if (b == NULL) {
@@ -124,7 +154,7 @@ ngx_http_logbroker_otlp_success(ngx_http_logbroker_ctx_t *ctx)
 
     if (ctx->format == &lb_format_otlp_json) {
 
-        if (ctx->rejected == 0) {
+        if (ctx->rejected == 0 && words.len == 0) {
             b->last = ngx_cpymem(b->last, "{}", 2);
             return ngx_http_logbroker_otlp_send(ctx, NGX_HTTP_OK, b);
         }
@@ -132,20 +162,19 @@ ngx_http_logbroker_otlp_success(ngx_http_logbroker_ctx_t *ctx)
         b->last = ngx_sprintf(b->last, "{\"partialSuccess\":{"
                               "\"rejectedLogRecords\":\"%ui\","
                               "\"errorMessage\":\"", ctx->rejected);
-        b->last = (u_char *) ngx_escape_json(b->last, ctx->error.data,
-                                             ctx->error.len);
+        b->last = (u_char *) ngx_escape_json(b->last, words.data, words.len);
         b->last = ngx_cpymem(b->last, "\"}}", 3);
 
         return ngx_http_logbroker_otlp_send(ctx, NGX_HTTP_OK, b);
     }
 
-    if (ctx->rejected) {
+    if (ctx->rejected || words.len) {
 
         /* 1: partial_success {1: rejected_log_records, 2: error_message} */
 
-        p = ngx_http_logbroker_otlp_varint(count, ctx->error.len);
+        p = ngx_http_logbroker_otlp_varint(count, words.len);
 
-        len = 1 + (p - count) + ctx->error.len;
+        len = 1 + (p - count) + words.len;
 
         p = ngx_http_logbroker_otlp_varint(count, ctx->rejected);
 
@@ -156,8 +185,8 @@ ngx_http_logbroker_otlp_success(ngx_http_logbroker_ctx_t *ctx)
         *b->last++ = 1 << 3 | 0;
         b->last = ngx_http_logbroker_otlp_varint(b->last, ctx->rejected);
         *b->last++ = 2 << 3 | 2;
-        b->last = ngx_http_logbroker_otlp_varint(b->last, ctx->error.len);
-        b->last = ngx_cpymem(b->last, ctx->error.data, ctx->error.len);
+        b->last = ngx_http_logbroker_otlp_varint(b->last, words.len);
+        b->last = ngx_cpymem(b->last, words.data, words.len);
     }
 
     return ngx_http_logbroker_otlp_send(ctx, NGX_HTTP_OK, b);

@@ -101,6 +101,22 @@ def test_partial_success(nginx):
     assert b'\x01{"stream":"rejected"}\n' in record.payload
 
 
+def test_what_is_no_utf8(nginx):
+    """Taken, and the client is warned."""
+    words = b"2 places of the request are not UTF-8"
+    r, text = send(nginx, request({**RECORD, "severityText": "ab"})
+                   .encode().replace(b"ab", b"\xff\xfe"), JSON)
+    partial = json.loads(text)["partialSuccess"]
+    assert r.status == 200 and int(partial["rejectedLogRecords"]) == 0
+    assert partial["errorMessage"].encode().startswith(words)
+    r, text = send(nginx, otlp.field(1, otlp.field(2, otlp.field(
+        2, otlp.field(3, b"\xff\xfe")))), PROTO)
+    assert (r.status, text[:1], text[2:5]) == (200, b"\x0a", b"\x08\x00\x12")
+    assert text[6:].startswith(words) and text[5] == len(text) - 6
+    record = spool.records(nginx.spool)[-1]
+    assert record.payload == '{"level":"\ufffd\ufffd"}\n'.encode()
+
+
 @pytest.mark.parametrize("body, headers, status", [
     (b"\xff\xff", PROTO, 400),
     ("{", JSON, 400),
