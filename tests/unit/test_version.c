@@ -92,7 +92,7 @@ contexts_raise_the_version(void **state)
     lb_reader_t *r;
     lb_record_t rec;
     lb_ring_info_t info;
-    lb_writer_t *w;
+    lb_writer_t *w, *first = NULL;
 
     for (sync = 0; sync < 2; sync++) {
         watch();
@@ -146,8 +146,12 @@ contexts_raise_the_version(void **state)
         assert_int_equal(info.next_seq, 6);
         assert_int_equal(lb_reader_record(r, 0, info.committed, 1, &rec), 0);
         lb_reader_close(r);
+
+        /* it keeps its ring: the next one is another */
+        first = sync ? first : w;
     }
 
+    lb_writer_close(first);
     lb_writer_close(w);
 }
 
