@@ -55,7 +55,7 @@ EXCEPTIONS = {
     ("lines of a function", "json_flat.c lb_json_flat"): 135,
     ("lines of a test file", "test_scanner.c"): 1360,
     ("lines of a test file", "test_deliver.c"): 1100,
-    ("lines of a test file", "powercut.c"): 890,
+    ("lines of a test file", "powercut.c"): 920,
     ("lines of a test file", "test_lift.c"): 730,
 }
 
