@@ -214,7 +214,7 @@ lb_json_flat(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
             break;
         }
 
-        /* Without a branch: whether a line ends here, nobody can foresee. */
+        /* Unpredictable whether a line ends here: no branch. */
         some = line != 0 ? ~UINT64_C(0) : 0;
         first = base + (size_t)__builtin_ctzll(line | UINT64_C(1) << 63);
         behind = base + LB_BLOCK - (size_t)__builtin_clzll(line | 1);

@@ -328,15 +328,15 @@ ngx_http_logbroker_group_answer(ngx_queue_t *waiters, ngx_uint_t reason)
 
 
 /*
- * A write or sync failed, or the file has gone.  The ring is given up: its
+ * A write or sync failed, or the file has gone.  The ring is abandoned: its
  * pages may be marked clean although they never reached the disk, so it is not
  * tried again.  Nothing runs in the thread.
  *
- * Of the group in flight nobody knows what is on the disk, and whether it turns
- * up when the ring is recovered: its requests must not be sent elsewhere as if
- * nothing had been stored.  Written: it was committed before the file was found
- * to be no longer where it was, as others that were answered before it.  What
- * is only staged is surely not stored.
+ * The group in flight may be on the disk or not, and a recovery of the ring may
+ * bring it back: its requests must not be sent elsewhere as if nothing had been
+ * stored.  Written: it was committed before the file turned out to have moved,
+ * like the groups that were answered before it.  What is only staged is
+ * certainly not stored.
  */
 
 static void
