@@ -22,6 +22,7 @@ from env import profiles
 from env.process import children, wait_for
 import behind_edge  # noqa: F401: more scenarios
 import checkpoint  # noqa: F401
+import disks  # noqa: F401
 import killloop  # noqa: F401
 import poison  # noqa: F401
 import server  # noqa: F401
@@ -412,72 +413,6 @@ def clocks_differ(w):
     gap = min(b - a for a, b in zip(starts, starts[1:]))
     assert gap > 0.99, f"two requests {gap:.3f} s apart"
     return f"{result} closest={gap:.3f}s"
-
-
-@contextlib.contextmanager
-def small_disk(w, megabytes):
-    """A file system of its own; None where that cannot be made."""
-    image = w.dir / "disk"
-    mount = w.dir / "mount"
-    mount.mkdir()
-    with open(image, "wb") as f:
-        f.truncate(megabytes << 20)
-    made = os.getuid() == 0 and all(
-        subprocess.run(command, capture_output=True).returncode == 0
-        for command in (["mkfs.ext4", "-q", "-F", "-m", "0", image],
-                        ["mount", "-o", "loop", image, mount]))
-    try:
-        yield mount if made else None
-    finally:
-        if made:
-            for b in w.brokers:
-                b.stop()
-            subprocess.run(["umount", "-l", mount], check=False)
-
-
-@scenario
-def disk_full(w):
-    """No room for rings at the start: 503, nothing is lost; then room, and
-    later a disk filled to the last byte by somebody else: everything that is
-    needed is there already."""
-    with small_disk(w, 48) as disk:
-        if disk is None:
-            return "skipped: needs root and a loop device"
-        filler = disk / "filler"
-
-        def fill():
-            with contextlib.suppress(OSError), open(filler, "wb") as f:
-                while True:
-                    f.write(bytes(1 << 16))
-                    f.flush()
-
-        # the flusher's own files first: it cannot start without them
-        b = w.broker(size="4m", rings=4)
-        b.stop()
-        b.spool = disk / "spool"
-        for path in (b.conf, b.settings):
-            path.write_text(path.read_text().replace(
-                str(b.dir / "spool"), str(b.spool)))
-        b.start_flusher()
-        wait_for(lambda: (b.spool / "dead").exists() and
-                 (b.spool / "flusher.json").exists(), 20, "flusher")
-        fill()
-        b.nginx.env.pop("LD_PRELOAD", None)
-        b.start_nginx(ready=False)
-        with w.load() as oracle:
-            wait_for(lambda: oracle.statuses.get(503, 0) > 20, 30, "503")
-            assert not oracle.acked
-            filler.unlink()
-            wait_for(lambda: len(oracle.acked) > 500, 60, "rings")
-            wait_for(lambda: len(b.stat()["rings"]) == 4, 60, "all rings")
-            fill()
-            n = oracle.count()
-            for _ in w.for_a_while():
-                b.kill_worker(w.rng)
-            wait_for(lambda: oracle.count() > n + 500, 30, "events")
-            b.flusher.kill()
-            b.start_flusher()
-        return w.finish(oracle)
 
 
 @scenario
