@@ -7,14 +7,12 @@
 #include "event/lines.h"
 #include "event/members.h"
 #include "event/reject.h"
+#include "event/stream.h"
 
 #include <stdio.h>
 
 /* The longest action line: _index has at most 255 bytes, _id 512; escapes. */
 #define ACTION_MAX 8192
-
-/* Of a stream, as the spool has it. */
-#define STREAM_MAX 64
 
 /* As many rejected events of a request are kept. */
 #define REJECTED_MAX 1000
@@ -41,7 +39,7 @@ typedef struct {
     const uint8_t *id;
     size_t id_len; /* with the quotes, if there are any */
 
-    char stream[STREAM_MAX];
+    char stream[LB_STREAM_NAME_MAX];
     size_t stream_len;
     uint8_t line[ACTION_MAX + 2];
 } action_t;
@@ -57,7 +55,7 @@ typedef struct {
 
     /* the context in force */
     struct {
-        char stream[STREAM_MAX];
+        char stream[LB_STREAM_NAME_MAX];
         int len; /* -1: the location's stream */
     } now;
 
@@ -118,23 +116,6 @@ lb_bulk_stream(const char *index, size_t *len)
     return index;
 }
 
-static int
-valid_stream(const char *s, size_t len)
-{
-    if (len == 0 || len > STREAM_MAX) {
-        return 0;
-    }
-    for (size_t i = 0; i < len; i++) {
-        char c = s[i];
-
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-              (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-')) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 /* The stream of an action: NULL, or what is wrong with its index. */
 static const char *
 name_stream(const bulk_t *b, action_t *a)
@@ -151,7 +132,7 @@ name_stream(const bulk_t *b, action_t *a)
         return NULL;
     }
     index = lb_bulk_stream(index, &len);
-    if (!valid_stream(index, len)) {
+    if (!lb_stream_valid(index, len)) {
         return "an index is the name of a stream: up to 64 letters, digits, "
                "'.', '-' and '_'";
     }
@@ -225,7 +206,7 @@ enter(bulk_t *b, const char *stream, int len)
         (len <= 0 || memcmp(stream, b->now.stream, (size_t)len) == 0)) {
         return 0;
     }
-    if ((size_t)(b->end - b->o) < 32 + STREAM_MAX) {
+    if ((size_t)(b->end - b->o) < 32 + LB_STREAM_NAME_MAX) {
         return -1;
     }
     n = len < 0 ? sprintf((char *)b->o, "%c{}\n", LB_LINES_CONTEXT)

@@ -76,3 +76,39 @@ lb_repair(uint8_t *to, const uint8_t *from, size_t len, uint64_t *replaced)
 
     return (size_t)(out - to);
 }
+
+size_t
+lb_repair_quote(uint8_t **to, const uint8_t *s, size_t len, size_t max)
+{
+    static const char hex[] = "0123456789abcdef";
+    uint8_t *o = *to;
+    size_t i = 0;
+
+    while (i < len) {
+        int n = lb_repair_char(s + i, len - i);
+        size_t taken = n > 0 ? (size_t)n : (size_t)-n;
+
+        if (i + taken > max) {
+            break;
+        }
+        if (n < 0) {
+            memcpy(o, "\xef\xbf\xbd", 3);
+            o += 3;
+        } else if (s[i] == '"' || s[i] == '\\') {
+            *o++ = '\\';
+            *o++ = s[i];
+        } else if (s[i] < 0x20) {
+            memcpy(o, "\\u00", 4);
+            o[4] = (uint8_t)hex[s[i] >> 4];
+            o[5] = (uint8_t)hex[s[i] & 15];
+            o += 6;
+        } else {
+            memcpy(o, s + i, taken);
+            o += taken;
+        }
+        i += taken;
+    }
+
+    *to = o;
+    return i;
+}
