@@ -14,6 +14,7 @@ static const ngx_http_logbroker_dialect_t  *ngx_http_logbroker_dialects[] = {
     &ngx_http_logbroker_log,
     &ngx_http_logbroker_elasticsearch,
     &ngx_http_logbroker_otlp,
+    &ngx_http_logbroker_splunk,
     NULL
 };
 

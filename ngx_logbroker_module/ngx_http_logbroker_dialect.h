@@ -87,6 +87,7 @@ const ngx_http_logbroker_dialect_t *ngx_http_logbroker_dialect(
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_log;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_elasticsearch;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_otlp;
+extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_splunk;
 
 
 #endif /* _NGX_HTTP_LOGBROKER_DIALECT_H_INCLUDED_ */

@@ -1,0 +1,544 @@
+/*
+ * Splunk's HTTP Event Collector: see splunk.h.
+ */
+
+#include "event/splunk.h"
+#include "event/json.h"
+#include "event/members.h"
+#include "event/reject.h"
+#include "event/splunk_meta.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* An envelope up to this size is read on the stack. */
+#define STACK_MAX 16384
+
+/* As many rejected envelopes of a request are kept. */
+#define REJECTED_MAX 1000
+
+/* Bodies are read as often at most, looking for the end of what has none. */
+#define WASTE_MAX 4
+
+typedef struct {
+    unsigned code;
+    const char *text;   /* Splunk's */
+    const char *reason; /* ours */
+} fault_t;
+
+static const fault_t fault_json = {6, "Invalid data format",
+                                   "an envelope is a JSON object"};
+static const fault_t fault_size = {6, "Invalid data format",
+                                   "the event is too large"};
+static const fault_t fault_meta = {6, "Invalid data format",
+                                   LB_SPLUNK_META_WORDS};
+static const fault_t fault_required = {12, "Event field is required",
+                                       "the envelope has no event"};
+static const fault_t fault_blank = {13, "Event field cannot be blank",
+                                    "the envelope's event is empty"};
+
+typedef struct {
+    const lb_scan_options_t *options;
+    lb_scan_result_t *res;
+    const uint8_t *in;
+    lb_splunk_out_t w;
+
+    size_t number; /* of the envelope, from 0 */
+    size_t objects;
+    size_t taken;
+    size_t wasted;
+    const fault_t *first; /* of the first that was rejected */
+    size_t first_number;
+} splunk_t;
+
+/* The members of an envelope. */
+typedef struct {
+    lb_member_t event; /* value NULL: not there, as in the others */
+    lb_member_t time;
+    lb_member_t fields;
+    lb_member_t meta[LB_SPLUNK_METAS];
+    const uint8_t *begin; /* the first member */
+    const uint8_t *end;   /* the closing brace */
+} envelope_t;
+
+static size_t
+length(const lb_member_t *m)
+{
+    return (size_t)(m->end - m->value);
+}
+
+/* What could not be taken is kept, and said. */
+static lb_scan_status_t
+reject(splunk_t *s, const uint8_t *piece, size_t len, const fault_t *fault)
+{
+    lb_scan_result_t *res = s->res;
+    char place[40];
+    lb_reject_t r = {
+        .reason = fault->reason,
+        .place = place,
+        .origin = (const char *)s->w.meta[LB_SPLUNK_INDEX].text,
+        .origin_len =
+            lb_splunk_stream(&s->w) ? s->w.meta[LB_SPLUNK_INDEX].len : 0,
+        .body = piece,
+        .body_len = len,
+    };
+    size_t n;
+
+    if (res->rejected++ == 0) {
+        s->first = fault;
+        s->first_number = s->number;
+        res->error = fault->reason;
+        res->offset = res->event_start = (size_t)(piece - s->in);
+    }
+    if (res->rejected > REJECTED_MAX) {
+        return LB_SCAN_OK;
+    }
+
+    snprintf(place, sizeof(place), "envelope %zu", s->number);
+    if (lb_splunk_puts(&s->w, LB_REJECT_CONTEXT) != 0) {
+        return LB_SCAN_NOSPACE;
+    }
+    n = lb_reject_put(s->w.o, (size_t)(s->w.end - s->w.o), &r);
+    if (n == 0) {
+        return LB_SCAN_NOSPACE;
+    }
+    s->w.o += n;
+    s->w.changed = s->w.contexts = 1;
+    res->events++;
+    return LB_SCAN_OK;
+}
+
+/* Does the object at p, up to end, have a member of that name? */
+static int
+has(const uint8_t *p, const uint8_t *end, const char *name)
+{
+    lb_member_t m;
+
+    if (p == NULL || *p != '{') {
+        return 0;
+    }
+    for (p++, end--; p < end;) {
+        p = lb_member(p, end, &m);
+        if (lb_member_is(&m, name)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Takes it, if it is one of those that hold for others too. */
+static void
+read_meta(envelope_t *e, const lb_member_t *m)
+{
+    for (int i = 0; i < LB_SPLUNK_METAS; i++) {
+        if (lb_member_is(m, lb_splunk_names[i]) && *m->value == '"') {
+            e->meta[i] = *m;
+        }
+    }
+}
+
+/* The envelope's members that mean something; NULL, or what is wrong. */
+static const fault_t *
+read_envelope(envelope_t *e, const uint8_t *line, size_t len)
+{
+    const uint8_t *p;
+    lb_member_t m;
+
+    memset(e, 0, sizeof(*e));
+    e->begin = line + 1;
+    e->end = line + len - 1;
+
+    for (p = e->begin; p < e->end;) {
+        p = lb_member(p, e->end, &m);
+        if (lb_member_is(&m, "event")) {
+            e->event = m;
+        } else if (lb_member_is(&m, "time")) {
+            e->time = m;
+        } else if (lb_member_is(&m, "fields") && *m.value == '{') {
+            e->fields = m;
+        } else {
+            read_meta(e, &m);
+        }
+    }
+
+    for (int i = 0; i < LB_SPLUNK_METAS; i++) {
+        if (length(&e->meta[i]) > LB_SPLUNK_META_MAX + 2) {
+            return &fault_meta;
+        }
+    }
+    if (e->event.value == NULL || *e->event.value == 'n') {
+        return &fault_required;
+    }
+    return length(&e->event) == 2 && *e->event.value == '"' ? &fault_blank
+                                                            : NULL;
+}
+
+/* Is it a member that read_envelope() has found, and no other of its name? */
+static int
+known(const envelope_t *e, const lb_member_t *m)
+{
+    if (m->key == e->event.key || m->key == e->time.key ||
+        m->key == e->fields.key) {
+        return 1;
+    }
+    for (int i = 0; i < LB_SPLUNK_METAS; i++) {
+        if (m->key == e->meta[i].key) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The members of an object, a comma behind each. */
+static int
+put_members(splunk_t *s, const uint8_t *object, const uint8_t *end)
+{
+    size_t n = (size_t)(end - object) - 2;
+
+    return n == 0 ? 0
+                  : lb_splunk_put(&s->w, object + 1, n) ||
+                        lb_splunk_puts(&s->w, ",");
+}
+
+static int
+put_member(splunk_t *s, const char *name, const uint8_t *value, size_t len)
+{
+    return lb_splunk_puts(&s->w, "\"") || lb_splunk_puts(&s->w, name) ||
+           lb_splunk_puts(&s->w, "\":") || lb_splunk_put(&s->w, value, len) ||
+           lb_splunk_puts(&s->w, ",");
+}
+
+/* The event of Docker's driver: its line may be an object. */
+static int
+put_docker(splunk_t *s, const uint8_t *object, const uint8_t *end)
+{
+    const uint8_t *p;
+    lb_member_t m;
+    int bad = 0;
+
+    for (p = object + 1, end--; p < end;) {
+        p = lb_member(p, end, &m);
+        bad |= lb_member_is(&m, "line") && *m.value == '{'
+                   ? put_members(s, m.value, m.end)
+                   : lb_splunk_put(&s->w, m.key - 1,
+                                   (size_t)(m.end - m.key) + 1) ||
+                         lb_splunk_puts(&s->w, ",");
+    }
+    return bad;
+}
+
+static int
+is_docker(const uint8_t *object, const uint8_t *end)
+{
+    lb_member_t m;
+    const uint8_t *p;
+    int found = 0;
+
+    for (p = object + 1, end--; p < end;) {
+        p = lb_member(p, end, &m);
+        found |= lb_member_is(&m, "line") && *m.value == '{';
+        found |= lb_member_is(&m, "source") && length(&m) == 8 &&
+                         memcmp(m.value, "\"std", 4) == 0
+                     ? 2
+                     : 0;
+    }
+    return found == 3;
+}
+
+/* Will the event of an envelope have a member of that name? */
+static int
+says(const envelope_t *e, const char *name)
+{
+    const uint8_t *p;
+    lb_member_t m;
+
+    for (p = e->begin; p < e->end;) {
+        p = lb_member(p, e->end, &m);
+        if (!known(e, &m) && lb_member_is(&m, name)) {
+            return 1;
+        }
+    }
+    return has(e->event.value, e->event.end, name) ||
+           has(e->fields.value, e->fields.end, name);
+}
+
+/* What the context says and an event says too. */
+static int
+put_clashes(splunk_t *s, const envelope_t *e)
+{
+    char name[16];
+    int bad = 0;
+
+    for (int i = 0; i < LB_SPLUNK_METAS; i++) {
+        if (s->w.meta[i].len == 0 ||
+            (i == LB_SPLUNK_INDEX && lb_splunk_stream(&s->w)) ||
+            !says(e, lb_splunk_names[i])) {
+            continue;
+        }
+        snprintf(name, sizeof(name), "%s%s", i == LB_SPLUNK_HOST ? "" : "hec.",
+                 lb_splunk_names[i]);
+        bad |= lb_splunk_puts(&s->w, "\"") || lb_splunk_puts(&s->w, name) ||
+               lb_splunk_puts(&s->w, "\":\"") ||
+               lb_splunk_put(&s->w, s->w.meta[i].text, s->w.meta[i].len) ||
+               lb_splunk_puts(&s->w, "\",");
+    }
+    return bad;
+}
+
+/* The event of an envelope and its \n. */
+static int
+put_event(splunk_t *s, const envelope_t *e)
+{
+    const lb_member_t *event = &e->event;
+    const uint8_t *p;
+    lb_member_t m;
+    int bad;
+
+    bad = lb_splunk_puts(&s->w, "{");
+    if (e->time.value != NULL && *e->time.value != 'n') {
+        bad |= put_member(s, "timestamp", e->time.value, length(&e->time));
+    }
+    bad |= put_clashes(s, e);
+
+    if (*event->value != '{') {
+        bad |= put_member(s, "message", event->value, length(event));
+    } else if (is_docker(event->value, event->end)) {
+        bad |= put_docker(s, event->value, event->end);
+    } else {
+        bad |= put_members(s, event->value, event->end);
+    }
+
+    if (e->fields.value != NULL) {
+        bad |= put_members(s, e->fields.value, e->fields.end);
+    }
+    for (p = e->begin; p < e->end;) {
+        p = lb_member(p, e->end, &m);
+        if (!known(e, &m)) {
+            bad |=
+                lb_splunk_put(&s->w, m.key - 1, (size_t)(m.end - m.key) + 1) ||
+                lb_splunk_puts(&s->w, ",");
+        }
+    }
+    if (bad) {
+        return -1;
+    }
+
+    s->w.o -= s->w.o[-1] == ',';
+    return lb_splunk_puts(&s->w, "}\n");
+}
+
+/* An envelope, as the scanner writes it. */
+static lb_scan_status_t
+take(splunk_t *s, const uint8_t *line, size_t len, const uint8_t *piece,
+     size_t piece_len)
+{
+    const fault_t *fault;
+    envelope_t e;
+    uint8_t *begin;
+
+    s->objects++;
+    fault = read_envelope(&e, line, len);
+    if (fault != NULL) {
+        return reject(s, piece, piece_len, fault);
+    }
+    for (int i = 0; i < LB_SPLUNK_METAS; i++) {
+        if (e.meta[i].value != NULL && length(&e.meta[i]) > 2) {
+            lb_splunk_set(&s->w, (lb_splunk_meta_e)i, e.meta[i].value + 1,
+                          length(&e.meta[i]) - 2);
+        }
+    }
+
+    if (lb_splunk_enter(&s->w) != 0) {
+        return LB_SCAN_NOSPACE;
+    }
+    begin = s->w.o;
+    if (put_event(s, &e) != 0) {
+        return LB_SCAN_NOSPACE;
+    }
+    if ((size_t)(s->w.o - begin) - 1 > s->options->max_event) {
+        s->w.o = begin;
+        return reject(s, piece, piece_len, &fault_size);
+    }
+    s->taken++;
+    s->res->events++;
+    return LB_SCAN_OK;
+}
+
+/* One piece that may be an envelope; *fault is set if it is none. */
+static lb_scan_status_t
+read_piece(splunk_t *s, const uint8_t *piece, size_t len, const fault_t **fault)
+{
+    uint8_t stack[STACK_MAX];
+    uint8_t *line = stack;
+    const size_t max = s->options->max_event + LB_SPLUNK_CONTEXT_MAX;
+    size_t cap = len + 64 < max ? len + 64 : max;
+    lb_scan_result_t one;
+    lb_scan_status_t rc;
+
+    if (cap > sizeof(stack)) {
+        if (!s->options->patient) {
+            return LB_SCAN_LATER;
+        }
+        line = malloc(cap);
+        if (line == NULL) {
+            return LB_SCAN_NOMEM;
+        }
+    }
+
+    rc = lb_scan_json(piece, len, line, cap, max, &one);
+    if (rc == LB_SCAN_OK && one.events == 1) {
+        rc = take(s, line, one.out_len - 1, piece, len);
+    } else {
+        *fault = rc == LB_SCAN_TOOBIG || rc == LB_SCAN_NOSPACE ? &fault_size
+                                                               : &fault_json;
+        rc = LB_SCAN_OK;
+    }
+
+    if (line != stack) {
+        free(line);
+    }
+    return rc;
+}
+
+/* Where a piece ends that begins with an envelope's brace but is none: at the
+ * next line that begins with one, or else where its brackets say. */
+static const uint8_t *
+cut(const uint8_t *p, const uint8_t *end)
+{
+    const uint8_t *nl = p;
+
+    while ((nl = memchr(nl, '\n', (size_t)(end - nl))) != NULL) {
+        nl++;
+        if (nl < end && *nl == '{') {
+            return nl;
+        }
+    }
+    return end;
+}
+
+static lb_scan_status_t
+scan_envelopes(splunk_t *s, const uint8_t *p, const uint8_t *end)
+{
+    const size_t len = (size_t)(end - p);
+    const uint8_t *behind;
+    const fault_t *fault;
+    lb_scan_status_t rc;
+
+    while (p < end) {
+        if (strchr(" \t\r\n,[]", *p) != NULL && *p != '\0') {
+            p++;
+            continue;
+        }
+        fault = &fault_json;
+        if (*p == '{') {
+            behind = lb_skip_value(p, end);
+            fault = NULL;
+            rc = read_piece(s, p, (size_t)(behind - p), &fault);
+            if (rc != LB_SCAN_OK) {
+                return rc;
+            }
+            if (fault == &fault_json) {
+                s->wasted += (size_t)(behind - p);
+                behind = cut(p, behind);
+            }
+        } else {
+            behind = memchr(p, '{', (size_t)(end - p));
+            behind = behind != NULL ? behind : end;
+        }
+        if (fault != NULL) {
+            rc = reject(s, p, (size_t)(behind - p), fault);
+            if (rc != LB_SCAN_OK) {
+                return rc;
+            }
+        }
+        if (s->wasted / WASTE_MAX > len) {
+            return LB_SCAN_BAD;
+        }
+        p = behind;
+        s->number++;
+    }
+    return LB_SCAN_OK;
+}
+
+static lb_scan_status_t
+bad(lb_scan_result_t *res, const char *error)
+{
+    res->error = error;
+    res->offset = res->event_start = 0;
+    return LB_SCAN_BAD;
+}
+
+static lb_scan_status_t
+reply(splunk_t *s)
+{
+    char text[256];
+    int n;
+
+    if (s->first == NULL) {
+        n = snprintf(text, sizeof(text), LB_SPLUNK_SUCCESS);
+    } else {
+        n = snprintf(text, sizeof(text),
+                     "%s {\"text\":\"%s\",\"code\":%u,"
+                     "\"invalid-event-number\":%zu,\"reason\":\"%s\"}",
+                     s->taken > 0 ? "200" : "400", s->first->text,
+                     s->first->code, s->first_number, s->first->reason);
+    }
+    return lb_reply_put(s->options->reply, text, (size_t)n) == 0
+               ? LB_SCAN_OK
+               : LB_SCAN_NOMEM;
+}
+
+static lb_scan_status_t
+scan_splunk(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
+            const lb_scan_options_t *options, lb_scan_result_t *res)
+{
+    splunk_t s;
+    lb_scan_status_t rc;
+    size_t skip = len >= 3 && memcmp(in, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+
+    memset(res, 0, sizeof(*res));
+    memset(&s, 0, sizeof(s));
+    s.options = options;
+    s.res = res;
+    s.in = in;
+    s.w.o = out;
+    s.w.end = out + cap;
+
+    if (lb_splunk_params(&s.w, options) != 0) {
+        return bad(res, fault_meta.reason);
+    }
+    rc = scan_envelopes(&s, in + skip, in + len);
+    if (rc != LB_SCAN_OK && rc != LB_SCAN_BAD) {
+        return rc;
+    }
+    if (s.number == 0) {
+        return LB_SCAN_EMPTY;
+    }
+    if (rc == LB_SCAN_BAD || s.objects == 0) {
+        return bad(res, "the body holds no envelopes: send JSON objects with "
+                        "a member event");
+    }
+    res->out_len = (size_t)(s.w.o - out);
+    res->contexts = s.w.contexts;
+    return reply(&s);
+}
+
+/* An envelope of 12 bytes may bring a context line of the longest kind. */
+static size_t
+splunk_out_max(size_t len)
+{
+    const size_t more = REJECTED_MAX * 512 + LB_SPLUNK_CONTEXT_MAX;
+    const size_t factor = LB_SPLUNK_CONTEXT_MAX / 12 + 7;
+
+    return len > (SIZE_MAX - more) / factor ? SIZE_MAX : len * factor + more;
+}
+
+static const char *const all_types[] = {"", NULL};
+
+const lb_format_t lb_format_splunk = {
+    .name = "splunk",
+    .types = all_types,
+    .scan = scan_splunk,
+    .out_usual = 9,
+    .out_max = splunk_out_max,
+};
