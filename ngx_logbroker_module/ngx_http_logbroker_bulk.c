@@ -25,7 +25,8 @@
 
 typedef struct {
     ngx_str_t                        path;          /* of the API */
-    ngx_str_t                        get;           /* empty: {} */
+    ngx_str_t                        get;
+    ngx_str_t                        put;           /* or POST; empty: 404 */
 } ngx_http_logbroker_bulk_api_t;
 
 
@@ -80,32 +81,45 @@ static ngx_str_t  ngx_http_logbroker_bulk_info = ngx_string(
     "\"type\":\"basic\",\"mode\":\"basic\","                                 \
     "\"expiry_date_in_millis\":4102444800000}"
 
+#define NGX_HTTP_LOGBROKER_BULK_SHARDS                                       \
+    "{\"_shards\":{\"total\":1,\"successful\":1,\"failed\":0}}"
+
+#define NGX_HTTP_LOGBROKER_BULK_TAKEN                                        \
+    ngx_string("{}"), ngx_string("{\"acknowledged\":true}")
+
 static ngx_http_logbroker_bulk_api_t  ngx_http_logbroker_bulk_apis[] = {
 
     { ngx_string("_license"),
-      ngx_string("{" NGX_HTTP_LOGBROKER_BULK_LICENSE "}") },
+      ngx_string("{" NGX_HTTP_LOGBROKER_BULK_LICENSE "}"), ngx_null_string },
 
     { ngx_string("_xpack"),
       ngx_string("{" NGX_HTTP_LOGBROKER_BULK_LICENSE ",\"features\":"
-                 "{\"ilm\":{\"available\":true,\"enabled\":true}}}") },
+                 "{\"ilm\":{\"available\":true,\"enabled\":true}}}"),
+      ngx_null_string },
 
     { ngx_string("_cluster/health"),
       ngx_string("{\"cluster_name\":\"logbroker\",\"status\":\"green\","
                  "\"timed_out\":false,\"number_of_nodes\":1,"
-                 "\"number_of_data_nodes\":1}") },
+                 "\"number_of_data_nodes\":1}"),
+      ngx_null_string },
 
     /* no other hosts than those the client has */
-    { ngx_string("_nodes"), ngx_string("{\"nodes\":{}}") },
+    { ngx_string("_nodes"), ngx_string("{\"nodes\":{}}"), ngx_null_string },
 
-    { ngx_string("_template"), ngx_null_string },
-    { ngx_string("_index_template"), ngx_null_string },
-    { ngx_string("_component_template"), ngx_null_string },
-    { ngx_string("_ilm/policy"), ngx_null_string },
-    { ngx_string("_ingest/pipeline"), ngx_null_string },
-    { ngx_string("_data_stream"), ngx_null_string },
-    { ngx_string("_alias"), ngx_null_string },
+    /* bulk helpers refresh at their end, and fail if that fails */
+    { ngx_string("_refresh"),
+      ngx_string(NGX_HTTP_LOGBROKER_BULK_SHARDS),
+      ngx_string(NGX_HTTP_LOGBROKER_BULK_SHARDS) },
 
-    { ngx_null_string, ngx_null_string }
+    { ngx_string("_template"), NGX_HTTP_LOGBROKER_BULK_TAKEN },
+    { ngx_string("_index_template"), NGX_HTTP_LOGBROKER_BULK_TAKEN },
+    { ngx_string("_component_template"), NGX_HTTP_LOGBROKER_BULK_TAKEN },
+    { ngx_string("_ilm/policy"), NGX_HTTP_LOGBROKER_BULK_TAKEN },
+    { ngx_string("_ingest/pipeline"), NGX_HTTP_LOGBROKER_BULK_TAKEN },
+    { ngx_string("_data_stream"), NGX_HTTP_LOGBROKER_BULK_TAKEN },
+    { ngx_string("_alias"), NGX_HTTP_LOGBROKER_BULK_TAKEN },
+
+    { ngx_null_string, ngx_null_string, ngx_null_string }
 };
 
 
@@ -115,12 +129,13 @@ ngx_http_logbroker_bulk_greet(ngx_http_logbroker_ctx_t *ctx)
     u_char                         *api;
     size_t                          len;
     ngx_int_t                       rc;
-    ngx_str_t                       path, *text;
+    ngx_str_t                       path;
     ngx_http_request_t             *r;
     ngx_http_logbroker_bulk_api_t  *a;
 
     static ngx_str_t  none = ngx_string("{}");
-    static ngx_str_t  acknowledged = ngx_string("{\"acknowledged\":true}");
+    static ngx_str_t  created = ngx_string("{\"acknowledged\":true,"
+                                           "\"shards_acknowledged\":true}");
     static ngx_str_t  unknown = ngx_string("logbroker speaks _bulk and what "
                                            "its senders ask before");
 
@@ -135,10 +150,17 @@ ngx_http_logbroker_bulk_greet(ngx_http_logbroker_ctx_t *ctx)
 
     ngx_http_logbroker_path(r, &path);
 
-    /* what clients put before the API is theirs */
+    /* what clients put before the API is theirs; _all is an index */
 
     for (api = path.data; api < path.data + path.len; api++) {
-        if (*api == '_' && (api == path.data || api[-1] == '/')) {
+
+        if (*api != '_' || (api > path.data && api[-1] != '/')) {
+            continue;
+        }
+
+        len = path.data + path.len - api;
+
+        if (len < 5 || ngx_strncmp(api, "_all/", 5) != 0) {
             break;
         }
     }
@@ -165,6 +187,10 @@ ngx_http_logbroker_bulk_greet(ngx_http_logbroker_ctx_t *ctx)
                                             &ngx_http_logbroker_bulk_info);
     }
 
+    if (len == 0 && path.len && r->method == NGX_HTTP_PUT) {
+        return ngx_http_logbroker_bulk_send(r, NGX_HTTP_OK, &created);
+    }
+
     for (a = ngx_http_logbroker_bulk_apis; a->path.len; a++) {
 
         if (len < a->path.len
@@ -175,12 +201,11 @@ ngx_http_logbroker_bulk_greet(ngx_http_logbroker_ctx_t *ctx)
         }
 
         if (r->method == NGX_HTTP_GET) {
-            text = a->get.len ? &a->get : &none;
-            return ngx_http_logbroker_bulk_send(r, NGX_HTTP_OK, text);
+            return ngx_http_logbroker_bulk_send(r, NGX_HTTP_OK, &a->get);
         }
 
-        if (a->get.len == 0 && (r->method & (NGX_HTTP_PUT|NGX_HTTP_POST))) {
-            return ngx_http_logbroker_bulk_send(r, NGX_HTTP_OK, &acknowledged);
+        if (a->put.len && (r->method & (NGX_HTTP_PUT|NGX_HTTP_POST))) {
+            return ngx_http_logbroker_bulk_send(r, NGX_HTTP_OK, &a->put);
         }
     }
 
