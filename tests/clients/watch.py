@@ -1,0 +1,27 @@
+"""Before a block in Python: what the client believes delivered goes to the
+file $DELIVERED, as {order: nanoseconds of its time, or null}."""
+
+import atexit
+import json
+import os
+import time
+
+COUNT = int(os.environ["COUNT"])
+delivered = {}
+
+
+def numbers():
+    """The orders, over some seconds."""
+    for n in range(COUNT):
+        yield n
+        time.sleep(0.003)
+
+
+def keep(message, ns=None):
+    delivered[int(message.split()[1])] = ns
+
+
+@atexit.register
+def tell():
+    with open(os.environ["DELIVERED"], "w") as out:
+        json.dump(delivered, out)
