@@ -40,14 +40,7 @@
 
 
 static void ngx_http_logbroker_commit_handler(ngx_event_t *ev);
-static void ngx_http_logbroker_group_clear(ngx_http_logbroker_group_t *group);
-static void ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
-    ngx_http_logbroker_group_t *to);
-static void ngx_http_logbroker_group_answer(ngx_queue_t *waiters,
-    ngx_uint_t reason);
 static void ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w);
-static void ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
-    ngx_queue_t *waiters);
 static void ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
     ngx_uint_t written);
 static void ngx_http_logbroker_group_hangs(ngx_http_logbroker_worker_t *w);
@@ -83,17 +76,33 @@ void
 ngx_http_logbroker_group_join(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, ngx_uint_t sync)
 {
+    ngx_http_logbroker_group_add(&w->group.pending, ctx, sync);
+
+    ngx_http_logbroker_hold_update(w);
+
+    /* otherwise the end of what the thread does begins the next group */
+
+    if (w->group.io != NGX_HTTP_LOGBROKER_IO_GROUP && !w->group.commit.posted) {
+        ngx_post_event(&w->group.commit, &ngx_posted_events);
+    }
+}
+
+
+void
+ngx_http_logbroker_group_add(ngx_http_logbroker_group_t *group,
+    ngx_http_logbroker_ctx_t *ctx, ngx_uint_t sync)
+{
     ngx_http_logbroker_group_key_t  *key;
 
     ctx->waited = 1;
     ctx->state = NGX_HTTP_LOGBROKER_STAGED;
 
-    ngx_queue_insert_tail(&w->group.pending.waiters, &ctx->queue);
+    ngx_queue_insert_tail(&group->waiters, &ctx->queue);
 
-    w->group.pending.requests++;
-    w->group.pending.events += ctx->events;
-    w->group.pending.bytes += ctx->bytes;
-    w->group.pending.sync |= sync;
+    group->requests++;
+    group->events += ctx->events;
+    group->bytes += ctx->bytes;
+    group->sync |= sync;
 
     if (ctx->has_key) {
         key = ngx_alloc(sizeof(ngx_http_logbroker_group_key_t),
@@ -103,16 +112,8 @@ ngx_http_logbroker_group_join(ngx_http_logbroker_worker_t *w,
 
         if (key) {
             ngx_memcpy(key->hash, ctx->key, LB_KEY_LEN);
-            ngx_queue_insert_tail(&w->group.pending.keys, &key->queue);
+            ngx_queue_insert_tail(&group->keys, &key->queue);
         }
-    }
-
-    ngx_http_logbroker_hold_update(w);
-
-    /* otherwise the end of what the thread does begins the next group */
-
-    if (w->group.io != NGX_HTTP_LOGBROKER_IO_GROUP && !w->group.commit.posted) {
-        ngx_post_event(&w->group.commit, &ngx_posted_events);
     }
 }
 
@@ -221,7 +222,7 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
         return;
     }
 
-    ngx_http_logbroker_group_written(w, &waiters);
+    ngx_http_logbroker_group_stored(w, &w->group.flight, &waiters);
 
     w->ready(w);
     ngx_http_logbroker_group_answer(&waiters, 0);
@@ -230,7 +231,7 @@ ngx_http_logbroker_commit(ngx_http_logbroker_worker_t *w)
 }
 
 
-static void
+void
 ngx_http_logbroker_group_clear(ngx_http_logbroker_group_t *group)
 {
     ngx_memzero(group, sizeof(ngx_http_logbroker_group_t));
@@ -239,7 +240,7 @@ ngx_http_logbroker_group_clear(ngx_http_logbroker_group_t *group)
 }
 
 
-static void
+void
 ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
     ngx_http_logbroker_group_t *to)
 {
@@ -263,18 +264,16 @@ ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
 }
 
 
-/* The group in flight is on disk: counts it, hands over its waiters. */
-
-static void
-ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
-    ngx_queue_t *waiters)
+void
+ngx_http_logbroker_group_stored(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_group_t *group, ngx_queue_t *waiters)
 {
     ngx_atomic_uint_t               largest;
     ngx_http_logbroker_group_t      done;
     ngx_http_logbroker_counters_t  *counters;
 
     ngx_http_logbroker_group_clear(&done);
-    ngx_http_logbroker_group_move(&w->group.flight, &done);
+    ngx_http_logbroker_group_move(group, &done);
 
     ngx_http_logbroker_keys_end_group(w, &done.keys,
                                       NGX_HTTP_LOGBROKER_KEY_IS_STORED);
@@ -303,7 +302,7 @@ ngx_http_logbroker_group_written(ngx_http_logbroker_worker_t *w,
 
 /* Answering one request may make others of the same queue go away. */
 
-static void
+void
 ngx_http_logbroker_group_answer(ngx_queue_t *waiters, ngx_uint_t reason)
 {
     ngx_queue_t               *q;
@@ -352,7 +351,7 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
     ngx_queue_init(&stored);
 
     if (written) {
-        ngx_http_logbroker_group_written(w, &stored);
+        ngx_http_logbroker_group_stored(w, &w->group.flight, &stored);
     }
 
     ngx_http_logbroker_group_clear(&unknown);
@@ -551,7 +550,7 @@ ngx_http_logbroker_io_done(ngx_event_t *ev)
     ngx_http_logbroker_count_sync(w->counters, w->group.us);
 
     if (w->group.io == NGX_HTTP_LOGBROKER_IO_GROUP) {
-        ngx_http_logbroker_group_written(w, &waiters);
+        ngx_http_logbroker_group_stored(w, &w->group.flight, &waiters);
     }
 
     w->group.io = NGX_HTTP_LOGBROKER_IO_IDLE;

@@ -63,6 +63,23 @@ typedef struct {
 
 void ngx_http_logbroker_group_init(ngx_http_logbroker_worker_t *w);
 
+/* A group without anything; one becomes part of another and is without anything
+ * then. */
+void ngx_http_logbroker_group_clear(ngx_http_logbroker_group_t *group);
+void ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
+    ngx_http_logbroker_group_t *to);
+
+/* The record of the request, which waits from now on, belongs to the group. */
+void ngx_http_logbroker_group_add(ngx_http_logbroker_group_t *group,
+    ngx_http_logbroker_ctx_t *ctx, ngx_uint_t sync);
+
+/* The group is on disk: counts it, ends its keys, hands over its waiters. */
+void ngx_http_logbroker_group_stored(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_group_t *group, ngx_queue_t *waiters);
+
+/* Tells the waiters what became of their records: 0 or a reason. */
+void ngx_http_logbroker_group_answer(ngx_queue_t *waiters, ngx_uint_t reason);
+
 /* The record of the request is staged: the request waits for its group, and is
  * told by ctx->done what became of it.  sync: the group is to be durable. */
 void ngx_http_logbroker_group_join(ngx_http_logbroker_worker_t *w,

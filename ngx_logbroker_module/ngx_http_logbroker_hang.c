@@ -109,7 +109,12 @@ ngx_http_logbroker_running(ngx_http_logbroker_worker_t *w, ngx_msec_t *age)
         *age = ngx_max(*age, ngx_current_msec - w->room.seek.started);
     }
 
-    return w->group.io != NGX_HTTP_LOGBROKER_IO_IDLE || w->room.seek.running;
+    if (w->aside.writing) {
+        *age = ngx_max(*age, ngx_current_msec - w->aside.started);
+    }
+
+    return w->group.io != NGX_HTTP_LOGBROKER_IO_IDLE || w->room.seek.running
+           || w->aside.writing;
 }
 
 
@@ -133,7 +138,8 @@ ngx_http_logbroker_hang_handler(ngx_event_t *ev)
     ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
                   "logbroker: the disk hangs: a write to \"%V\" has been "
                   "running for %M ms, %ui requests wait for it, others get 503",
-                  &w->ring.path, age, w->group.flight.requests);
+                  &w->ring.path, age,
+                  w->group.flight.requests + w->aside.flight.requests);
 
     ngx_add_timer(&w->hang.timer, NGX_HTTP_LOGBROKER_HANG_AGAIN);
 

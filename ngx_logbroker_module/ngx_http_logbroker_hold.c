@@ -41,7 +41,8 @@ ngx_http_logbroker_hold_update(ngx_http_logbroker_worker_t *w)
 
     busy = w->group.pending.requests || w->group.pending.access
            || w->group.io != NGX_HTTP_LOGBROKER_IO_IDLE
-           || w->large.job || !ngx_queue_empty(&w->large.queue)
+           || w->aside.writing || w->large.job
+           || !ngx_queue_empty(&w->large.queue)
            || !ngx_queue_empty(&w->stage.parked) || w->access.bytes;
 
     w->hold.cancelable = !busy;
@@ -52,7 +53,8 @@ ngx_http_logbroker_hold_update(ngx_http_logbroker_worker_t *w)
 
     w->hang.seat->parked = w->stage.nparked + w->large.n;
     w->hang.seat->waiting = w->group.pending.requests
-                            + w->group.flight.requests;
+                            + w->group.flight.requests
+                            + w->aside.flight.requests;
 }
 
 

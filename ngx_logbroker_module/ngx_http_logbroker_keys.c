@@ -252,7 +252,7 @@ ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx)
 
 ngx_uint_t
 ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx, uint32_t crc, size_t len)
+    ngx_http_logbroker_ctx_t *ctx, ngx_uint_t slot, uint32_t crc, size_t len)
 {
     int32_t                      now;
     ngx_uint_t                   reason;
@@ -285,7 +285,7 @@ ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
         reason = NGX_HTTP_LOGBROKER_KEYS_LOADING;
 
     } else if (ngx_http_logbroker_keys_insert(keys, ctx->key, crc, len,
-                                              lb_writer_slot(w->ring.writer),
+                                              (uint32_t) slot,
                                               NGX_HTTP_LOGBROKER_KEY_PENDING,
                                               now, now)
                == NULL)

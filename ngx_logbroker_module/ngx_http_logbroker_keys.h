@@ -56,10 +56,11 @@ ngx_int_t ngx_http_logbroker_keys_init_zone(ngx_shm_zone_t *zone, void *data);
 /* Finds the key of a request: 0 or a reason. */
 ngx_uint_t ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx);
 
-/* 0: the key is new, and from now on PENDING; NGX_HTTP_LOGBROKER_REPEATED: its
- * events are stored already; or the reason for a refusal. */
+/* Of a record for the ring of the slot.  0: the key is new, and from now on
+ * PENDING; NGX_HTTP_LOGBROKER_REPEATED: its events are stored already; or the
+ * reason for a refusal. */
 ngx_uint_t ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx, uint32_t crc, size_t len);
+    ngx_http_logbroker_ctx_t *ctx, ngx_uint_t slot, uint32_t crc, size_t len);
 
 /* What became of it; the second one for all keys of a group, which it frees. */
 void ngx_http_logbroker_keys_end(ngx_http_logbroker_worker_t *w,

@@ -26,6 +26,7 @@
 #include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_request.h"
 #include "ngx_http_logbroker_append.h"
+#include "ngx_http_logbroker_aside.h"
 #include "ngx_http_logbroker_body.h"
 #include "ngx_http_logbroker_group.h"
 #include "ngx_http_logbroker_hold.h"
@@ -47,6 +48,11 @@ static void ngx_http_logbroker_job_tell(ngx_http_logbroker_job_t *job);
 static void ngx_http_logbroker_job_refused(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_job_t *job);
 static void ngx_http_logbroker_large_handler(ngx_event_t *ev);
+static void ngx_http_logbroker_large_end(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_job_t *job);
+static ngx_int_t ngx_http_logbroker_large_aside(
+    ngx_http_logbroker_worker_t *w, ngx_http_logbroker_job_t *job,
+    ngx_uint_t *reason);
 
 
 void
@@ -456,6 +462,21 @@ ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w)
         goto done;
     }
 
+    reason = 0;
+
+    switch (ngx_http_logbroker_large_aside(w, job, &reason)) {
+
+    case NGX_OK:
+    case NGX_AGAIN:
+        return;
+
+    case NGX_ERROR:
+        goto done;
+
+    default: /* NGX_DECLINED */
+        break;
+    }
+
     staged = lb_writer_staged(w->ring.writer);
 
     if (staged && staged + job->payload > NGX_HTTP_LOGBROKER_STAGED_MAX) {
@@ -466,10 +487,10 @@ ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w)
 
     meta.contexts = job->contexts;
 
-    reason = 0;
-
     if (ctx->has_key) {
-        reason = ngx_http_logbroker_keys_begin(w, ctx, job->crc, job->payload);
+        reason = ngx_http_logbroker_keys_begin(w, ctx,
+                                               lb_writer_slot(w->ring.writer),
+                                               job->crc, job->payload);
     }
 
     if (reason) {
@@ -490,20 +511,99 @@ ngx_http_logbroker_large_stage(ngx_http_logbroker_worker_t *w)
 
 done:
 
-    w->large.job = NULL;
-    w->large.n--;
-    ctx->job = NULL;
-
-    ngx_http_logbroker_job_free(job);
+    ngx_http_logbroker_large_end(w, job);
 
     if (reason) {
         ctx->state = NGX_HTTP_LOGBROKER_NEW;
         ctx->done(ctx, reason);
     }
+}
+
+
+/* The record is in a group, or never will be: the next one has its turn. */
+
+static void
+ngx_http_logbroker_large_end(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_job_t *job)
+{
+    w->large.job = NULL;
+    w->large.n--;
+    job->ctx->job = NULL;
+
+    ngx_http_logbroker_job_free(job);
 
     if (!ngx_queue_empty(&w->large.queue)) {
         ngx_post_event(&w->large.next, &ngx_posted_events);
     }
+}
+
+
+/*
+ * The record into the second ring.  NGX_OK: it is being written, the job is
+ * over; NGX_AGAIN: not yet; NGX_ERROR: refused, for *reason; NGX_DECLINED: it
+ * belongs into the worker's group.
+ */
+
+static ngx_int_t
+ngx_http_logbroker_large_aside(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_job_t *job, ngx_uint_t *reason)
+{
+    int                             rc;
+    lb_meta_t                       meta;
+    ngx_int_t                       ready;
+    ngx_http_logbroker_ctx_t       *ctx;
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    ctx = job->ctx;
+
+    llcf = ngx_http_get_module_loc_conf(ctx->request,
+                                        ngx_http_logbroker_module);
+
+    if (!llcf->sync || job->payload < NGX_HTTP_LOGBROKER_ASIDE_MIN) {
+        return NGX_DECLINED;
+    }
+
+    ready = ngx_http_logbroker_aside_ready(w, job->payload
+                                              + LB_RECORD_HEADER_MAX + 8);
+    if (ready != NGX_OK) {
+        return ready;
+    }
+
+    ngx_http_logbroker_meta(ctx, &meta);
+
+    meta.contexts = job->contexts;
+
+    if (ctx->has_key) {
+        *reason = ngx_http_logbroker_keys_begin(w, ctx,
+                                               lb_writer_slot(w->aside.writer),
+                                               job->crc, job->payload);
+        if (*reason) {
+            return NGX_ERROR;
+        }
+    }
+
+    rc = lb_writer_append_made(w->aside.writer, &meta, &job->record.data,
+                               job->record.size, job->payload, job->events,
+                               job->crc);
+    if (rc != 0) {
+
+        if (ctx->has_key) {
+            ngx_http_logbroker_keys_end(w, ctx->key,
+                                        NGX_HTTP_LOGBROKER_KEY_NOT_STORED);
+        }
+
+        ngx_http_logbroker_aside_refused(w);
+
+        return NGX_DECLINED;
+    }
+
+    ctx->events = job->events;
+    ctx->bytes = job->payload;
+
+    ngx_http_logbroker_large_end(w, job);
+    ngx_http_logbroker_aside_write(w, ctx);
+
+    return NGX_OK;
 }
 
 

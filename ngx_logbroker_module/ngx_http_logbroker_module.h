@@ -15,6 +15,7 @@
  *   large.c     bodies that a thread makes records of: job.c
  *   record.c    from text to a record
  *   append.c    from a record into the pending group
+ *   aside.c     a second ring, for large records
  *   room.c      from a full ring into another one
  *   group.c     group commit and the requests that wait for it
  *   ring.c      the worker's ring: claim, create, give back

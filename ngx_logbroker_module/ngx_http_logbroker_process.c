@@ -19,6 +19,7 @@
 #include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_access.h"
+#include "ngx_http_logbroker_aside.h"
 #include "ngx_http_logbroker_decode.h"
 #include "ngx_http_logbroker_fill.h"
 #include "ngx_http_logbroker_group.h"
@@ -107,6 +108,7 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     ngx_http_logbroker_large_init(w);
     ngx_http_logbroker_stage_init(w);
     ngx_http_logbroker_room_init(w);
+    ngx_http_logbroker_aside_init(w);
     ngx_http_logbroker_fill_init(w);
 
 #ifdef __GLIBC__
@@ -163,6 +165,7 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
 
     ngx_http_logbroker_ring_exit(w);
     ngx_http_logbroker_room_exit(w);
+    ngx_http_logbroker_aside_exit(w);
     ngx_http_logbroker_access_held(w);
 
     if (w->ring.writer) {
@@ -228,6 +231,7 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
         ngx_http_logbroker_group_gone(w);
     }
 
+    ngx_http_logbroker_aside_tick(w);
     ngx_http_logbroker_group_sync(w);
     ngx_http_logbroker_keys_look(w);
     (void) ngx_http_logbroker_flusher_age(w);

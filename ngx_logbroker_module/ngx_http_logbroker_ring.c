@@ -130,7 +130,9 @@ ngx_http_logbroker_ring_spare(ngx_http_logbroker_worker_t *w)
 static void
 ngx_http_logbroker_let_go(ngx_http_logbroker_worker_t *w)
 {
-    if (w->ring.spool == NULL || w->room.seeking || w->keys.job) {
+    if (w->ring.spool == NULL || w->room.seeking || w->keys.job
+        || w->aside.claiming)
+    {
         return;
     }
 
@@ -283,6 +285,8 @@ ngx_http_logbroker_create(ngx_http_logbroker_worker_t *w, ngx_uint_t spares)
                                  ? (uint64_t) w->keys.window * 1000000 : 0;
     create->spares = spares;
     create->slot = w->ring.writer ? lb_writer_slot(w->ring.writer) : 0;
+    create->aside = w->aside.writer
+                        ? (ngx_int_t) lb_writer_slot(w->aside.writer) : -1;
     create->rc = 0;
     create->enough = 0;
 
@@ -382,7 +386,11 @@ ngx_http_logbroker_enough(ngx_http_logbroker_create_t *create)
             continue;
         }
 
-        if (first && slots[i] != create->slot) {
+        if (create->aside == (ngx_int_t) slots[i]) {
+            /* given back as soon as a reload needs it */
+            spares += info.capacity == create->wanted.capacity;
+
+        } else if (first && slots[i] != create->slot) {
             return 1;
         }
 

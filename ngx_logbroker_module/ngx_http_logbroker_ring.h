@@ -40,6 +40,7 @@ typedef struct {
     lb_wanted_t                      wanted;
     uint32_t                         spares;        /* 0: for the worker */
     uint32_t                         slot;          /* of the worker's ring */
+    ngx_int_t                        aside;         /* ... second one, or -1 */
     int                              rc;
     ngx_uint_t                       enough;
     lb_error_t                       error;

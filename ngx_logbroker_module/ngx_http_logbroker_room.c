@@ -150,6 +150,8 @@ ngx_http_logbroker_seek(ngx_http_logbroker_worker_t *w, uint64_t need)
     w->room.need = need;
     w->room.seek_until = ngx_current_msec + NGX_HTTP_LOGBROKER_ROOM_WAIT;
 
+    w->room.sought(w);
+
     ngx_http_logbroker_seek_post(w);
 }
 
@@ -377,6 +379,15 @@ ngx_http_logbroker_left(ngx_http_logbroker_worker_t *w)
 
     ngx_http_logbroker_fill(w);
     ngx_http_logbroker_seek_end(w);
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_room_called(ngx_http_logbroker_worker_t *w)
+{
+    return w->counters->room_call
+           && ngx_http_logbroker_mono_ms() - w->counters->room_call
+              < NGX_HTTP_LOGBROKER_ROOM_CALL;
 }
 
 

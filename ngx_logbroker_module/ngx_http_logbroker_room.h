@@ -44,6 +44,9 @@ typedef struct {
     ngx_msec_t                       staged_at;     /* the last record */
     time_t                           full_logged;
 
+    /* set by who holds a ring beside: one is sought, that would do */
+    void                           (*sought)(ngx_http_logbroker_worker_t *w);
+
     unsigned                         seeking:1;     /* requests are parked */
     unsigned                         leaving:1;     /* likewise */
     unsigned                         yielded:1;     /* no ring, on purpose */
@@ -56,6 +59,9 @@ void ngx_http_logbroker_room_exit(ngx_http_logbroker_worker_t *w);
 /* The ring has no room for a record of need bytes: shall it wait? */
 ngx_uint_t ngx_http_logbroker_no_room(ngx_http_logbroker_worker_t *w,
     uint64_t need);
+
+/* Does another worker call for room just now? */
+ngx_uint_t ngx_http_logbroker_room_called(ngx_http_logbroker_worker_t *w);
 
 /* A worker that has yielded its ring needs one again. */
 void ngx_http_logbroker_room_wanted(ngx_http_logbroker_worker_t *w);

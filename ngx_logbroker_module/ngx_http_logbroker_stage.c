@@ -217,6 +217,7 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
 
     if (reason == 0 && ctx->has_key) {
         reason = ngx_http_logbroker_keys_begin(w, ctx,
+                                               lb_writer_slot(w->ring.writer),
                                                lb_crc32c(0, payload.data,
                                                          payload.len),
                                                payload.len);

@@ -22,6 +22,7 @@
 #include "ngx_http_logbroker_stage.h"
 #include "ngx_http_logbroker_body.h"
 #include "ngx_http_logbroker_large.h"
+#include "ngx_http_logbroker_aside.h"
 #include "ngx_http_logbroker_access.h"
 #include "ngx_http_logbroker_answer.h"
 #include "ngx_http_logbroker_snapshot.h"
@@ -47,6 +48,7 @@ struct ngx_http_logbroker_worker_s {
     ngx_http_logbroker_worker_stage_t    stage;
     ngx_http_logbroker_worker_body_t     body;
     ngx_http_logbroker_worker_large_t    large;
+    ngx_http_logbroker_worker_aside_t    aside;
     ngx_http_logbroker_worker_access_t   access;
     ngx_http_logbroker_worker_answer_t   answer;
     ngx_http_logbroker_worker_snapshot_t snapshot;

@@ -69,7 +69,9 @@ def test_ways(tmp_path, buffer):
         assert nginx.post("/log/t", gzip.compress(text), GZIP | TEXT,
                           c).status == 204
         sent += [b'{"message":"one line"}\n' * 40_000] * 2
-        records = spool.records(nginx.spool)
+        # two rings: each in its order, and by the time in both
+        records = sorted(spool.records(nginx.spool),
+                         key=lambda r: r.received_us)
         assert [r.payload for r in records] == sent
         assert [r.events for r in records] == [s.count(b"\n") for s in sent]
         assert records[-1].stream == "t"
@@ -422,3 +424,242 @@ def test_http2(tmp_path):
         assert h2_post(port, encoding, frames) == 204
         payloads = {r.payload for r in spool.records(nginx.spool)}
         assert payloads == {body_of(2_000_000)}
+
+
+ASIDE = body_of(1_500_000)
+SMALL = b'{"small":1}\n'
+
+
+def locked(nginx):
+    return nginx.status()["total"]["locked"]
+
+
+@contextlib.contextmanager
+def aside(tmp_path, *, rings=2, size="4m", workers=1, http="", **more):
+    """With a free ring, which a large record may take."""
+    with Nginx(tmp_path, workers=workers, http=BIG + http,
+               spool=f"size={size} rings={rings}", **more) as nginx:
+        if rings > workers:
+            wait_for(lambda: nginx.status()["total"]["rings"] > workers,
+                     what="a spare ring")
+        yield nginx
+
+
+@contextlib.contextmanager
+def in_flight(nginx, faults, headers=None):
+    """A large record whose write does not come back until hang_large goes."""
+    faults.set("hang_large", 1)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        try:
+            large = pool.submit(nginx.post, "/log", ASIDE, headers or {})
+            wait_for((faults.dir / "hanging").exists, what="the write")
+            yield large
+        finally:
+            faults.clear("hang_large")
+
+
+def payloads(nginx):
+    return collections.Counter(r.payload for r in spool.records(nginx.spool))
+
+
+def test_second_ring(tmp_path, faults):
+    """A large record is written to a ring that nobody holds, small ones pass
+    by; the ring is given back soon, and used again."""
+    with aside(tmp_path, preload=faults.so, env=faults.env,
+               http="logbroker_write_timeout 60s;") as nginx:
+        with in_flight(nginx, faults) as large:
+            for _ in range(20):
+                assert nginx.post("/log", SMALL).status == 204
+            status = nginx.status()
+            assert (status["waiting"], status["total"]["locked"]) == (1, 2)
+            assert not large.done()
+        assert large.result().status == 204
+        wait_for(lambda: locked(nginx) == 1, 5, "the ring to be given back")
+        assert nginx.post("/log", ASIDE).status == 204
+        status = nginx.status()
+        assert status["waiting"] == status["parked"] == 0
+        assert status["accepted"]["requests"] == 22
+        assert status["accepted"]["events"] == 20 + 2 * ASIDE.count(b"\n")
+        rings = collections.defaultdict(set)
+        for size, ring in re.findall(r"bytes=(\d+) ring=(\d+)",
+                                     "\n".join(nginx.access())):
+            rings[int(size)].add(ring)
+        assert len(rings[len(SMALL)]) == len(rings[len(ASIDE)]) == 1
+        assert rings[len(SMALL)] != rings[len(ASIDE)]
+        assert payloads(nginx) == {SMALL: 20, ASIDE: 2}
+
+
+@pytest.mark.parametrize("rings", [1, 2])
+def test_second_ring_full(tmp_path, rings):
+    """One without room, or none at all: the worker's own, as before, until
+    that is full as well."""
+    with aside(tmp_path, rings=rings) as nginx:
+        got = [nginx.post("/log", ASIDE).status for _ in range(2 * rings + 1)]
+        assert got == [204] * 2 * rings + [503]
+        assert nginx.post("/log", SMALL).status == 204
+        assert payloads(nginx) == {ASIDE: 2 * rings, SMALL: 1}
+        for ring in spool.rings(nginx.spool):
+            ring.ack()
+        wait_for(lambda: nginx.post("/log", ASIDE).status == 204,
+                 what="room again")
+
+
+def test_second_ring_is_wanted(tmp_path):
+    """A worker whose own ring is full goes on in the second one."""
+    body = body_of(900_000)
+    with aside(tmp_path) as nginx:
+        assert nginx.post("/log", ASIDE).status == 204
+        assert locked(nginx) == 2
+        got = [nginx.post("/log", body).status for _ in range(7)]
+        assert got == [204] * 6 + [503]
+        assert payloads(nginx) == {ASIDE: 1, body: 6}
+
+
+def test_second_ring_fails(tmp_path, faults):
+    """A write that fails: 502, and the key is new again when the ring has been
+    looked through; the worker's own ring is as good as before."""
+    key = {"Idempotency-Key": "a"}
+    with aside(tmp_path, preload=faults.so, env=faults.env,
+               http="logbroker_write_timeout 60s;") as nginx:
+        with in_flight(nginx, faults, key) as large:
+            assert nginx.post("/log", SMALL).status == 204
+            faults.set("fail", 5)
+        a = large.result()
+        assert (a.status, "stored or not" in words(a)) == (502, True)
+        faults.clear("fail")
+        assert nginx.post("/log", SMALL).status == 204
+        wait_for(lambda: nginx.post("/log", ASIDE, key).status == 204,
+                 what="the key to be new")
+        assert nginx.post("/log", ASIDE, key).status == 204
+        assert "ring abandoned: 1 requests got 502" in nginx.log()
+        assert nginx.status()["waiting"] == 0
+        assert payloads(nginx) == {SMALL: 2, ASIDE: 1}
+
+
+def test_second_ring_hangs(tmp_path, faults):
+    """A write that does not come back is told as one of the own ring is; it
+    comes back, and everything goes on."""
+    with aside(tmp_path, preload=faults.so, env=faults.env,
+               http="logbroker_write_timeout 500ms;") as nginx:
+        with in_flight(nginx, faults) as large:
+            wait_for(lambda: nginx.status()["disk_hangs_seconds"] > 0, 5,
+                     "the status to say so")
+            for body in (SMALL, ASIDE):
+                a = nginx.post("/log", body)
+                assert (a.status, "the disk" in words(a)) == (503, True)
+            assert "1 requests wait for it" in nginx.log()
+            assert nginx.status()["waiting"] == 1
+        assert large.result().status == 204
+        wait_for(lambda: nginx.status()["disk_hangs_seconds"] == 0,
+                 what="the end of it")
+        for body in (SMALL, ASIDE):
+            assert nginx.post("/log", body).status == 204
+        assert payloads(nginx) == {SMALL: 1, ASIDE: 2}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_second_ring_killed(tmp_path, faults, when):
+    """kill -9 before and after the bytes are written: the request that is
+    repeated with its key is stored once."""
+    key = {"Idempotency-Key": "a"}
+    with aside(tmp_path, preload=faults.so, env=faults.env,
+               http="logbroker_write_timeout 60s;") as nginx:
+        worker = nginx.workers()[0]
+        with in_flight(nginx, faults, key) as large:
+            faults.set("point", f"ring.write.{when} 1 9")
+        with pytest.raises(OSError):
+            large.result()
+        assert (faults.dir / "reached").exists()
+        wait_for(lambda: set(nginx.workers()) - {worker} and nginx.connects(),
+                 what="a new worker")
+        wait_for(lambda: nginx.post("/log", ASIDE, key).status == 204,
+                 what="the key to be known")
+        assert nginx.post("/log", ASIDE + SMALL, key).status == 422
+        assert payloads(nginx) == {ASIDE: 1}
+
+
+def test_second_ring_client_leaves(tmp_path, faults):
+    """Its record is stored whole, nobody is answered."""
+    with aside(tmp_path, preload=faults.so, env=faults.env,
+               http="logbroker_write_timeout 60s;") as nginx:
+        faults.set("hang_large", 1)
+        with socket.create_connection(("127.0.0.1", nginx.port)) as s:
+            s.sendall(b"POST /log HTTP/1.1\r\nHost: x\r\n"
+                      b"Content-Length: %d\r\n\r\n" % len(ASIDE) + ASIDE)
+            wait_for((faults.dir / "hanging").exists, what="the write")
+        assert nginx.post("/log", SMALL).status == 204
+        faults.clear("hang_large")
+        wait_for(lambda: nginx.status()["waiting"] == 0, what="its end")
+        assert nginx.post("/log", ASIDE).status == 204
+        assert payloads(nginx) == {ASIDE: 2, SMALL: 1}
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_second_ring_and_reload(tmp_path, faults, busy):
+    """Held idle, it is given to the worker that follows; a write that runs is
+    waited for and answered."""
+    with aside(tmp_path, rings=3, preload=faults.so, env=faults.env,
+               http="logbroker_write_timeout 60s;") as nginx:
+        old = nginx.workers()
+        if busy:
+            with in_flight(nginx, faults) as large:
+                nginx.send(signal.SIGHUP)
+                wait_for(lambda: set(nginx.workers()) - set(old),
+                         what="a new worker")
+                assert nginx.post("/log", SMALL).status == 204
+                assert old[0] in nginx.workers()
+            assert large.result().status == 204
+        else:
+            assert nginx.post("/log", ASIDE).status == 204
+            assert locked(nginx) == 2
+            nginx.send(signal.SIGHUP)
+            wait_for(lambda: set(nginx.workers()) - set(old),
+                     what="a new worker")
+            assert nginx.post("/log", SMALL).status == 204
+        wait_for(lambda: not set(nginx.workers()) & set(old),
+                 what="the old worker to go")
+        assert payloads(nginx) == {ASIDE: 1, SMALL: 1}
+
+
+def test_second_ring_and_upgrade(tmp_path):
+    """Workers of another master find a ring, however long large bodies come
+    one after the other: none is refused."""
+    with aside(tmp_path, size="512m", rings=2) as nginx:
+        stop = threading.Event()
+
+        def client():
+            c = nginx.connect()
+            while not stop.is_set():
+                assert nginx.post("/log", ASIDE, conn=c).status == 204
+            return True
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            try:
+                jobs = [pool.submit(client) for _ in range(2)]
+                wait_for(lambda: locked(nginx) == 2, what="the second ring")
+                other = Nginx(tmp_path / "other", http=BIG)
+                other.spool = nginx.spool
+                other.write_conf(spool="size=512m rings=2", http=BIG)
+                with other:
+                    assert other.post("/log", SMALL).status == 204
+                    assert other.status()["worker"]["slot"] is not None
+                    stop.set()
+                    assert all(j.result() for j in jobs)
+            finally:
+                stop.set()
+
+
+def test_second_ring_is_deleted(tmp_path):
+    """What is answered 204 is in a file that is there."""
+    with aside(tmp_path, rings=3) as nginx:
+        assert nginx.post("/log", ASIDE).status == 204
+        mine = {r.slot for r in spool.rings(nginx.spool)
+                if r.cell.committed}
+        assert len(mine) == 1
+        (nginx.spool / f"ring-{mine.pop():04d}").unlink()
+        got = nginx.post("/log", ASIDE).status
+        assert got in (204, 502)
+        wait_for(lambda: nginx.post("/log", ASIDE).status == 204,
+                 what="another ring")
+        assert nginx.post("/log", SMALL).status == 204
+        assert payloads(nginx) == {ASIDE: 1 + (got == 204), SMALL: 1}

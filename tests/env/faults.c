@@ -9,7 +9,7 @@
  * fail_open and fail_list, errnos as well: rings cannot be opened for reading
  * alone, and the spool cannot be listed.
  * While the file hang holds 1 writes and syncs do not come back; the file
- * hanging then says so.  The file clock holds seconds by which the wall clock
+ * hanging then says so.  hang_large: only writes of more than 1 MB.  The file clock holds seconds by which the wall clock
  * is wrong.
  *
  * Also into the flusher: the file point holds "NAME N SIGNAL".  The process
@@ -233,6 +233,22 @@ pwrite64(int fd, const void *buf, size_t len, off_t offset)
     return pwrite(fd, buf, len, offset);
 }
 
+static void
+hang_large(int fd, const struct iovec *iov, int n)
+{
+    int i;
+    size_t len = 0;
+
+    for (i = 0; i < n; i++) {
+        len += iov[i].iov_len;
+    }
+
+    while (len > LARGE && is(fd, "/ring-", ".new") && setting("hang_large")) {
+        mark("hanging");
+        wait_ms(20);
+    }
+}
+
 ssize_t
 pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 {
@@ -244,6 +260,7 @@ pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 
     ssize_t rc;
 
+    hang_large(fd, iov, n);
     file_point(fd, "write", "before");
     rc = fault(fd, offset, NULL) ? -1 : next(fd, iov, n, offset, flags);
     file_point(fd, "write", "after");
