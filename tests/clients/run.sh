@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Real clients of OpenTelemetry and Elasticsearch, as on docs/senders.md, against
 # a real broker and ClickHouse. They are installed below build/clients at the
-# versions of requirements.txt and package.json here; what cannot be installed
-# is skipped by name. --quick leaves out the kills.
+# versions of requirements.txt, package.json and go/go.mod here; what cannot be
+# installed is skipped by name. --quick leaves out the kills, and Go, whose
+# clients take minutes to build the first time.
 # Ends with one line: N passed, N failed, N skipped
 set -uo pipefail
 
@@ -45,6 +46,11 @@ js_clients() {
         cp "$here/package.json" "$there/"
 }
 
+go_clients() {
+    mkdir -p "$there/go" && cp "$here/go/go.mod" "$there/go/" || return 1
+    (cd "$there/go" && timeout 300 go mod download) && cp "$here/go/go.sum" "$there/go/"
+}
+
 # install WHAT DIRECTORY COMMAND: without it, or half of it, the tests skip
 install() {
     echo "== $1"
@@ -55,6 +61,11 @@ install() {
 
 install Python venv python_clients
 install JavaScript npm js_clients
+if [ -z "$quick" ]; then
+    install Go go go_clients
+else
+    rm -rf "${there:?}/go"
+fi
 
 exec /usr/bin/python3 - "$quick" <<'EOF'
 import sys
