@@ -146,7 +146,7 @@ set_labels(lb_loki_t *w, const lb_member_t *m, const uint8_t *in,
     uint8_t *end;
 
     if (*m->value != '"' || length(m) > TEXT_MAX) {
-        lb_loki_stream_text(w, NULL, 0);
+        lb_loki_stream_text(w, (const uint8_t *)"", 0);
         return;
     }
     end =

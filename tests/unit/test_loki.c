@@ -162,12 +162,13 @@ test_json_rejected(void **state)
     /* an entry that is too large, labels that are wrong */
     sprintf(big,
             "{\"streams\":[{\"labels\":\"{a}\",\"entries\":[{\"line\":\"a\"}]}"
+            ",{\"labels\":{},\"entries\":[{\"line\":\"a\"}]}"
             ",{\"stream\":{},\"values\":[[\"0\",\"%01999d\"],[\"0\",\"1\"]]}]}",
             7);
     assert_int_equal(scan(&lb_format_loki_json, big, strlen(big), 20000, &res),
                      LB_SCAN_OK);
-    assert_int_equal(res.rejected, 2);
-    assert_int_equal(res.events, 3);
+    assert_int_equal(res.rejected, 3);
+    assert_int_equal(res.events, 4);
     assert_non_null(strstr(out, "labels of the stream are malformed"));
     assert_non_null(strstr(out, "entry is too large"));
 }
