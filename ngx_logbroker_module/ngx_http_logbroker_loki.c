@@ -65,7 +65,10 @@ ngx_http_logbroker_loki_greet(ngx_http_logbroker_ctx_t *ctx)
     ngx_int_t            rc;
     ngx_str_t            path;
     ngx_uint_t           ready;
+    ngx_table_elt_t     *h;
     ngx_http_request_t  *r;
+
+    static ngx_str_t  encoding = ngx_string("content-encoding");
 
     static ngx_str_t  unknown = ngx_string("only pushes are taken here, at "
                                            "/loki/api/v1/push");
@@ -79,6 +82,16 @@ ngx_http_logbroker_loki_greet(ngx_http_logbroker_ctx_t *ctx)
     if (!ready
         && (path.len == 0 || ngx_http_logbroker_loki_ends(&r->uri, "/push")))
     {
+        /* Vector names the snappy that is part of the form */
+
+        h = ngx_http_logbroker_header(r, &encoding, NULL);
+
+        if (h && h->value.len == 6
+            && ngx_strncasecmp(h->value.data, (u_char *) "snappy", 6) == 0)
+        {
+            ngx_str_set(&h->value, "identity");
+        }
+
         return NGX_DECLINED;
     }
 

@@ -102,7 +102,8 @@ def test_json(nginx, path, headers, stream, coding):
 
 
 @pytest.mark.parametrize("headers", [
-    PROTO, {}, {"Content-Type": "application/octet-stream"}])
+    PROTO, {}, {"Content-Type": "application/octet-stream"},
+    dict(PROTO, **{"Content-Encoding": "snappy"})])
 def test_proto(nginx, headers):
     body = snappy(field(1, field(1, b'{app="x"}') +
                         entry(1764151200000000001, b"one\xff", k="v")))
