@@ -245,13 +245,16 @@ item(bulk_t *b, const action_t *a, const char *error)
                                                     : "";
         size_t len = a->index_len > 0 ? a->index_len : strlen(index);
 
-        bad |=
-            put(b, "\"_index\":\"", 10) | put(b, index, len) | put(b, "\",", 2);
+        bad |= put(b, "\"_index\":\"", 10);
+        bad |= put(b, index, len);
+        bad |= put(b, "\",", 2);
+
         if (a->id_len > 0) {
-            bad |= put(b, "\"_id\":", 6) |
-                   (*a->id == '"' ? 0 : put(b, "\"", 1)) |
-                   put(b, a->id, a->id_len) |
-                   (*a->id == '"' ? 0 : put(b, "\"", 1)) | put(b, ",", 1);
+            const size_t quote = *a->id == '"' ? 0 : 1;
+
+            bad |= put(b, "\"_id\":\"", 6 + quote);
+            bad |= put(b, a->id, a->id_len);
+            bad |= put(b, quote ? "\"," : ",", 1 + quote);
         }
     }
 
@@ -266,7 +269,8 @@ item(bulk_t *b, const action_t *a, const char *error)
                      "\"line %zu: %s\"}}}",
                      b->row, error);
     }
-    return bad | put(b, text, (size_t)n);
+    bad |= put(b, text, (size_t)n);
+    return bad;
 }
 
 /* What could not be taken is kept, and said. */
