@@ -312,7 +312,9 @@ Try it:
 Logs: $data/logs. Ctrl-C ends everything; a later run goes on with the data.
 EOF
 
+# Ctrl-C reaches everything at once: only "wait" tells a trap at the moment
 while :; do
     all_running
-    sleep 1
+    sleep 1 >/dev/null 2>&1 &
+    wait $! || true
 done
