@@ -225,6 +225,11 @@ class Nginx:
 
     def kill(self):
         """Master and workers at once, as when the container is killed."""
+        # a master that runs may fork another worker meanwhile
+        os.kill(self.process.pid, signal.SIGSTOP)
+        stat = pathlib.Path(f"/proc/{self.process.pid}/stat")
+        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] in "TZ",
+                 what="nginx to stop")
         pids = [self.process.pid, *self.workers()]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
