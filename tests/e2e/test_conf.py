@@ -64,6 +64,8 @@ def test_conf_touches_nothing(tmp_path):
     with Nginx(tmp_path / "2") as other:
         before = {p.name for p in other.spool.iterdir()
                   if not p.name.endswith(".new")}
+        wait_for(lambda: other.status()["worker"]["slot"] is not None,
+                 what="a ring")
         slot = other.status()["worker"]["slot"]
         assert other.test_conf()[0] == 0
         assert other.post("/log", "{}").status == 204
