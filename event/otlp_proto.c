@@ -151,11 +151,9 @@ put_any(lb_otlp_t *w, lb_wire_pieces_t any, unsigned depth)
 {
     int rc;
     double number;
-    lb_wire_field_t f, last;
+    lb_wire_field_t f, last = {0};
     lb_wire_pieces_t from, list = any;
     lb_otlp_text_t string;
-
-    last.tag = 0;
 
     for (;;) {
 
