@@ -3,8 +3,8 @@
  */
 
 #include "event/bulk.h"
+#include "event/context.h"
 #include "event/json.h"
-#include "event/lines.h"
 #include "event/members.h"
 #include "event/reject.h"
 #include "event/stream.h"
@@ -13,9 +13,6 @@
 
 /* The longest action line: _index has at most 255 bytes, _id 512; escapes. */
 #define ACTION_MAX 8192
-
-/* As many rejected events of a request are kept. */
-#define REJECTED_MAX 1000
 
 typedef struct {
     const char *name; /* "create", "index", "update", "delete" */
@@ -45,19 +42,20 @@ typedef struct {
 } action_t;
 
 typedef struct {
+    char stream[LB_STREAM_NAME_MAX];
+    int len; /* -1: the location's */
+} stream_t;
+
+typedef struct {
     const lb_scan_options_t *options;
     lb_scan_result_t *res;
     const uint8_t *in;
-    uint8_t *o, *end;
+    lb_out_t out;
 
     const char *path_index; /* of the request's path, NULL: none */
     int brief;              /* statuses alone */
 
-    /* the context in force */
-    struct {
-        char stream[LB_STREAM_NAME_MAX];
-        int len; /* -1: the location's stream */
-    } now;
+    stream_t now; /* of the context in force */
 
     size_t row; /* of the line, 1-based */
     size_t actions;
@@ -196,28 +194,44 @@ read_action(const bulk_t *b, action_t *a, const uint8_t *line, size_t len)
     }
 }
 
-/* A line of context where the stream is another one than that before. */
+/* Is it the stream of the context in force? */
 static int
-enter(bulk_t *b, const char *stream, int len)
+is_now(const bulk_t *b, const char *stream, int len)
 {
-    int n;
+    return len == b->now.len &&
+           (len <= 0 || memcmp(stream, b->now.stream, (size_t)len) == 0);
+}
 
-    if (len == b->now.len &&
-        (len <= 0 || memcmp(stream, b->now.stream, (size_t)len) == 0)) {
-        return 0;
-    }
-    if ((size_t)(b->end - b->o) < 32 + LB_STREAM_NAME_MAX) {
-        return -1;
-    }
-    n = len < 0 ? sprintf((char *)b->o, "%c{}\n", LB_LINES_CONTEXT)
-                : sprintf((char *)b->o, "%c{\"stream\":\"%.*s\"}\n",
-                          LB_LINES_CONTEXT, len, stream);
-    b->o += n;
-    b->res->contexts = 1;
+static void
+now(bulk_t *b, const char *stream, int len)
+{
     if (len > 0) {
         memcpy(b->now.stream, stream, (size_t)len);
     }
     b->now.len = len;
+}
+
+/* A line of context where the stream is another one than that before. */
+static int
+enter(bulk_t *b, const char *stream, int len)
+{
+    lb_context_t context = {0};
+    size_t n;
+
+    if (is_now(b, stream, len)) {
+        return 0;
+    }
+    if (len > 0) {
+        context.stream.data = (const uint8_t *)stream;
+        context.stream.len = (size_t)len;
+    }
+    n = lb_context_put(b->out.o, lb_out_room(&b->out), &context);
+    if (n == 0) {
+        return -1;
+    }
+    b->out.o += n;
+    b->res->contexts = 1;
+    now(b, stream, len);
     return 0;
 }
 
@@ -273,47 +287,40 @@ item(bulk_t *b, const action_t *a, const char *error)
     return bad;
 }
 
+static const char rejected[] = "rejected"; /* of LB_REJECT_CONTEXT */
+
 /* What could not be taken is kept, and said. */
 static lb_scan_status_t
 reject(bulk_t *b, const action_t *a, const uint8_t *line, size_t len,
        const char *error)
 {
-    lb_scan_result_t *res = b->res;
     char place[32];
     lb_reject_t r = {
         .reason = error,
         .place = place,
         .origin = a->stream,
         .origin_len = a->stream_len,
-        .body = line,
+        .body = len > 0 ? line : NULL,
         .body_len = len,
     };
-    size_t n;
+    const int in_force = is_now(b, rejected, sizeof(rejected) - 1);
+    const uint32_t events = b->res->events;
+    lb_scan_status_t rc;
 
     if (item(b, a, error) != 0) {
         return LB_SCAN_NOMEM;
     }
-    if (res->rejected++ == 0) {
-        res->error = error;
-        res->offset = res->event_start = (size_t)(line - b->in);
-        res->row = b->row;
-        res->column = 1;
+    if (b->res->rejected == 0) {
+        b->res->row = b->row;
+        b->res->column = 1;
     }
-    if (res->rejected > REJECTED_MAX || len == 0) {
-        return LB_SCAN_OK;
-    }
-
     snprintf(place, sizeof(place), "line %zu", b->row);
-    if (enter(b, "rejected", 8) != 0) {
-        return LB_SCAN_NOSPACE;
+
+    rc = lb_reject(b->res, &b->out, in_force, (size_t)(line - b->in), &r);
+    if (b->res->events > events) {
+        now(b, rejected, sizeof(rejected) - 1);
     }
-    n = lb_reject_put(b->o, (size_t)(b->end - b->o), &r);
-    if (n == 0) {
-        return LB_SCAN_NOSPACE;
-    }
-    b->o += n;
-    res->events++;
-    return LB_SCAN_OK;
+    return rc;
 }
 
 /* The first byte of a line that is no white space, or 0. */
@@ -355,7 +362,8 @@ not_taken(const bulk_t *b, const action_t *a, lb_scan_status_t rc,
 static lb_scan_status_t
 document(bulk_t *b, const action_t *a, const uint8_t *line, size_t len)
 {
-    const bulk_t before = *b;
+    uint8_t *const begin = b->out.o;
+    const stream_t before = b->now;
     lb_scan_result_t one;
     lb_scan_status_t rc;
     const char *error;
@@ -368,21 +376,21 @@ document(bulk_t *b, const action_t *a, const uint8_t *line, size_t len)
         return LB_SCAN_NOSPACE;
     }
 
-    rc = lb_scan_json(line, len, b->o, (size_t)(b->end - b->o),
+    rc = lb_scan_json(line, len, b->out.o, lb_out_room(&b->out),
                       b->options->max_event, &one);
     error = not_taken(b, a, rc, &one, first(line, len));
     if (error != NULL) {
-        b->o = before.o;
-        b->now = before.now;
+        b->out.o = begin;
+        b->now = before;
         return reject(b, a, line, len, error);
     }
     if (rc != LB_SCAN_OK) {
         return rc;
     }
 
-    o = b->o + one.out_len;
+    o = b->out.o + one.out_len;
     if (a->id_len > 0) {
-        if ((size_t)(b->end - o) < a->id_len + 7) {
+        if ((size_t)(b->out.end - o) < a->id_len + 7) {
             return LB_SCAN_NOSPACE;
         }
         o -= 2;
@@ -392,7 +400,7 @@ document(bulk_t *b, const action_t *a, const uint8_t *line, size_t len)
         *o++ = '}';
         *o++ = '\n';
     }
-    b->o = o;
+    b->out.o = o;
     b->res->events++;
     return item(b, a, NULL) != 0 ? LB_SCAN_NOMEM : LB_SCAN_OK;
 }
@@ -452,8 +460,7 @@ scan_bulk(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         .options = options,
         .res = res,
         .in = in,
-        .o = out,
-        .end = out + cap,
+        .out = {out, out + cap},
         .path_index = lb_param(options, "index"),
         .brief = lb_param(options, "filter_path") != NULL,
         .now.len = -1,
@@ -482,7 +489,7 @@ scan_bulk(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         memcpy(options->reply->data + sizeof("{\"took\":0,\"errors\":") - 1,
                "true, ", 6);
     }
-    res->out_len = (size_t)(b.o - out);
+    res->out_len = (size_t)(b.out.o - out);
     return LB_SCAN_OK;
 }
 
@@ -491,9 +498,8 @@ scan_bulk(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
 static size_t
 bulk_out_max(size_t len)
 {
-    const size_t rejected = REJECTED_MAX * 512;
-
-    return len > (SIZE_MAX - rejected) / 7 ? SIZE_MAX : len * 7 + rejected;
+    return len > (SIZE_MAX - LB_REJECT_MORE) / 7 ? SIZE_MAX
+                                                 : len * 7 + LB_REJECT_MORE;
 }
 
 static const char *const bulk_types[] = {"", NULL};

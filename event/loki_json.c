@@ -88,11 +88,12 @@ read_value(lb_loki_t *w, const lb_member_t *value)
     bad = ns > 0 ? lb_loki_time(w, (int64_t)(ns / 1000000000),
                                 (uint32_t)(ns % 1000000000))
                  : 0;
-    bad = bad || lb_loki_puts(w, "\"message\":") ||
-          lb_loki_put(w, line.value, length(&line)) || lb_loki_puts(w, ",");
+    bad = bad || lb_out_puts(&w->out, "\"message\":") ||
+          lb_out_put(&w->out, line.value, length(&line)) ||
+          lb_out_puts(&w->out, ",");
     if (meta.value != NULL && length(&meta) > 2) {
-        bad = bad || lb_loki_put(w, meta.value + 1, length(&meta) - 2) ||
-              lb_loki_puts(w, ",");
+        bad = bad || lb_out_put(&w->out, meta.value + 1, length(&meta) - 2) ||
+              lb_out_puts(&w->out, ",");
     }
     return bad ? LB_SCAN_NOSPACE : lb_loki_end(w, value->value, length(value));
 }
@@ -113,17 +114,17 @@ read_entry(lb_loki_t *w, const lb_member_t *entry)
         while (p < end) {
             p = lb_member(p, end, &m);
             if (lb_member_is(&m, "ts")) {
-                bad = bad || lb_loki_puts(w, "\"timestamp\":") ||
-                      lb_loki_put(w, m.value, length(&m));
+                bad = bad || lb_out_puts(&w->out, "\"timestamp\":") ||
+                      lb_out_put(&w->out, m.value, length(&m));
             } else if (lb_member_is(&m, "line")) {
                 line = m;
-                bad = bad || lb_loki_puts(w, "\"message\":") ||
-                      lb_loki_put(w, m.value, length(&m));
+                bad = bad || lb_out_puts(&w->out, "\"message\":") ||
+                      lb_out_put(&w->out, m.value, length(&m));
             } else {
-                bad = bad ||
-                      lb_loki_put(w, m.key - 1, (size_t)(m.end - m.key) + 1);
+                bad = bad || lb_out_put(&w->out, m.key - 1,
+                                        (size_t)(m.end - m.key) + 1);
             }
-            bad = bad || lb_loki_puts(w, ",");
+            bad = bad || lb_out_puts(&w->out, ",");
         }
     }
     if (bad) {

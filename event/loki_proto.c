@@ -92,9 +92,9 @@ put_pair(lb_loki_t *w, lb_wire_t message)
         }
     }
     return lb_loki_quote(w, name.p, (size_t)(name.end - name.p)) ||
-           lb_loki_puts(w, ":") ||
+           lb_out_puts(&w->out, ":") ||
            lb_loki_quote(w, value.p, (size_t)(value.end - value.p)) ||
-           lb_loki_puts(w, ",");
+           lb_out_puts(&w->out, ",");
 }
 
 static lb_scan_status_t
@@ -118,9 +118,9 @@ take_entry(lb_loki_t *w, lb_wire_t bytes)
     if (e.second > 0 || e.ns > 0) {
         bad = lb_loki_time(w, e.second, (uint32_t)e.ns);
     }
-    bad = bad || lb_loki_puts(w, "\"message\":") ||
+    bad = bad || lb_out_puts(&w->out, "\"message\":") ||
           lb_loki_quote(w, e.line.p, (size_t)(e.line.end - e.line.p)) ||
-          lb_loki_puts(w, ",");
+          lb_out_puts(&w->out, ",");
     while (!bad && lb_wire_next(&bytes, &f) > 0) {
         bad = f.tag == BYTES(3) && put_pair(w, f.bytes);
     }

@@ -13,9 +13,6 @@
 #include <string.h>
 #include <time.h>
 
-/* As many rejected entries of a request are kept. */
-#define REJECTED_MAX 1000
-
 void
 lb_loki_start(lb_loki_t *w, uint8_t *out, size_t cap,
               const lb_scan_options_t *options, lb_scan_result_t *res)
@@ -23,8 +20,8 @@ lb_loki_start(lb_loki_t *w, uint8_t *out, size_t cap,
     memset(res, 0, sizeof(*res));
     w->options = options;
     w->res = res;
-    w->out = w->o = w->begin = out;
-    w->end = out + cap;
+    w->start = w->out.o = w->begin = out;
+    w->out.end = out + cap;
     w->labels_len = 0;
     w->labels_error = NULL;
     w->changed = 0;
@@ -35,7 +32,7 @@ lb_loki_start(lb_loki_t *w, uint8_t *out, size_t cap,
 lb_scan_status_t
 lb_loki_finish(lb_loki_t *w)
 {
-    w->res->out_len = (size_t)(w->o - w->out);
+    w->res->out_len = (size_t)(w->out.o - w->start);
     return w->res->events > 0 ? LB_SCAN_OK : LB_SCAN_EMPTY;
 }
 
@@ -81,39 +78,22 @@ lb_loki_stream_text(lb_loki_t *w, const uint8_t *text, size_t len)
 }
 
 int
-lb_loki_put(lb_loki_t *w, const void *data, size_t len)
-{
-    if ((size_t)(w->end - w->o) < len) {
-        return -1;
-    }
-    memcpy(w->o, data, len);
-    w->o += len;
-    return 0;
-}
-
-int
-lb_loki_puts(lb_loki_t *w, const char *text)
-{
-    return lb_loki_put(w, text, strlen(text));
-}
-
-int
 lb_loki_quote(lb_loki_t *w, const uint8_t *s, size_t len)
 {
     size_t n;
 
-    if (lb_loki_put(w, "\"", 1) != 0) {
+    if (lb_out_put(&w->out, "\"", 1) != 0) {
         return -1;
     }
     while (len > 0) {
-        n = lb_repair_quote(&w->o, s, len, (size_t)(w->end - w->o) / 6);
+        n = lb_repair_quote(&w->out.o, s, len, lb_out_room(&w->out) / 6);
         if (n == 0) {
             return -1;
         }
         s += n;
         len -= n;
     }
-    return lb_loki_put(w, "\"", 1);
+    return lb_out_put(&w->out, "\"", 1);
 }
 
 /* The context line of the stream, if it is not in force already. */
@@ -127,26 +107,27 @@ enter(lb_loki_t *w)
     }
     w->changed = 0;
     w->res->contexts = 1;
-    if (lb_loki_put(w, begin, 2) != 0) {
+    if (lb_out_put(&w->out, begin, 2) != 0) {
         return -1;
     }
-    return w->labels_len == 0 ? lb_loki_puts(w, "}\n")
-                              : lb_loki_puts(w, "\"fields\":{") ||
-                                    lb_loki_put(w, w->labels, w->labels_len) ||
-                                    lb_loki_puts(w, "}}\n");
+    return w->labels_len == 0
+               ? lb_out_puts(&w->out, "}\n")
+               : lb_out_puts(&w->out, "\"fields\":{") ||
+                     lb_out_put(&w->out, w->labels, w->labels_len) ||
+                     lb_out_puts(&w->out, "}}\n");
 }
 
 int
 lb_loki_begin(lb_loki_t *w)
 {
-    w->begin = w->o;
+    w->begin = w->out.o;
     if (w->labels_error == NULL) {
         if (enter(w) != 0) {
             return -1;
         }
-        w->begin = w->o;
+        w->begin = w->out.o;
     }
-    return lb_loki_puts(w, "{");
+    return lb_out_puts(&w->out, "{");
 }
 
 /* A date: a number would stand behind one that a label or the metadata has. */
@@ -166,14 +147,14 @@ lb_loki_time(lb_loki_t *w, int64_t second, uint32_t ns)
     }
     snprintf(text, sizeof(text), "\"timestamp\":\"%s.%09uZ\",", w->date,
              (unsigned)ns);
-    return lb_loki_puts(w, text);
+    return lb_out_puts(&w->out, text);
 }
 
 /* Labels that have the name of a member of the event, each once. */
 static int
 put_clashes(lb_loki_t *w)
 {
-    const uint8_t *p = w->begin + 1, *end = w->o, *q;
+    const uint8_t *p = w->begin + 1, *end = w->out.o, *q;
     const uint8_t *labels_end = w->labels + w->labels_len;
     uint64_t there = 0;
     lb_member_t m, l;
@@ -188,9 +169,9 @@ put_clashes(lb_loki_t *w)
             if (l.key_len == m.key_len && (there & bit) == 0 &&
                 memcmp(l.key, m.key, l.key_len) == 0) {
                 there |= bit;
-                bad = lb_loki_puts(w, "\"labels.") ||
-                      lb_loki_put(w, l.key, (size_t)(l.end - l.key)) ||
-                      lb_loki_puts(w, ",");
+                bad = lb_out_puts(&w->out, "\"labels.") ||
+                      lb_out_put(&w->out, l.key, (size_t)(l.end - l.key)) ||
+                      lb_out_puts(&w->out, ",");
             }
         }
     }
@@ -208,11 +189,11 @@ lb_loki_end(lb_loki_t *w, const uint8_t *entry, size_t len)
     if (put_clashes(w) != 0) {
         return LB_SCAN_NOSPACE;
     }
-    w->o -= w->o[-1] == ',';
-    if (lb_loki_puts(w, "}\n") != 0) {
+    w->out.o -= w->out.o[-1] == ',';
+    if (lb_out_puts(&w->out, "}\n") != 0) {
         return LB_SCAN_NOSPACE;
     }
-    if ((size_t)(w->o - w->begin) - 1 > w->options->max_event) {
+    if ((size_t)(w->out.o - w->begin) - 1 > w->options->max_event) {
         return lb_loki_reject(w, entry, len, "the entry is too large");
     }
     w->res->events++;
@@ -231,26 +212,10 @@ lb_loki_reject(lb_loki_t *w, const uint8_t *entry, size_t len,
         .body = entry,
         .body_len = len,
     };
-    size_t n;
 
-    w->o = w->begin;
+    w->out.o = w->begin;
     snprintf(place, sizeof(place), "stream %zu, entry %zu", w->nstream,
              w->nentry++);
-    if (w->res->rejected++ == 0) {
-        w->res->error = reason;
-    }
-    if (w->res->rejected > REJECTED_MAX) {
-        return LB_SCAN_OK;
-    }
-    if (lb_loki_puts(w, LB_REJECT_CONTEXT) != 0) {
-        return LB_SCAN_NOSPACE;
-    }
-    w->changed = w->res->contexts = 1;
-    n = lb_reject_put(w->o, (size_t)(w->end - w->o), &r);
-    if (n == 0) {
-        return LB_SCAN_NOSPACE;
-    }
-    w->o += n;
-    w->res->events++;
-    return LB_SCAN_OK;
+    w->changed |= w->res->rejected < LB_REJECT_MAX;
+    return lb_reject(w->res, &w->out, 0, 0, &r);
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "event/format.h"
+#include "event/out.h"
 
 /* A stream's labels as JSON, and how many. */
 #define LB_LOKI_LABELS_MAX 8192
@@ -23,7 +24,8 @@
 typedef struct {
     const lb_scan_options_t *options;
     lb_scan_result_t *res;
-    uint8_t *out, *o, *end;
+    uint8_t *start; /* of out */
+    lb_out_t out;
 
     /* of the stream: members of an object, a comma between two */
     uint8_t labels[LB_LOKI_LABELS_MAX];
@@ -48,11 +50,10 @@ void lb_loki_stream_text(lb_loki_t *w, const uint8_t *text, size_t len);
 void lb_loki_stream_json(lb_loki_t *w, const uint8_t *members, size_t len);
 
 /* An event: begun, written member by member with a comma behind each, ended.
- * Those that write return 0, or not 0 if there is no room. */
+ * What is not here goes to out.  Those that write return 0, or not 0 if there is
+ * no room. */
 int lb_loki_begin(lb_loki_t *w);
 int lb_loki_time(lb_loki_t *w, int64_t second, uint32_t ns);
-int lb_loki_put(lb_loki_t *w, const void *data, size_t len);
-int lb_loki_puts(lb_loki_t *w, const char *text);
 int lb_loki_quote(lb_loki_t *w, const uint8_t *s, size_t len);
 lb_scan_status_t lb_loki_end(lb_loki_t *w, const uint8_t *entry, size_t len);
 

@@ -12,9 +12,6 @@
 #include "event/otlp.h"
 #include "event/reject.h"
 
-/* As many rejected events of a request are kept. */
-#define REJECTED_MAX 1000
-
 static const char hex[] = "0123456789abcdef";
 
 void
@@ -85,44 +82,27 @@ no_space(const lb_otlp_t *w)
 static lb_scan_status_t
 reject(lb_otlp_t *w, const char *reason, const uint8_t *bytes, size_t len)
 {
-    size_t n;
     char place[96];
+    lb_out_t out = {w->o, w->end};
     lb_reject_t r = {
         .reason = reason,
         .place = place,
         .body = bytes,
         .body_len = len,
     };
-
-    if (w->res->rejected++ == 0) {
-        w->res->error = reason;
-        if (bytes >= w->in && bytes <= w->in_end) {
-            w->res->offset = w->res->event_start = (size_t)(bytes - w->in);
-        }
-    }
-    if (w->res->rejected > REJECTED_MAX) {
-        return LB_SCAN_OK;
-    }
-
-    w->limit = w->end;
-    if (!w->rejecting && lb_otlp_literal(w, LB_REJECT_CONTEXT) != LB_OTLP_OK) {
-        return LB_SCAN_NOSPACE;
-    }
-    w->res->contexts = 1;
-    w->rejecting = 1;
+    const int inside = bytes >= w->in && bytes <= w->in_end;
+    lb_scan_status_t rc;
 
     (void)snprintf(place, sizeof(place),
                    "resourceLogs[%u].scopeLogs[%u].logRecords[%u]",
                    w->nresource, w->nscope, w->nrecord);
-    n = lb_reject_put(w->o, (size_t)(w->end - w->o), &r);
-    if (n == 0) {
-        return LB_SCAN_NOSPACE;
-    }
 
-    w->o += n;
-    w->res->events++;
-
-    return LB_SCAN_OK;
+    rc = lb_reject(w->res, &out, w->rejecting,
+                   inside ? (size_t)(bytes - w->in) : 0, &r);
+    w->rejecting |= w->res->rejected <= LB_REJECT_MAX;
+    w->o = out.o;
+    w->limit = w->end;
+    return rc;
 }
 
 lb_scan_status_t

@@ -13,6 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "event/out.h"
+#include "event/scan.h"
+
 /* The stream, as the context that the event stands behind. */
 #define LB_REJECT_CONTEXT "\001{\"stream\":\"rejected\"}\n"
 
@@ -28,12 +31,17 @@ typedef struct {
     size_t body_len;
 } lb_reject_t;
 
-/* Writes the event and its \n, without the context; the bytes written, or 0 if
- * out has no room.  LB_REJECT_ROOM(body_len) bytes and those of the other
- * members always suffice. */
-size_t lb_reject_put(uint8_t *out, size_t cap, const lb_reject_t *r);
+/* As many rejected events of a request are kept; all are counted. */
+#define LB_REJECT_MAX 1000u
 
-#define LB_REJECT_ROOM(len)                                                    \
-    (96 + 6 * ((len) < LB_REJECT_BODY ? (len) : LB_REJECT_BODY))
+/* Bytes of out that the rejected ones of a request need at most, beside six for
+ * each byte of their bodies and those of their origins. */
+#define LB_REJECT_MORE ((size_t)LB_REJECT_MAX * 512)
+
+/* Counts the event in res, the first one with its reason and its offset in the
+ * body, and writes it behind its context, unless that is in_force.  A body that
+ * is NULL is only counted.  LB_SCAN_OK, or LB_SCAN_NOSPACE. */
+lb_scan_status_t lb_reject(lb_scan_result_t *res, lb_out_t *out, int in_force,
+                           size_t offset, const lb_reject_t *r);
 
 #endif /* _LB_REJECT_H_INCLUDED_ */

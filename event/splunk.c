@@ -14,9 +14,6 @@
 /* An envelope up to this size is read on the stack. */
 #define STACK_MAX 16384
 
-/* As many rejected envelopes of a request are kept. */
-#define REJECTED_MAX 1000
-
 /* Bodies are read as often at most, looking for the end of what has none. */
 #define WASTE_MAX 4
 
@@ -71,7 +68,6 @@ length(const lb_member_t *m)
 static lb_scan_status_t
 reject(splunk_t *s, const uint8_t *piece, size_t len, const fault_t *fault)
 {
-    lb_scan_result_t *res = s->res;
     char place[40];
     lb_reject_t r = {
         .reason = fault->reason,
@@ -82,30 +78,17 @@ reject(splunk_t *s, const uint8_t *piece, size_t len, const fault_t *fault)
         .body = piece,
         .body_len = len,
     };
-    size_t n;
+    lb_scan_status_t rc;
 
-    if (res->rejected++ == 0) {
+    if (s->first == NULL) {
         s->first = fault;
         s->first_number = s->number;
-        res->error = fault->reason;
-        res->offset = res->event_start = (size_t)(piece - s->in);
     }
-    if (res->rejected > REJECTED_MAX) {
-        return LB_SCAN_OK;
-    }
-
     snprintf(place, sizeof(place), "envelope %zu", s->number);
-    if (lb_splunk_puts(&s->w, LB_REJECT_CONTEXT) != 0) {
-        return LB_SCAN_NOSPACE;
-    }
-    n = lb_reject_put(s->w.o, (size_t)(s->w.end - s->w.o), &r);
-    if (n == 0) {
-        return LB_SCAN_NOSPACE;
-    }
-    s->w.o += n;
-    s->w.changed = s->w.contexts = 1;
-    res->events++;
-    return LB_SCAN_OK;
+
+    rc = lb_reject(s->res, &s->w.out, 0, (size_t)(piece - s->in), &r);
+    s->w.changed |= s->res->rejected <= LB_REJECT_MAX;
+    return rc;
 }
 
 /* Does the object at p, up to end, have a member of that name? */
@@ -196,16 +179,16 @@ put_members(splunk_t *s, const uint8_t *object, const uint8_t *end)
     size_t n = (size_t)(end - object) - 2;
 
     return n == 0 ? 0
-                  : lb_splunk_put(&s->w, object + 1, n) ||
-                        lb_splunk_puts(&s->w, ",");
+                  : lb_out_put(&s->w.out, object + 1, n) ||
+                        lb_out_puts(&s->w.out, ",");
 }
 
 static int
 put_member(splunk_t *s, const char *name, const uint8_t *value, size_t len)
 {
-    return lb_splunk_puts(&s->w, "\"") || lb_splunk_puts(&s->w, name) ||
-           lb_splunk_puts(&s->w, "\":") || lb_splunk_put(&s->w, value, len) ||
-           lb_splunk_puts(&s->w, ",");
+    return lb_out_puts(&s->w.out, "\"") || lb_out_puts(&s->w.out, name) ||
+           lb_out_puts(&s->w.out, "\":") || lb_out_put(&s->w.out, value, len) ||
+           lb_out_puts(&s->w.out, ",");
 }
 
 /* The event of Docker's driver: its line may be an object. */
@@ -220,9 +203,9 @@ put_docker(splunk_t *s, const uint8_t *object, const uint8_t *end)
         p = lb_member(p, end, &m);
         bad |= lb_member_is(&m, "line") && *m.value == '{'
                    ? put_members(s, m.value, m.end)
-                   : lb_splunk_put(&s->w, m.key - 1,
-                                   (size_t)(m.end - m.key) + 1) ||
-                         lb_splunk_puts(&s->w, ",");
+                   : lb_out_put(&s->w.out, m.key - 1,
+                                (size_t)(m.end - m.key) + 1) ||
+                         lb_out_puts(&s->w.out, ",");
     }
     return bad;
 }
@@ -277,10 +260,10 @@ put_clashes(splunk_t *s, const envelope_t *e)
         }
         snprintf(name, sizeof(name), "%s%s", i == LB_SPLUNK_HOST ? "" : "hec.",
                  lb_splunk_names[i]);
-        bad |= lb_splunk_puts(&s->w, "\"") || lb_splunk_puts(&s->w, name) ||
-               lb_splunk_puts(&s->w, "\":\"") ||
-               lb_splunk_put(&s->w, s->w.meta[i].text, s->w.meta[i].len) ||
-               lb_splunk_puts(&s->w, "\",");
+        bad |= lb_out_puts(&s->w.out, "\"") || lb_out_puts(&s->w.out, name) ||
+               lb_out_puts(&s->w.out, "\":\"") ||
+               lb_out_put(&s->w.out, s->w.meta[i].text, s->w.meta[i].len) ||
+               lb_out_puts(&s->w.out, "\",");
     }
     return bad;
 }
@@ -294,7 +277,7 @@ put_event(splunk_t *s, const envelope_t *e)
     lb_member_t m;
     int bad;
 
-    bad = lb_splunk_puts(&s->w, "{");
+    bad = lb_out_puts(&s->w.out, "{");
     if (e->time.value != NULL && *e->time.value != 'n') {
         bad |= put_member(s, "timestamp", e->time.value, length(&e->time));
     }
@@ -315,16 +298,16 @@ put_event(splunk_t *s, const envelope_t *e)
         p = lb_member(p, e->end, &m);
         if (!known(e, &m)) {
             bad |=
-                lb_splunk_put(&s->w, m.key - 1, (size_t)(m.end - m.key) + 1) ||
-                lb_splunk_puts(&s->w, ",");
+                lb_out_put(&s->w.out, m.key - 1, (size_t)(m.end - m.key) + 1) ||
+                lb_out_puts(&s->w.out, ",");
         }
     }
     if (bad) {
         return -1;
     }
 
-    s->w.o -= s->w.o[-1] == ',';
-    return lb_splunk_puts(&s->w, "}\n");
+    s->w.out.o -= s->w.out.o[-1] == ',';
+    return lb_out_puts(&s->w.out, "}\n");
 }
 
 /* An envelope, as the scanner writes it. */
@@ -351,12 +334,12 @@ take(splunk_t *s, const uint8_t *line, size_t len, const uint8_t *piece,
     if (lb_splunk_enter(&s->w) != 0) {
         return LB_SCAN_NOSPACE;
     }
-    begin = s->w.o;
+    begin = s->w.out.o;
     if (put_event(s, &e) != 0) {
         return LB_SCAN_NOSPACE;
     }
-    if ((size_t)(s->w.o - begin) - 1 > s->options->max_event) {
-        s->w.o = begin;
+    if ((size_t)(s->w.out.o - begin) - 1 > s->options->max_event) {
+        s->w.out.o = begin;
         return reject(s, piece, piece_len, &fault_size);
     }
     s->taken++;
@@ -501,8 +484,8 @@ scan_splunk(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
     s.options = options;
     s.res = res;
     s.in = in;
-    s.w.o = out;
-    s.w.end = out + cap;
+    s.w.out.o = out;
+    s.w.out.end = out + cap;
 
     if (lb_splunk_params(&s.w, options) != 0) {
         return bad(res, fault_meta.reason);
@@ -518,8 +501,8 @@ scan_splunk(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         return bad(res, "the body holds no envelopes: send JSON objects with "
                         "a member event");
     }
-    res->out_len = (size_t)(s.w.o - out);
-    res->contexts = s.w.contexts;
+    res->out_len = (size_t)(s.w.out.o - out);
+    res->contexts |= s.w.contexts;
     return reply(&s);
 }
 
@@ -527,7 +510,7 @@ scan_splunk(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
 static size_t
 splunk_out_max(size_t len)
 {
-    const size_t more = REJECTED_MAX * 512 + LB_SPLUNK_CONTEXT_MAX;
+    const size_t more = LB_REJECT_MORE + LB_SPLUNK_CONTEXT_MAX;
     const size_t factor = LB_SPLUNK_CONTEXT_MAX / 12 + 7;
 
     return len > (SIZE_MAX - more) / factor ? SIZE_MAX : len * factor + more;

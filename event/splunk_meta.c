@@ -13,23 +13,6 @@ const char *const lb_splunk_names[LB_SPLUNK_METAS] = {"host", "source",
                                                       "sourcetype", "index"};
 
 int
-lb_splunk_put(lb_splunk_out_t *w, const void *data, size_t len)
-{
-    if ((size_t)(w->end - w->o) < len) {
-        return -1;
-    }
-    memcpy(w->o, data, len);
-    w->o += len;
-    return 0;
-}
-
-int
-lb_splunk_puts(lb_splunk_out_t *w, const char *text)
-{
-    return lb_splunk_put(w, text, strlen(text));
-}
-
-int
 lb_splunk_stream(const lb_splunk_out_t *w)
 {
     return lb_stream_valid((const char *)w->meta[LB_SPLUNK_INDEX].text,
@@ -47,26 +30,26 @@ lb_splunk_enter(lb_splunk_out_t *w)
         return 0;
     }
 
-    bad = lb_splunk_put(w, begin, 2);
+    bad = lb_out_put(&w->out, begin, 2);
     if (stream) {
-        bad |= lb_splunk_puts(w, "\"stream\":\"") ||
-               lb_splunk_put(w, w->meta[LB_SPLUNK_INDEX].text,
-                             w->meta[LB_SPLUNK_INDEX].len) ||
-               lb_splunk_puts(w, "\"");
+        bad |= lb_out_puts(&w->out, "\"stream\":\"") ||
+               lb_out_put(&w->out, w->meta[LB_SPLUNK_INDEX].text,
+                          w->meta[LB_SPLUNK_INDEX].len) ||
+               lb_out_puts(&w->out, "\"");
     }
     for (int i = 0; i < LB_SPLUNK_METAS; i++) {
         if (w->meta[i].len == 0 || (i == LB_SPLUNK_INDEX && stream)) {
             continue;
         }
-        bad |= lb_splunk_puts(w, fields++ > 0 ? ",\""
-                                 : stream     ? ",\"fields\":{\""
-                                              : "\"fields\":{\"") ||
-               lb_splunk_puts(w, lb_splunk_names[i]) ||
-               lb_splunk_puts(w, "\":\"") ||
-               lb_splunk_put(w, w->meta[i].text, w->meta[i].len) ||
-               lb_splunk_puts(w, "\"");
+        bad |= lb_out_puts(&w->out, fields++ > 0 ? ",\""
+                                    : stream     ? ",\"fields\":{\""
+                                                 : "\"fields\":{\"") ||
+               lb_out_puts(&w->out, lb_splunk_names[i]) ||
+               lb_out_puts(&w->out, "\":\"") ||
+               lb_out_put(&w->out, w->meta[i].text, w->meta[i].len) ||
+               lb_out_puts(&w->out, "\"");
     }
-    bad |= lb_splunk_puts(w, fields > 0 ? "}}\n" : "}\n");
+    bad |= lb_out_puts(&w->out, fields > 0 ? "}}\n" : "}\n");
 
     w->changed = 0;
     w->contexts = 1;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "event/format.h"
+#include "event/out.h"
 #include "event/stream.h"
 
 /* Bytes of a host, source, sourcetype or index, as JSON. */
@@ -36,9 +37,9 @@ typedef enum {
 
 extern const char *const lb_splunk_names[LB_SPLUNK_METAS];
 
-/* All zero at first, but for o and end. */
+/* All zero at first, but for out. */
 typedef struct {
-    uint8_t *o, *end;
+    lb_out_t out;
 
     /* in force, the insides of JSON strings; len 0: none */
     struct {
@@ -49,14 +50,11 @@ typedef struct {
     int contexts; /* there are some, as in lb_scan_result_t */
 } lb_splunk_out_t;
 
-/* Those that write return 0, or not 0 if there is no room. */
-int lb_splunk_put(lb_splunk_out_t *w, const void *data, size_t len);
-int lb_splunk_puts(lb_splunk_out_t *w, const char *text);
-
 /* Is the index in force a stream? */
 int lb_splunk_stream(const lb_splunk_out_t *w);
 
-/* The context line that is in force now, if it is not there already. */
+/* The context line that is in force now, if it is not there already: 0, or not
+ * 0 if there is no room. */
 int lb_splunk_enter(lb_splunk_out_t *w);
 
 /* From here on; len is at most LB_SPLUNK_META_MAX. */

@@ -21,8 +21,8 @@ scan_raw(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
 
     memset(res, 0, sizeof(*res));
     memset(&w, 0, sizeof(w));
-    w.o = out;
-    w.end = out + cap;
+    w.out.o = out;
+    w.out.end = out + cap;
 
     if (lb_splunk_params(&w, options) != 0) {
         res->error = LB_SPLUNK_META_WORDS;
@@ -31,9 +31,9 @@ scan_raw(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
     if (lb_splunk_enter(&w) != 0) {
         return LB_SCAN_NOSPACE;
     }
-    context = (size_t)(w.o - out);
+    context = (size_t)(w.out.o - out);
 
-    rc = lb_scan_text(in, len, w.o, cap - context, options->max_event, res);
+    rc = lb_scan_text(in, len, w.out.o, cap - context, options->max_event, res);
     if (rc == LB_SCAN_BAD) {
         if (!options->patient) {
             return LB_SCAN_LATER;
@@ -43,8 +43,8 @@ scan_raw(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
             return LB_SCAN_NOMEM;
         }
         len = lb_repair(repaired, in, len, NULL);
-        rc = lb_scan_text(repaired, len, w.o, cap - context, options->max_event,
-                          res);
+        rc = lb_scan_text(repaired, len, w.out.o, cap - context,
+                          options->max_event, res);
         free(repaired);
     }
     if (rc == LB_SCAN_TOOBIG) {
