@@ -28,12 +28,6 @@ element(const uint8_t *p, const uint8_t *end, lb_member_t *m)
     return m->end < end && *m->end == ',' ? m->end + 1 : end;
 }
 
-static size_t
-length(const lb_member_t *m)
-{
-    return (size_t)(m->end - m->value);
-}
-
 /* The nanoseconds of a string or number, at most 19 digits: 0, or -1. */
 static int
 read_ns(const lb_member_t *m, uint64_t *ns)
@@ -75,12 +69,12 @@ read_value(lb_loki_t *w, const lb_member_t *value)
     }
     if (line.value == NULL || *line.value != '"' || p != end ||
         (meta.value != NULL && *meta.value != '{')) {
-        return lb_loki_reject(w, value->value, length(value),
+        return lb_loki_reject(w, value->value, lb_member_len(value),
                               "an entry is an array of a time, a line and, if "
                               "there are any, an object of metadata");
     }
     if (read_ns(&ts, &ns) != 0) {
-        return lb_loki_reject(w, value->value, length(value),
+        return lb_loki_reject(w, value->value, lb_member_len(value),
                               "the time of an entry is a string of "
                               "nanoseconds");
     }
@@ -89,13 +83,15 @@ read_value(lb_loki_t *w, const lb_member_t *value)
                                 (uint32_t)(ns % 1000000000))
                  : 0;
     bad = bad || lb_out_puts(&w->out, "\"message\":") ||
-          lb_out_put(&w->out, line.value, length(&line)) ||
+          lb_out_put(&w->out, line.value, lb_member_len(&line)) ||
           lb_out_puts(&w->out, ",");
-    if (meta.value != NULL && length(&meta) > 2) {
-        bad = bad || lb_out_put(&w->out, meta.value + 1, length(&meta) - 2) ||
+    if (meta.value != NULL && lb_member_len(&meta) > 2) {
+        bad = bad ||
+              lb_out_put(&w->out, meta.value + 1, lb_member_len(&meta) - 2) ||
               lb_out_puts(&w->out, ",");
     }
-    return bad ? LB_SCAN_NOSPACE : lb_loki_end(w, value->value, length(value));
+    return bad ? LB_SCAN_NOSPACE
+               : lb_loki_end(w, value->value, lb_member_len(value));
 }
 
 /* {"ts":"2026-05-17T10:05:03Z","line":"..."} */
@@ -115,11 +111,11 @@ read_entry(lb_loki_t *w, const lb_member_t *entry)
             p = lb_member(p, end, &m);
             if (lb_member_is(&m, "ts")) {
                 bad = bad || lb_out_puts(&w->out, "\"timestamp\":") ||
-                      lb_out_put(&w->out, m.value, length(&m));
+                      lb_out_put(&w->out, m.value, lb_member_len(&m));
             } else if (lb_member_is(&m, "line")) {
                 line = m;
                 bad = bad || lb_out_puts(&w->out, "\"message\":") ||
-                      lb_out_put(&w->out, m.value, length(&m));
+                      lb_out_put(&w->out, m.value, lb_member_len(&m));
             } else {
                 bad = bad || lb_out_put(&w->out, m.key - 1,
                                         (size_t)(m.end - m.key) + 1);
@@ -131,11 +127,11 @@ read_entry(lb_loki_t *w, const lb_member_t *entry)
         return LB_SCAN_NOSPACE;
     }
     if (line.value == NULL || *line.value != '"') {
-        return lb_loki_reject(w, entry->value, length(entry),
+        return lb_loki_reject(w, entry->value, lb_member_len(entry),
                               "an entry is an object with a time ts and a "
                               "line");
     }
-    return lb_loki_end(w, entry->value, length(entry));
+    return lb_loki_end(w, entry->value, lb_member_len(entry));
 }
 
 /* The labels of the older form, a JSON string. */
@@ -146,7 +142,7 @@ set_labels(lb_loki_t *w, const lb_member_t *m, const uint8_t *in,
     uint8_t text[TEXT_MAX + 64];
     uint8_t *end;
 
-    if (*m->value != '"' || length(m) > TEXT_MAX) {
+    if (*m->value != '"' || lb_member_len(m) > TEXT_MAX) {
         lb_loki_stream_text(w, (const uint8_t *)"", 0);
         return;
     }
@@ -167,7 +163,7 @@ read_stream(lb_loki_t *w, const lb_member_t *stream, const uint8_t *in,
     while (p < end) {
         p = lb_member(p, end, &m);
         if (lb_member_is(&m, "stream") && *m.value == '{') {
-            lb_loki_stream_json(w, m.value + 1, length(&m) - 2);
+            lb_loki_stream_json(w, m.value + 1, lb_member_len(&m) - 2);
             labels = 1;
         } else if (lb_member_is(&m, "labels")) {
             set_labels(w, &m, in, in_end);

@@ -89,4 +89,27 @@ lb_member_is(const lb_member_t *m, const char *name)
     return strlen(name) == m->key_len && memcmp(name, m->key, m->key_len) == 0;
 }
 
+/* Bytes of its value. */
+static inline size_t
+lb_member_len(const lb_member_t *m)
+{
+    return (size_t)(m->end - m->value);
+}
+
+/* Has the object from p to end, its braces included, a member of that name? */
+static inline int
+lb_object_has(const uint8_t *p, const uint8_t *end, const uint8_t *key,
+              size_t len)
+{
+    lb_member_t m;
+
+    for (p++, end--; p < end;) {
+        p = lb_member(p, end, &m);
+        if (m.key_len == len && memcmp(m.key, key, len) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 #endif /* _LB_MEMBERS_H_INCLUDED_ */

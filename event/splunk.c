@@ -58,12 +58,6 @@ typedef struct {
     const uint8_t *end;   /* the closing brace */
 } envelope_t;
 
-static size_t
-length(const lb_member_t *m)
-{
-    return (size_t)(m->end - m->value);
-}
-
 /* What could not be taken is kept, and said. */
 static lb_scan_status_t
 reject(splunk_t *s, const uint8_t *piece, size_t len, const fault_t *fault)
@@ -91,22 +85,12 @@ reject(splunk_t *s, const uint8_t *piece, size_t len, const fault_t *fault)
     return rc;
 }
 
-/* Does the object at p, up to end, have a member of that name? */
+/* Is it an object with a member of that name? */
 static int
-has(const uint8_t *p, const uint8_t *end, const char *name)
+has(const lb_member_t *m, const char *name)
 {
-    lb_member_t m;
-
-    if (p == NULL || *p != '{') {
-        return 0;
-    }
-    for (p++, end--; p < end;) {
-        p = lb_member(p, end, &m);
-        if (lb_member_is(&m, name)) {
-            return 1;
-        }
-    }
-    return 0;
+    return m->value != NULL && *m->value == '{' &&
+           lb_object_has(m->value, m->end, (const uint8_t *)name, strlen(name));
 }
 
 /* Takes it, if it is one of those that hold for others too. */
@@ -145,15 +129,16 @@ read_envelope(envelope_t *e, const uint8_t *line, size_t len)
     }
 
     for (int i = 0; i < LB_SPLUNK_METAS; i++) {
-        if (length(&e->meta[i]) > LB_SPLUNK_META_MAX + 2) {
+        if (lb_member_len(&e->meta[i]) > LB_SPLUNK_META_MAX + 2) {
             return &fault_meta;
         }
     }
     if (e->event.value == NULL || *e->event.value == 'n') {
         return &fault_required;
     }
-    return length(&e->event) == 2 && *e->event.value == '"' ? &fault_blank
-                                                            : NULL;
+    return lb_member_len(&e->event) == 2 && *e->event.value == '"'
+               ? &fault_blank
+               : NULL;
 }
 
 /* Is it a member that read_envelope() has found, and no other of its name? */
@@ -220,7 +205,7 @@ is_docker(const uint8_t *object, const uint8_t *end)
     for (p = object + 1, end--; p < end;) {
         p = lb_member(p, end, &m);
         found |= lb_member_is(&m, "line") && *m.value == '{';
-        found |= lb_member_is(&m, "source") && length(&m) == 8 &&
+        found |= lb_member_is(&m, "source") && lb_member_len(&m) == 8 &&
                          memcmp(m.value, "\"std", 4) == 0
                      ? 2
                      : 0;
@@ -241,8 +226,7 @@ says(const envelope_t *e, const char *name)
             return 1;
         }
     }
-    return has(e->event.value, e->event.end, name) ||
-           has(e->fields.value, e->fields.end, name);
+    return has(&e->event, name) || has(&e->fields, name);
 }
 
 /* What the context says and an event says too. */
@@ -279,12 +263,13 @@ put_event(splunk_t *s, const envelope_t *e)
 
     bad = lb_out_puts(&s->w.out, "{");
     if (e->time.value != NULL && *e->time.value != 'n') {
-        bad |= put_member(s, "timestamp", e->time.value, length(&e->time));
+        bad |=
+            put_member(s, "timestamp", e->time.value, lb_member_len(&e->time));
     }
     bad |= put_clashes(s, e);
 
     if (*event->value != '{') {
-        bad |= put_member(s, "message", event->value, length(event));
+        bad |= put_member(s, "message", event->value, lb_member_len(event));
     } else if (is_docker(event->value, event->end)) {
         bad |= put_docker(s, event->value, event->end);
     } else {
@@ -325,9 +310,9 @@ take(splunk_t *s, const uint8_t *line, size_t len, const uint8_t *piece,
         return reject(s, piece, piece_len, fault);
     }
     for (int i = 0; i < LB_SPLUNK_METAS; i++) {
-        if (e.meta[i].value != NULL && length(&e.meta[i]) > 2) {
+        if (e.meta[i].value != NULL && lb_member_len(&e.meta[i]) > 2) {
             lb_splunk_set(&s->w, (lb_splunk_meta_e)i, e.meta[i].value + 1,
-                          length(&e.meta[i]) - 2);
+                          lb_member_len(&e.meta[i]) - 2);
         }
     }
 

@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "event/format.h"
+#include "event/stream.h"
 #include "spool/lb_format.h"
 
 #include "ngx_http_logbroker_module.h"
@@ -17,6 +18,11 @@
 #include "ngx_http_logbroker_headers.h"
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_accept.h"
+
+
+#if (LB_STREAM_NAME_MAX != LB_STREAM_MAX)
+#error a stream has another length in event/ than in spool/
+#endif
 
 
 static ngx_uint_t ngx_http_logbroker_charset(u_char *p, u_char *last);
@@ -307,24 +313,5 @@ ngx_http_logbroker_path(ngx_http_request_t *r, ngx_str_t *path)
 ngx_uint_t
 ngx_http_logbroker_stream_valid(ngx_str_t *stream)
 {
-    u_char  c;
-    size_t  i;
-
-    if (stream->len == 0 || stream->len > LB_STREAM_MAX) {
-        return 0;
-    }
-
-    for (i = 0; i < stream->len; i++) {
-        c = stream->data[i];
-
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
-            || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-')
-        {
-            continue;
-        }
-
-        return 0;
-    }
-
-    return 1;
+    return lb_stream_valid((char *) stream->data, stream->len);
 }

@@ -116,7 +116,7 @@ ngx_http_logbroker_access_handler(ngx_http_request_t *r)
         }
     }
 
-    if (w->ring.writer == NULL && !ngx_http_logbroker_waits(w)) {
+    if (ngx_http_logbroker_no_ring(w)) {
         ngx_http_logbroker_access_lost(w, "this worker has no ring");
         return NGX_OK;
     }

@@ -140,7 +140,7 @@ ngx_http_logbroker_large_start(ngx_http_logbroker_worker_t *w,
         return NGX_HTTP_LOGBROKER_DISK_HANGS;
     }
 
-    if (w->ring.writer == NULL && !ngx_http_logbroker_waits(w)) {
+    if (ngx_http_logbroker_no_ring(w)) {
         return NGX_HTTP_LOGBROKER_NO_RING;
     }
 

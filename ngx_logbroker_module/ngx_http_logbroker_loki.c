@@ -131,9 +131,7 @@ ngx_http_logbroker_loki_ready(ngx_http_request_t *r)
 
     w = ngx_http_logbroker_worker;
 
-    if (w->hang.hanging
-        || (w->ring.writer == NULL && !ngx_http_logbroker_waits(w)))
-    {
+    if (w->hang.hanging || ngx_http_logbroker_no_ring(w)) {
         return ngx_http_logbroker_loki_send(r, NGX_HTTP_SERVICE_UNAVAILABLE,
                                             &not_ready);
     }

@@ -235,8 +235,7 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     ngx_http_logbroker_group_sync(w);
     ngx_http_logbroker_keys_look(w);
     (void) ngx_http_logbroker_flusher_age(w);
-    w->hang.seat->no_ring = w->ring.writer == NULL && !ngx_exiting
-                       && !ngx_http_logbroker_waits(w);
+    w->hang.seat->no_ring = !ngx_exiting && ngx_http_logbroker_no_ring(w);
 
     ngx_http_logbroker_room_tick(w);
 

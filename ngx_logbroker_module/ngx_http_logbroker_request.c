@@ -110,7 +110,7 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
         ngx_http_logbroker_too_big(ctx, reason, 1);
     }
 
-    if (reason == 0 && w->ring.writer == NULL && !ngx_http_logbroker_waits(w)) {
+    if (reason == 0 && ngx_http_logbroker_no_ring(w)) {
         reason = NGX_HTTP_LOGBROKER_NO_RING;
     }
 

@@ -246,6 +246,13 @@ ngx_http_logbroker_waits(ngx_http_logbroker_worker_t *w)
 }
 
 
+ngx_uint_t
+ngx_http_logbroker_no_ring(ngx_http_logbroker_worker_t *w)
+{
+    return w->ring.writer == NULL && !ngx_http_logbroker_waits(w);
+}
+
+
 /* Why there is no ring: for the log, at most once a minute, and status. */
 
 void

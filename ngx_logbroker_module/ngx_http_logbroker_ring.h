@@ -91,6 +91,9 @@ void ngx_http_logbroker_ring_exit(ngx_http_logbroker_worker_t *w);
 /* Are requests parked until there is a ring to write to? */
 ngx_uint_t ngx_http_logbroker_waits(ngx_http_logbroker_worker_t *w);
 
+/* Is there no ring to write to, and none that requests are parked for? */
+ngx_uint_t ngx_http_logbroker_no_ring(ngx_http_logbroker_worker_t *w);
+
 /* Why there is no ring: for the log, at most once a minute, and status. */
 void ngx_http_logbroker_problem(ngx_http_logbroker_worker_t *w,
     ngx_uint_t level, int code, const char *text);

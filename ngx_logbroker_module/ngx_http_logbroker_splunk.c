@@ -160,9 +160,7 @@ ngx_http_logbroker_splunk_health(ngx_http_request_t *r)
 
     w = ngx_http_logbroker_worker;
 
-    if (w->hang.hanging
-        || (w->ring.writer == NULL && !ngx_http_logbroker_waits(w)))
-    {
+    if (w->hang.hanging || ngx_http_logbroker_no_ring(w)) {
         return ngx_http_logbroker_splunk_send(r, NGX_HTTP_SERVICE_UNAVAILABLE,
                                               18, "HEC is unhealthy, queues "
                                               "are full", NULL);

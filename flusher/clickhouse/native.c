@@ -444,23 +444,6 @@ native_context(void *arg, const lb_line_t *line)
     return 0;
 }
 
-static int
-has_member(const uint8_t *event, size_t len, const lb_member_t *wanted)
-{
-    lb_member_t m;
-    const uint8_t *p = event + 1, *end = event + len - 1;
-
-    while (p < end) {
-        p = lb_member(p, end, &m);
-        if (m.key_len == wanted->key_len &&
-            memcmp(m.key, wanted->key, m.key_len) == 0) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
 /* The event with those of the context's fields that it has not itself. */
 static int
 with_fields(native_t *n, const uint8_t **event, size_t *len)
@@ -477,7 +460,7 @@ with_fields(native_t *n, const uint8_t **event, size_t *len)
 
     while (p < end) {
         p = lb_member(p, end, &m);
-        if (has_member(*event, *len, &m)) {
+        if (lb_object_has(*event, *event + *len, m.key, m.key_len)) {
             continue;
         }
         if ((b->len > 1 && put_bytes(b, ",", 1) != 0) ||
