@@ -16,42 +16,14 @@
 #include "event/bulk.h"
 #include "event/lines.h"
 #include "event/reject.h"
+#include "tests/unit/scan_env.h"
 
-static char out[1 << 20];
-static char reply[1 << 16];
-
-/* In memory of exactly the sizes: the sanitizer sees the byte beside it. */
 static lb_scan_status_t
 scan(const char *body, size_t len, size_t cap, const char *params,
      size_t params_len, lb_scan_result_t *res)
 {
-    lb_reply_t r = {0};
-    lb_scan_options_t options = {
-        .max_event = 1000,
-        .params = params,
-        .params_len = params_len,
-        .reply = &r,
-    };
-    uint8_t *in = malloc(len + 1);
-    uint8_t *to = malloc(cap + 1);
-    lb_scan_status_t rc;
-
-    assert_non_null(in);
-    assert_non_null(to);
-    memcpy(in + 1, body, len);
-    rc = lb_format_bulk.scan(in + 1, len, to + 1, cap, &options, res);
-    if (rc == LB_SCAN_OK) {
-        memcpy(out, to + 1, res->out_len);
-        assert_int_equal(res->contexts,
-                         lb_lines_contexts(to + 1, res->out_len));
-        out[res->out_len] = '\0';
-        memcpy(reply, r.data, r.len);
-        reply[r.len] = '\0';
-    }
-    free(in);
-    free(to);
-    lb_reply_free(&r);
-    return rc;
+    return scan_format(&lb_format_bulk, body, len, cap, params, params_len, 0,
+                       res);
 }
 
 static void

@@ -16,49 +16,13 @@
 #include "event/reject.h"
 #include "event/splunk.h"
 #include "event/splunk_raw.h"
-
-static char out[1 << 20];
-static char reply[1 << 12];
-
-/* In memory of exactly the sizes: the sanitizer sees the byte beside it. */
-static lb_scan_status_t
-scan_by(const lb_format_t *format, const char *body, size_t len, size_t cap,
-        const char *params, size_t params_len, int patient,
-        lb_scan_result_t *res)
-{
-    lb_reply_t r = {0};
-    lb_scan_options_t options = {
-        .max_event = 1000,
-        .patient = patient,
-        .params = params,
-        .params_len = params_len,
-        .reply = &r,
-    };
-    uint8_t *in = malloc(len + 1);
-    uint8_t *to = malloc(cap + 1);
-    lb_scan_status_t rc;
-
-    assert_non_null(in);
-    assert_non_null(to);
-    memcpy(in + 1, body, len);
-    rc = format->scan(in + 1, len, to + 1, cap, &options, res);
-    if (rc == LB_SCAN_OK) {
-        memcpy(out, to + 1, res->out_len);
-        out[res->out_len] = '\0';
-        memcpy(reply, r.data, r.len);
-        reply[r.len] = '\0';
-    }
-    free(in);
-    free(to);
-    lb_reply_free(&r);
-    return rc;
-}
+#include "tests/unit/scan_env.h"
 
 static lb_scan_status_t
 scan(const char *body, lb_scan_result_t *res)
 {
-    return scan_by(&lb_format_splunk, body, strlen(body), 200000, "", 0, 0,
-                   res);
+    return scan_format(&lb_format_splunk, body, strlen(body), 200000, "", 0, 0,
+                       res);
 }
 
 #define SUCCESS "200 {\"text\":\"Success\",\"code\":0}"
@@ -129,8 +93,8 @@ test_events(void **state)
         size_t len = strlen(cases[i].body), want = strlen(cases[i].want);
 
         for (size_t cap = 0; cap < want; cap++) {
-            assert_int_equal(scan_by(&lb_format_splunk, cases[i].body, len, cap,
-                                     "", 0, 0, &res),
+            assert_int_equal(scan_format(&lb_format_splunk, cases[i].body, len,
+                                         cap, "", 0, 0, &res),
                              LB_SCAN_NOSPACE);
         }
         assert_int_equal(scan(cases[i].body, &res), LB_SCAN_OK);
@@ -207,8 +171,8 @@ test_whole_body(void **state)
         assert_non_null(res.error);
     }
 
-    assert_int_equal(scan_by(&lb_format_splunk, "{\"event\":1}", 11, 1000,
-                             params, sizeof(params) - 1, 0, &res),
+    assert_int_equal(scan_format(&lb_format_splunk, "{\"event\":1}", 11, 1000,
+                                 params, sizeof(params) - 1, 0, &res),
                      LB_SCAN_OK);
     assert_string_equal(out, "\001{\"stream\":\"app\",\"fields\":{\"host\":"
                              "\"a\\\"b\"}}\n{\"message\":1}\n");
@@ -218,8 +182,9 @@ test_whole_body(void **state)
     memset(big, 'x', n);
     memcpy(big, "{\"event\":1}{\"event\":\"", 21);
     memcpy(big + n - 2, "\"}", 2);
-    assert_int_equal(scan_by(&lb_format_splunk, big, n, 200000, "", 0, 0, &res),
-                     LB_SCAN_OK);
+    assert_int_equal(
+        scan_format(&lb_format_splunk, big, n, 200000, "", 0, 0, &res),
+        LB_SCAN_OK);
     assert_int_equal(res.rejected, 1);
     assert_non_null(strstr(reply, "too large"));
 
@@ -228,7 +193,7 @@ test_whole_body(void **state)
         memcpy(big + i, "{\n", 2);
     }
     assert_int_equal(
-        scan_by(&lb_format_splunk, big, n, 1 << 23, "", 0, 0, &res),
+        scan_format(&lb_format_splunk, big, n, 1 << 23, "", 0, 0, &res),
         LB_SCAN_BAD);
     free(big);
 }
@@ -240,8 +205,8 @@ test_raw(void **state)
     lb_scan_result_t res;
 
     (void)state;
-    assert_int_equal(scan_by(&lb_format_splunk_raw, "a\r\n\n{b\"\n", 8, 1000,
-                             params, sizeof(params) - 1, 0, &res),
+    assert_int_equal(scan_format(&lb_format_splunk_raw, "a\r\n\n{b\"\n", 8,
+                                 1000, params, sizeof(params) - 1, 0, &res),
                      LB_SCAN_OK);
     assert_string_equal(out, "\001{\"fields\":{\"sourcetype\":\"t\"}}\n"
                              "{\"message\":\"a\"}\n{\"message\":\"{b\\\"\"}\n");
@@ -249,14 +214,14 @@ test_raw(void **state)
     assert_string_equal(reply, SUCCESS);
 
     assert_int_equal(
-        scan_by(&lb_format_splunk_raw, "a\xff", 2, 1000, "", 0, 0, &res),
+        scan_format(&lb_format_splunk_raw, "a\xff", 2, 1000, "", 0, 0, &res),
         LB_SCAN_LATER);
     assert_int_equal(
-        scan_by(&lb_format_splunk_raw, "a\xff", 2, 1000, "", 0, 1, &res),
+        scan_format(&lb_format_splunk_raw, "a\xff", 2, 1000, "", 0, 1, &res),
         LB_SCAN_OK);
     assert_string_equal(out, "{\"message\":\"a\xef\xbf\xbd\"}\n");
     assert_int_equal(
-        scan_by(&lb_format_splunk_raw, "\n", 1, 1000, "", 0, 0, &res),
+        scan_format(&lb_format_splunk_raw, "\n", 1, 1000, "", 0, 0, &res),
         LB_SCAN_EMPTY);
 }
 
