@@ -54,7 +54,8 @@ const ngx_http_logbroker_dialect_t  ngx_http_logbroker_elasticsearch = {
     NGX_HTTP_POST|NGX_HTTP_PUT,
     "POST, PUT",
     ngx_http_logbroker_bulk_formats,
-    ngx_string("idempotency-key"),
+    ngx_null_string,                       /* key */
+    0,                                     /* deduplicate */
     ngx_http_logbroker_bulk_greet,
     ngx_http_logbroker_bulk_stream,
     ngx_http_logbroker_bulk_success,

@@ -60,8 +60,13 @@ typedef struct {
     /* by media type; NULL behind the last */
     const lb_format_t *const        *formats;
 
-    /* name of the header that is a request's idempotency key, lower case */
+    /* name of the protocol's own header that is the same in all attempts at a
+     * request and in no other request, lower case, or empty: see key.h */
     ngx_str_t                        key;
+
+    /* a client of this protocol never sends the same bytes twice but to repeat
+     * a request: the default of logbroker_deduplicate */
+    unsigned                         deduplicate;
 
     /* NGX_DECLINED: goes on; anything else is what the content handler
      * returns; NULL: goes on */

@@ -36,7 +36,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include <ngx_sha1.h>
 
 #include "spool/lb_format.h"
 #include "spool/lb_writer.h"
@@ -45,14 +44,10 @@
 #include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_request.h"
-#include "ngx_http_logbroker_headers.h"
 #include "ngx_http_logbroker_keys_load.h"
 #include "ngx_http_logbroker_keys_table.h"
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_keys.h"
-
-
-#define NGX_HTTP_LOGBROKER_KEY_MAX       255
 
 
 /* logbroker_idempotency off | [window=10m] [size=16m]; */
@@ -188,60 +183,6 @@ ngx_http_logbroker_keys_init_zone(ngx_shm_zone_t *zone, void *data)
     shpool->data = keys;
 
     return NGX_OK;
-}
-
-
-/* Finds the key of a request: 0 or a reason. */
-
-ngx_uint_t
-ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx)
-{
-    size_t            i;
-    ngx_sha1_t        sha1;
-    ngx_str_t         key;
-    ngx_uint_t        n;
-    ngx_table_elt_t  *h;
-    u_char            digest[20];
-
-    if (ngx_http_logbroker_worker->keys.table == NULL) {
-        return 0;
-    }
-
-    key.len = 0;
-    n = 0;
-
-    h = NULL;
-
-    while ((h = ngx_http_logbroker_header(ctx->request, &ctx->dialect->key,
-                                           h))) {
-        key = h->value;
-        n++;
-    }
-
-    if (n == 0) {
-        return 0;
-    }
-
-    if (n > 1 || key.len == 0 || key.len > NGX_HTTP_LOGBROKER_KEY_MAX) {
-        return NGX_HTTP_LOGBROKER_KEY_INVALID;
-    }
-
-    for (i = 0; i < key.len; i++) {
-        if (key.data[i] < ' ' || key.data[i] > '~') {
-            return NGX_HTTP_LOGBROKER_KEY_INVALID;
-        }
-    }
-
-    ngx_sha1_init(&sha1);
-    ngx_sha1_update(&sha1, ctx->stream.data, ctx->stream.len);
-    ngx_sha1_update(&sha1, "\0", 1);
-    ngx_sha1_update(&sha1, key.data, key.len);
-    ngx_sha1_final(digest, &sha1);
-
-    ngx_memcpy(ctx->key, digest, LB_KEY_LEN);
-    ctx->has_key = 1;
-
-    return 0;
 }
 
 

@@ -53,9 +53,6 @@ char *ngx_http_logbroker_idempotency(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 ngx_int_t ngx_http_logbroker_keys_init_zone(ngx_shm_zone_t *zone, void *data);
 
-/* Finds the key of a request: 0 or a reason. */
-ngx_uint_t ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx);
-
 /* Of a record for the ring of the slot.  0: the key is new, and from now on
  * PENDING; NGX_HTTP_LOGBROKER_REPEATED: its events are stored already; or the
  * reason for a refusal. */

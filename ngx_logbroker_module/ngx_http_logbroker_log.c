@@ -35,7 +35,8 @@ const ngx_http_logbroker_dialect_t  ngx_http_logbroker_log = {
     NGX_HTTP_POST,
     "POST",
     ngx_http_logbroker_log_formats,
-    ngx_string("idempotency-key"),
+    ngx_null_string,                       /* key */
+    0,                                     /* deduplicate */
     NULL,                                  /* greet */
     ngx_http_logbroker_stream,
     ngx_http_logbroker_log_success,

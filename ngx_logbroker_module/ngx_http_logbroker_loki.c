@@ -49,7 +49,8 @@ const ngx_http_logbroker_dialect_t  ngx_http_logbroker_loki = {
     NGX_HTTP_POST,
     "POST",
     ngx_http_logbroker_loki_formats,
-    ngx_string("idempotency-key"),
+    ngx_null_string,                       /* key */
+    1,                                     /* deduplicate */
     ngx_http_logbroker_loki_greet,
     ngx_http_logbroker_loki_stream,
     ngx_http_logbroker_loki_success,

@@ -20,6 +20,7 @@
  *   group.c     group commit and the requests that wait for it
  *   ring.c      the worker's ring: claim, create, give back
  *   fill.c      zero-fills a new ring ahead of its writer
+ *   key.c       where the idempotency key of a request comes from
  *   keys.c      idempotency keys: keys_table.c, keys_load.c
  *   hang.c      a disk that does not answer
  *   hold.c      what waits, and keeps a worker that leaves alive

@@ -57,7 +57,8 @@ const ngx_http_logbroker_dialect_t  ngx_http_logbroker_otlp = {
     NGX_HTTP_POST,
     "POST",
     ngx_http_logbroker_otlp_formats,
-    ngx_string("idempotency-key"),
+    ngx_null_string,                       /* key */
+    1,                                     /* deduplicate */
     ngx_http_logbroker_otlp_greet,
     ngx_http_logbroker_stream_set,
     ngx_http_logbroker_otlp_success,

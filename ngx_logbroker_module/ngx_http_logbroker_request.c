@@ -17,7 +17,7 @@
 #include "ngx_http_logbroker_body.h"
 #include "ngx_http_logbroker_dialect.h"
 #include "ngx_http_logbroker_group.h"
-#include "ngx_http_logbroker_keys.h"
+#include "ngx_http_logbroker_key.h"
 #include "ngx_http_logbroker_large.h"
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_ring.h"

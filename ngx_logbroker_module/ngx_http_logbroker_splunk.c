@@ -59,7 +59,8 @@ const ngx_http_logbroker_dialect_t  ngx_http_logbroker_splunk = {
     NGX_HTTP_POST,
     "POST",
     ngx_http_logbroker_splunk_formats,
-    ngx_string("idempotency-key"),
+    ngx_null_string,                       /* key */
+    0,                                     /* deduplicate */
     ngx_http_logbroker_splunk_greet,
     ngx_http_logbroker_splunk_stream,
     ngx_http_logbroker_splunk_success,
