@@ -6,18 +6,21 @@ import random
 import threading
 import time
 
+from env.senders import DOORS
+
 
 class Oracle:
     """Clients that remember what they were told.  Every event carries a
     unique id as its message."""
 
-    def __init__(self, ports, *, threads=4, events=3, seed=1, path="/log",
-                 keepalive=True, host="127.0.0.1", pause=0):
-        """pause: seconds between a client's requests."""
+    def __init__(self, ports, *, threads=4, events=3, seed=1,
+                 doors=("log",), keepalive=True, host="127.0.0.1", pause=0):
+        """doors: each request goes to one of these, of env.senders.  pause:
+        seconds between a client's requests."""
         self.host = host
         self.pause = pause
         self.ports = ports
-        self.path = path
+        self.doors = [DOORS[name] for name in doors]
         self.headers = {} if keepalive else {"Connection": "close"}
         self.events = events
         self.seed = seed
@@ -50,11 +53,11 @@ class Oracle:
             ids = [f"{self.seed}-{number}-{n}-{i}"
                    for i in range(rng.randint(1, self.events))]
             n += 1
-            body = "".join(
-                json.dumps({"message": i, "level": "info",
-                            "pad": "x" * rng.randint(0, 300)}) + "\n"
-                for i in ids)
-            status = None
+            door = rng.choice(self.doors)
+            body = door.body([{"message": i, "level": "info",
+                               "pad": "x" * rng.randint(0, 300)}
+                              for i in ids])
+            status = answer = None
             try:
                 if conn is None:
                     conn = http.client.HTTPConnection(
@@ -65,9 +68,10 @@ class Oracle:
                 time.sleep(0.01)
                 continue
             try:
-                conn.request("POST", self.path, body.encode(), self.headers)
+                conn.request("POST", door.path, body,
+                             {**door.headers, **self.headers})
                 response = conn.getresponse()
-                response.read()
+                answer = response.read()
                 status = response.status
                 if response.will_close:
                     conn = None
@@ -75,13 +79,13 @@ class Oracle:
                 conn = None
             with self.lock:
                 self.statuses[status] = self.statuses.get(status, 0) + 1
-                if status == 204:
+                if status and door.stored(status, answer):
                     self.acked.update(ids)
                 elif status is None or status in (502, 504):
                     self.unknown.update(ids)
                 else:
                     self.refused.update(ids)
-            time.sleep(self.pause if status in (204, None) else 0.01)
+            time.sleep(self.pause if status in (200, 204, None) else 0.01)
 
     def count(self):
         with self.lock:

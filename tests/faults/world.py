@@ -13,6 +13,7 @@ from env.clickhouse import ClickHouse
 from env.door import Door
 from env.oracle import Oracle
 from env.process import wait_for
+from env.senders import DOORS, LOCATIONS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -72,6 +73,7 @@ class World:
         ClickHouse is down."""
         n = len(self.brokers)
         kw.setdefault("flusher", PATIENCE)
+        kw.setdefault("extra_server", LOCATIONS)
         url = self.clickhouse.url if direct else self.door.url
         b = Broker(self.dir / f"broker-{n}", kw.pop("urls", [url]),
                    name=f"broker-{n}", env=self.environment, **kw)
@@ -110,6 +112,7 @@ class World:
         # several thousand events a second are enough, and leave the machine
         # to what is tried
         kw.setdefault("pause", 0.002)
+        kw.setdefault("doors", DOORS)
         return Oracle([b.port for b in self.brokers], **kw)
 
     def for_a_while(self):
