@@ -26,7 +26,8 @@
 
 
 static ngx_uint_t ngx_http_logbroker_charset(u_char *p, u_char *last);
-static void ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx);
+static void ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx,
+    ngx_uint_t several);
 
 
 ngx_uint_t
@@ -182,7 +183,7 @@ ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx)
             /* one layer only */
 
             if (encoding == NGX_ERROR || ctx->encoding) {
-                ngx_http_logbroker_unknown_coding(ctx);
+                ngx_http_logbroker_unknown_coding(ctx, ctx->encoding != 0);
                 return NGX_HTTP_LOGBROKER_ENCODING;
             }
 
@@ -195,7 +196,8 @@ ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx)
 
 
 static void
-ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx)
+ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx,
+    ngx_uint_t several)
 {
     u_char  *p, *last;
 
@@ -204,7 +206,8 @@ ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx)
         return;
     }
 
-    last = ngx_slprintf(p, p + 256, "unsupported Content-Encoding: send ");
+    last = ngx_slprintf(p, p + 256, "unsupported Content-Encoding: %ssend ",
+                        several ? "several are not taken, " : "");
     last = ngx_http_logbroker_codings_words(last, p + 256);
 
     ctx->error.data = p;

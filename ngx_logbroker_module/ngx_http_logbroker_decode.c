@@ -25,7 +25,10 @@ static const ngx_http_logbroker_coding_t  ngx_http_logbroker_identity = {
 static const ngx_http_logbroker_coding_t  *ngx_http_logbroker_codings[] = {
     &ngx_http_logbroker_identity,
     &ngx_http_logbroker_gzip,
-    &ngx_http_logbroker_zstd
+    &ngx_http_logbroker_deflate,
+    &ngx_http_logbroker_zstd,
+    &ngx_http_logbroker_snappy,
+    &ngx_http_logbroker_lz4
 };
 
 #define NGX_HTTP_LOGBROKER_CODINGS                                            \

@@ -10,9 +10,9 @@
  *     ngx_http_logbroker_NAME, declared at the end of this file.
  *  2. The row goes into the table in ngx_http_logbroker_decode.c, its library
  *     into `config`, a new package into packages.txt.
- *  3. Its name goes into docs/directives.md, a body of it into
- *     tests/e2e/test_bodies.py: cut, followed by rubbish, larger than it says,
- *     a bomb.
+ *  3. Its name goes into docs/directives.md, bodies of it into
+ *     tests/e2e/test_compressed.py, cut, followed by rubbish, larger than it
+ *     says; a bomb into test_hostile.py; a number into fuzz_codings.c.
  */
 
 
@@ -85,7 +85,10 @@ ngx_uint_t ngx_http_logbroker_decode_room(ngx_http_logbroker_mem_t *out,
 
 
 extern const ngx_http_logbroker_coding_t  ngx_http_logbroker_gzip;
+extern const ngx_http_logbroker_coding_t  ngx_http_logbroker_deflate;
 extern const ngx_http_logbroker_coding_t  ngx_http_logbroker_zstd;
+extern const ngx_http_logbroker_coding_t  ngx_http_logbroker_snappy;
+extern const ngx_http_logbroker_coding_t  ngx_http_logbroker_lz4;
 
 
 #endif /* _NGX_HTTP_LOGBROKER_DECODE_H_INCLUDED_ */

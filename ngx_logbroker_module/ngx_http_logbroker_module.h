@@ -27,7 +27,7 @@
  *   answer.c    why a request is refused, and how it is told
  *   dialect.c   protocols, a row each: log.c is our own
  *   headers.c   headers of requests and answers, answers
- *   decode.c    content codings: the table; gzip.c, zstd.c
+ *   decode.c    content codings: the table; zlib.c, zstd.c, ...
  *   mem.c       memory that grows
  *
  * Beside it:

@@ -7,6 +7,16 @@ import itertools
 import re
 import socket
 import struct
+import zlib
+
+def crc32c_table():
+    for n in range(256):
+        for _ in range(8):
+            n = n >> 1 ^ (0x82f63b78 if n & 1 else 0)
+        yield n
+
+
+CRC32C = list(crc32c_table())
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -34,6 +44,60 @@ def zstd(data):
                           ctypes.c_size_t(len(data)), 3)
     assert n <= size
     return out.raw[:n]
+
+
+def deflate(data):
+    """Without the header of zlib."""
+    c = zlib.compressobj(wbits=-15)
+    return c.compress(data) + c.flush()
+
+
+def lz4(data):
+    lib = ctypes.CDLL(ctypes.util.find_library("lz4"))
+    lib.LZ4F_compressFrameBound.restype = ctypes.c_size_t
+    lib.LZ4F_compressFrame.restype = ctypes.c_size_t
+    size = lib.LZ4F_compressFrameBound(ctypes.c_size_t(len(data)), None)
+    out = ctypes.create_string_buffer(size)
+    n = lib.LZ4F_compressFrame(out, ctypes.c_size_t(size), data,
+                               ctypes.c_size_t(len(data)), None)
+    assert n <= size
+    return out.raw[:n]
+
+
+def snappy_block(data):
+    lib = ctypes.CDLL(ctypes.util.find_library("snappy"))
+    lib.snappy_max_compressed_length.restype = ctypes.c_size_t
+    n = ctypes.c_size_t(lib.snappy_max_compressed_length(
+        ctypes.c_size_t(len(data))))
+    out = ctypes.create_string_buffer(n.value)
+    assert lib.snappy_compress(data, ctypes.c_size_t(len(data)), out,
+                               ctypes.byref(n)) == 0
+    return out.raw[:n.value]
+
+
+def snappy_chunk(kind, data):
+    return bytes([kind]) + len(data).to_bytes(3, "little") + data
+
+
+def snappy_masked(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc = CRC32C[(crc ^ byte) & 255] ^ crc >> 8
+    crc ^= 0xffffffff
+    return (((crc >> 15 | crc << 17) + 0xa282ead8) & 0xffffffff).to_bytes(
+        4, "little")
+
+
+def snappy(data, packed=True):
+    """Its framing format."""
+    parts = [data[i:i + 65536] for i in range(0, len(data), 65536)]
+    done = {}
+    for part in parts:
+        if part not in done:
+            done[part] = snappy_chunk(
+                0 if packed else 1, snappy_masked(part) +
+                (snappy_block(part) if packed else part))
+    return b"\xff\x06\x00\x00sNaPpY" + b"".join(done[p] for p in parts)
 
 
 def h2_frame(kind, flags, stream, payload):
