@@ -8,6 +8,8 @@
  * so that a ring can say that it was poisoned, but for fail_cells, an errno too.
  * fail_open and fail_list, errnos as well: rings cannot be opened for reading
  * alone, and the spool cannot be listed.
+ * While the file hold_sync holds 1 no fdatasync comes back; syncing says that
+ * one has begun.
  * While the file hang holds 1 writes and syncs do not come back; the file
  * hanging then says so.  hang_large: only writes of more than 1 MB.  The file clock holds seconds by which the wall clock
  * is wrong.
@@ -189,6 +191,11 @@ fault(int fd, off_t offset, const char *delay)
 
     while (setting("hang")) {
         mark("hanging");
+        wait_ms(20);
+    }
+
+    while (offset < 0 && setting("hold_sync")) {
+        mark("syncing");
         wait_ms(20);
     }
 
