@@ -43,9 +43,12 @@ list(lb_rings_t *rings, lb_error_t *err)
     }
 
     n = lb_spool_slots(rings->spool, slots, err);
+    rings->unlisted = n < 0;
     if (n < 0) {
         return n;
     }
+
+    rings->unopened = 0;
 
     for (i = 0; i < n; i++) {
 
@@ -67,6 +70,7 @@ list(lb_rings_t *rings, lb_error_t *err)
                             &rings->trouble);
         if (rc != 0) {
             rings->trouble.code = rc;
+            rings->unopened++;
             continue;
         }
 
@@ -130,6 +134,20 @@ lb_rings_look(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err)
     }
 
     return 0;
+}
+
+int
+lb_rings_unread(const lb_rings_t *rings)
+{
+    uint32_t i;
+
+    for (i = 0; i < rings->n; i++) {
+        if (rings->ring[i].broken) {
+            return 1;
+        }
+    }
+
+    return rings->unopened > 0 || rings->unlisted;
 }
 
 lb_flusher_ring_t *

@@ -30,6 +30,9 @@ typedef struct {
      * listing; code 0: nothing. */
     lb_error_t trouble;
 
+    uint32_t unopened; /* rings that could not be, at the last listing */
+    int unlisted;      /* the folder could not be: there may be more rings */
+
     int untold; /* a writer does not know yet what it may reuse */
 } lb_rings_t;
 
@@ -44,6 +47,9 @@ void lb_rings_close(lb_rings_t *rings);
  * until it can be, the others go on; so is a folder that can be listed no
  * more.  An error: it never could. */
 int lb_rings_look(lb_rings_t *rings, int64_t mono_ms, lb_error_t *err);
+
+/* 1 if what all rings hold is not known: one of them cannot be read. */
+int lb_rings_unread(const lb_rings_t *rings);
 
 /* Makes sure every ring has an entry in the state, and drops entries of rings
  * that are gone and have nothing left to deliver.  1: something changed that

@@ -574,7 +574,12 @@ lb_service_run(lb_service_t *f)
     f->published_at = 0;
     publish(f, lb_mono_ms());
 
-    if (f->metrics.backlog.events > 0) {
+    if (lb_rings_unread(&f->rings)) {
+        lb_log(LB_LOG_WARN,
+               "stopped; %llu events stay in the spool, and whatever is in "
+               "rings that cannot be read",
+               (unsigned long long)f->metrics.backlog.events);
+    } else if (f->metrics.backlog.events > 0) {
         lb_log(LB_LOG_WARN, "stopped; %llu events stay in the spool",
                (unsigned long long)f->metrics.backlog.events);
     } else {

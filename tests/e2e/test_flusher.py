@@ -314,6 +314,27 @@ def test_one_bad_ring_does_not_stop_the_others(clickhouse, make_broker):
              or "is not a ring" in log.read_text(), what="words")
     assert figures(broker)["last_error"]["text"]
     assert (broker.spool / "ring-0200").read_text() == "hello"
+    broker.flusher.stop()
+    assert "rings that cannot be read" in log.read_text().splitlines()[-1]
+
+
+def test_a_ring_of_a_newer_release(clickhouse, make_broker):
+    """Left for that release; a flusher that ends does not say that everything
+    is delivered."""
+    broker = make_broker(clickhouse.url, size="1m")
+    broker.start_nginx()
+    post(broker.port, '{"message":"of tomorrow"}')
+    slot = broker.status()["worker"]["slot"]
+    broker.nginx.stop()
+    with open(broker.spool / f"ring-{slot:04}", "r+b") as f:
+        f.seek(8)
+        f.write(b"\7")
+    broker.start_flusher()
+    log = broker.dir / "flusher.log"
+    wait_for(lambda: "use the newer release" in log.read_text(), what="words")
+    broker.flusher.stop()
+    assert "rings that cannot be read" in log.read_text().splitlines()[-1]
+    assert "everything is delivered" not in log.read_text()
 
 
 @pytest.mark.slow
