@@ -22,6 +22,8 @@ lb_batch_clear(lb_ckpt_state_t *state)
         state->rings[i].end = state->rings[i].acked;
         state->rings[i].end_seq = state->rings[i].acked_seq;
         state->rings[i].digest = 0;
+        state->rings[i].from_us = 0;
+        state->rings[i].to_us = 0;
     }
 
     state->rows = 0;
@@ -100,6 +102,7 @@ lb_batch_include(const lb_record_t *rec, lb_ckpt_ring_t *e,
                  lb_ckpt_state_t *state)
 {
     e->digest = lb_batch_digest(e->digest, rec);
+    widen(rec, &e->from_us, &e->to_us);
     widen(rec, &state->from_us, &state->to_us);
 }
 
@@ -137,6 +140,8 @@ lb_batch_measure(lb_rings_t *rings, lb_ckpt_state_t *state, lb_error_t *err)
     for (i = 0; i < state->nrings; i++) {
         e = &state->rings[i];
         e->digest = 0;
+        e->from_us = 0;
+        e->to_us = 0;
 
         if (e->end_seq == e->acked_seq) {
             continue;
@@ -163,6 +168,26 @@ lb_batch_measure(lb_rings_t *rings, lb_ckpt_state_t *state, lb_error_t *err)
     }
 
     return 0;
+}
+
+void
+lb_batch_times(lb_rings_t *rings, lb_ckpt_state_t *state)
+{
+    uint32_t i;
+
+    static lb_ckpt_state_t copy;
+
+    copy = *state;
+    if (lb_batch_measure(rings, &copy, NULL) != 0) {
+        return;
+    }
+
+    for (i = 0; i < state->nrings; i++) {
+        if (copy.rings[i].digest == state->rings[i].digest) {
+            state->rings[i].from_us = copy.rings[i].from_us;
+            state->rings[i].to_us = copy.rings[i].to_us;
+        }
+    }
 }
 
 void

@@ -11,10 +11,14 @@
  * partitioned by it and an INSERT is atomic in one partition only. */
 #define LB_DAY_US 86400000000ull
 
-/* Fills digest, from_us and to_us for ranges that were not made by
- * lb_batch_pick.  0, or an error of a ring that cannot be read. */
+/* Fills digest, from_us and to_us, of the rings and the whole, for ranges that
+ * were not made by lb_batch_pick.  0, or an error of a ring that cannot be read. */
 int lb_batch_measure(lb_rings_t *rings, lb_ckpt_state_t *state,
                      lb_error_t *err);
+
+/* When the events of each ring of a batch were received, which is not stored;
+ * where a ring cannot be read any more as it was, it stays unknown. */
+void lb_batch_times(lb_rings_t *rings, lb_ckpt_state_t *state);
 
 /* No batch: each entry's end is its acked position again. */
 void lb_batch_clear(lb_ckpt_state_t *state);

@@ -176,6 +176,7 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
         }
     }
 
+    lb_batch_times(d->rings, d->state);
     d->at = LB_DELIVER_UNKNOWN;
     d->repeated = 1;
     d->loose = 1;

@@ -20,6 +20,8 @@ typedef struct {
     uint64_t end;       /* batch in flight: [acked_seq, end_seq); */
     uint64_t end_seq;   /* equal to acked, acked_seq if not in it */
     uint64_t digest;    /* of the batch's records, 0: not known */
+    uint64_t from_us;   /* when they were received; not stored, */
+    uint64_t to_us;     /* 0: not known */
 } lb_ckpt_ring_t;
 
 typedef struct {

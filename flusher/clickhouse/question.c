@@ -42,7 +42,7 @@ static int
 text_new(text_t *t, const lb_ckpt_state_t *state)
 {
     t->len = 0;
-    t->size = 2048 + state->nrings * 128;
+    t->size = 2048 + state->nrings * 320;
     t->buf = malloc(t->size);
 
     return t->buf != NULL ? 0 : -1;
@@ -126,8 +126,15 @@ lb_question_batch(const lb_ckpt_state_t *state, const char *table,
             continue;
         }
         lb_uuid_format(e->uuid, uuid);
-        put(&t, "%s(ring = '%s' AND seq BETWEEN %" PRIu64 " AND %" PRIu64 ")",
-            or, uuid, e->acked_seq, e->end_seq - 1);
+        put(&t, "%s(ring = '%s' AND seq BETWEEN %" PRIu64 " AND %" PRIu64, or,
+            uuid, e->acked_seq, e->end_seq - 1);
+        /* A ring that was filled in an outage hours ago goes with one that is
+         * filled now: what others delivered in between is not to be read. */
+        if (e->from_us != 0) {
+            put(&t, " AND ");
+            put_between(&t, e->from_us, e->to_us);
+        }
+        put(&t, ")");
         or = " OR ";
     }
 

@@ -247,6 +247,13 @@ def test_question_reads_a_moment(clickhouse):
                            for r in (1, 3, 6)) + ")")
     read, total = granules(clickhouse, where)
     assert total >= 95 and read <= 8
+    # rings that were filled two hours apart, each with its own moment
+    pair = ("received_at BETWEEN {0} + 100 AND {0} + 7301 AND ("
+            "(ring = '{1}' AND seq BETWEEN 1 AND 900 AND received_at BETWEEN "
+            "{0} + 100 AND {0} + 101) OR (ring = '{2}' AND seq BETWEEN 5 AND 9 "
+            "AND received_at BETWEEN {0} + 7300 AND {0} + 7301))").format(
+                "toStartOfDay(now64(6))", RING.format(1), RING.format(2))
+    assert granules(clickhouse, pair)[0] <= 16
     without, _ = granules(clickhouse, where + " SETTINGS "
                           "ignore_data_skipping_indices = 'received'")
     assert without >= 5 * read

@@ -235,6 +235,21 @@ measures(void **arg)
     assert_int_equal(s->state.from_us, from);
     assert_int_equal(s->state.to_us, to);
 
+    assert_int_equal(entry(s, 0)->from_us, NOON);
+    assert_int_equal(entry(s, 0)->to_us, NOON + 2000);
+    assert_int_equal(entry(s, 1)->from_us, NOON - 2000);
+    assert_int_equal(entry(s, 1)->to_us, NOON);
+
+    /* of a batch that was read from the checkpoint; not of other records */
+    entry(s, 0)->from_us = entry(s, 0)->to_us = 0;
+    entry(s, 1)->from_us = entry(s, 1)->to_us = 0;
+    entry(s, 1)->digest++;
+    lb_batch_times(&s->rings, &s->state);
+    assert_int_equal(entry(s, 0)->from_us, NOON);
+    assert_int_equal(entry(s, 0)->to_us, NOON + 2000);
+    assert_int_equal(entry(s, 1)->to_us, 0);
+    assert_int_equal(entry(s, 1)->digest, digest[1] + 1);
+
     /* a record less is another content */
     entry(s, 0)->end_seq = 5;
     assert_int_equal(lb_batch_measure(&s->rings, &s->state, &err), 0);

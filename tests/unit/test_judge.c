@@ -7,10 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "flusher/clickhouse/question.h"
 #include "flusher/clickhouse/http.h"
 
 static lb_sink_outcome_t
@@ -118,6 +120,60 @@ no_code_says_two_things(void **state)
     assert_false(lb_ch_blames_size(413, 60));
 }
 
+/* One ring that was filled hours ago beside one that is filled now: each of
+ * them is asked for by its own times. */
+static void
+a_question_reads_no_hours(void **state)
+{
+    char *sql;
+    lb_ckpt_state_t *st = calloc(1, sizeof(*st));
+
+    (void)state;
+    assert_non_null(st);
+    st->nrings = 2;
+    st->from_us = 1000000000000000;
+    st->to_us = 1000007200000000;
+    st->rings[0].end_seq = 10;
+    st->rings[0].from_us = st->from_us;
+    st->rings[0].to_us = 1000000001000000;
+    st->rings[1].end_seq = 20;
+    st->rings[1].from_us = 1000007199500000;
+    st->rings[1].to_us = st->to_us;
+
+    sql = lb_question_batch(st, "d.t", "x-", 0);
+    assert_non_null(sql);
+    assert_non_null(
+        strstr(sql, "AND seq BETWEEN 0 AND 9 AND received_at BETWEEN "
+                    "fromUnixTimestamp64Micro(toInt64(1000000000000000), "
+                    "'UTC') AND fromUnixTimestamp64Micro(toInt64("
+                    "1000000001000000), 'UTC'))"));
+    assert_non_null(
+        strstr(sql, "AND seq BETWEEN 0 AND 19 AND received_at BETWEEN "
+                    "fromUnixTimestamp64Micro(toInt64(1000007199000000)"));
+    free(sql);
+
+    /* of a ring whose times are not known any more, all that there is */
+    st->rings[0].from_us = 0;
+    sql = lb_question_batch(st, "d.t", "x-", 0);
+    assert_non_null(sql);
+    assert_non_null(strstr(sql, "AND seq BETWEEN 0 AND 9) OR (ring"));
+    free(sql);
+
+    /* as many as there can be, with figures as long as there can be */
+    st->nrings = LB_CKPT_RINGS_MAX;
+    for (uint32_t i = 0; i < st->nrings; i++) {
+        st->rings[i].acked_seq = UINT64_MAX - 1;
+        st->rings[i].end_seq = UINT64_MAX;
+        st->rings[i].from_us = st->rings[i].to_us = UINT64_MAX;
+    }
+    sql = lb_question_batch(st, "d.t", "x-", 0);
+    assert_non_null(sql);
+    assert_non_null(strstr(sql, ") FORMAT TabSeparatedRaw"));
+    assert_true(strlen(sql) < 1048576); /* max_query_size, as set */
+    free(sql);
+    free(st);
+}
+
 int
 main(void)
 {
@@ -126,6 +182,7 @@ main(void)
         cmocka_unit_test(views_are_counted),
         cmocka_unit_test(codes_not_statuses_decide),
         cmocka_unit_test(no_code_says_two_things),
+        cmocka_unit_test(a_question_reads_no_hours),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
