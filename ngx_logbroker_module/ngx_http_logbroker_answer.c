@@ -55,7 +55,7 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
     { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, 0, ngx_string("body_too_big"),
       "the body is too large" },
 
-    { NGX_HTTP_SERVICE_UNAVAILABLE, 5, ngx_string("full"),
+    { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("full"),
       "the spool is full: nothing was stored, try again later" },
 
     { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("no_ring"),
@@ -87,7 +87,7 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
       "the first request with this Idempotency-Key is still being stored: "
       "try again" },
 
-    { NGX_HTTP_SERVICE_UNAVAILABLE, 5, ngx_string("keys_full"),
+    { NGX_HTTP_SERVICE_UNAVAILABLE, 1, ngx_string("keys_full"),
       "no room for another Idempotency-Key: nothing was stored, try again "
       "later" },
 

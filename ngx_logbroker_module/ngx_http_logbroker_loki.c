@@ -133,6 +133,11 @@ ngx_http_logbroker_loki_ready(ngx_http_request_t *r)
     w = ngx_http_logbroker_worker;
 
     if (w->hang.hanging || ngx_http_logbroker_no_ring(w)) {
+
+        if (ngx_http_logbroker_add_header(r, "Retry-After", "1") != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
         return ngx_http_logbroker_loki_send(r, NGX_HTTP_SERVICE_UNAVAILABLE,
                                             &not_ready);
     }

@@ -162,6 +162,11 @@ ngx_http_logbroker_splunk_health(ngx_http_request_t *r)
     w = ngx_http_logbroker_worker;
 
     if (w->hang.hanging || ngx_http_logbroker_no_ring(w)) {
+
+        if (ngx_http_logbroker_add_header(r, "Retry-After", "1") != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
         return ngx_http_logbroker_splunk_send(r, NGX_HTTP_SERVICE_UNAVAILABLE,
                                               18, "HEC is unhealthy, queues "
                                               "are full", NULL);

@@ -163,7 +163,7 @@ def test_ring_full(clickhouse, make_broker):
     assert refused is not None and len(acked) > 50
     status, headers, body = refused
     assert status == 503
-    assert int(headers["Retry-After"]) >= 1
+    assert headers["Retry-After"] == "1"
     assert b"full" in body
     assert broker.status()["rings"]
     clickhouse.start()

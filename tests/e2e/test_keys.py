@@ -126,7 +126,7 @@ def test_bounded(tmp_path):
                 break
             n += 1
         assert a.status == 503 and b"Idempotency-Key" in a.body
-        assert int(a.headers["Retry-After"]) > 0
+        assert a.headers["Retry-After"] == "1"
         assert n > 500
         assert nginx.post("/log", '{"n":-1}').status == 204
         assert nginx.post("/log", '{"n":0}', key("0"), conn=c).status == 204

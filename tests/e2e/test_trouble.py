@@ -33,7 +33,7 @@ def test_full(tmp_path):
                 sent.append(body)
                 continue
             assert a.status == 503
-            assert int(a.headers["Retry-After"]) > 0
+            assert a.headers["Retry-After"] == "1"
             assert "full" in error(a)["error"]
             refused += 1
             delivered += spool.events(nginx.spool)
@@ -52,7 +52,7 @@ def test_write_fails(tmp_path, faults):
         faults.set("fail", errno.EIO)
         a = nginx.post("/log", '{"lost":1}')
         assert a.status == 502
-        assert int(a.headers["Retry-After"]) > 0
+        assert a.headers["Retry-After"] == "1"
         assert "disk" in error(a)["error"]
         assert "stored or not" in error(a)["error"]
         faults.clear("fail")
