@@ -192,7 +192,7 @@ nginx_conf() {
     mkdir -p "$dir"
     {
         printf '%s\n' "$user"
-        fill "conf/nginx/$template" "RUN=$dir" "LOG=stderr" "$@"
+        fill "conf/nginx/$template" "CONF=$root/conf/nginx" "RUN=$dir" "LOG=stderr" "$@"
     } >"$dir/nginx.conf"
 }
 

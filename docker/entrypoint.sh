@@ -77,7 +77,7 @@ broker() {
     for address in ${LOGBROKER_TRUSTED:-127.0.0.1}; do
         trusted="$trusted set_real_ip_from $address;"
     done
-    fill $share/nginx/broker.conf MODULES=/usr/lib/nginx/modules RUN=$run \
+    fill $share/nginx/broker.conf CONF=$share/nginx MODULES=/usr/lib/nginx/modules RUN=$run \
         LOG=stderr "WORKERS=${LOGBROKER_WORKERS:-auto}" LISTEN=8080 \
         SPOOL=/var/spool/logbroker "SIZE=${LOGBROKER_RING_SIZE:-256m}" |
         sed "s|set_real_ip_from @TRUSTED@;|$trusted|" >$run/nginx.conf
@@ -137,7 +137,7 @@ edge() {
         fill $share/nginx/edge-redirect.conf PLAIN=8080 >$run/redirect.conf
         redirect="include $run/redirect.conf;"
     fi
-    fill $share/nginx/edge.conf RUN=$run LOG=stderr \
+    fill $share/nginx/edge.conf CONF=$share/nginx RUN=$run LOG=stderr \
         "WORKERS=${LOGBROKER_WORKERS:-auto}" "LISTEN=$listen" \
         "TLS=$directive$extra" "REDIRECT=$redirect" \
         "ACCESS_LOG=/dev/stdout json if=\$kept" "BROKERS=include $brokers;" \

@@ -6,6 +6,7 @@ import errno
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -65,7 +66,7 @@ def test_503_everywhere(make_edge):
     edge = make_edge([Script(REFUSAL).port, Script(REFUSAL).port])
     status, headers, _ = post(edge.port, "{}")
     assert status == 503
-    assert headers["Retry-After"] == "5"
+    assert headers["Retry-After"] == "1"
 
 
 def test_no_answer_is_not_repeated(brokers, make_edge):
@@ -142,15 +143,15 @@ def test_keys_stay_with_their_broker(brokers, make_edge):
 
 
 def test_limits(brokers, make_edge):
-    """429 with words and Retry-After; what was answered 204 is stored, what
-    was answered 429 is not."""
+    """503 with words and Retry-After (there are clients that throw away what
+    is answered 429); what was answered 204 is stored, the rest is not."""
     edge = make_edge([b.port for b in brokers], replace=[
         ("rate=20000r/s", "rate=1r/s"), ("burst=40000", "burst=4")])
     answers = [post(edge.port, "{}") for _ in range(20)]
     statuses = collections.Counter(a[0] for a in answers)
-    assert set(statuses) == {204, 429} and statuses[429] >= 10
-    _, headers, body = next(a for a in answers if a[0] == 429)
-    assert headers["Retry-After"] == "1" and b"nothing was stored" in body
+    assert set(statuses) == {204, 503} and statuses[503] >= 10
+    _, headers, body = next(a for a in answers if a[0] == 503)
+    assert headers["Retry-After"] == "1" and b"too many requests" in body
     assert sum(stored(b) for b in brokers) == statuses[204]
 
 
@@ -245,7 +246,7 @@ def test_hung_broker(brokers, make_edge):
     """Those who wait for it are told after a bounded time, everybody else is
     served, with a key too where the key belongs to another broker."""
     edge = make_edge([b.port for b in brokers],
-                     replace=[("proxy_read_timeout 5s", "proxy_read_timeout 2s")])
+                     replace=[("proxy_read_timeout 4s", "proxy_read_timeout 2s")])
     assert {post(edge.port, "{}")[0] for _ in range(4)} == {204}
     pids = [brokers[0].nginx.pid, *children(brokers[0].nginx.pid)]
     for pid in pids:
@@ -332,8 +333,7 @@ def test_image(tmp_path, tls):
     assert r.returncode == 0 and "successful" in r.stderr, r.stderr
     assert "[warn]" not in r.stderr.replace('the "user" directive', ""), r
     conf = (run / "nginx.conf").read_text()
-    assert "@" not in conf.replace("@again", "").replace(
-        "@another_broker", "").replace("@no_", "").replace("@problem", "")
+    assert not re.findall(r"@[A-Z_]+@", conf)
     assert "json if=$kept;" in conf
     assert (run / "brokers.conf").read_text() == \
         "".join(f"server 192.0.2.{n}:8080 max_fails=3 fail_timeout=10s;\n"
@@ -357,4 +357,4 @@ def test_503_with_a_key(brokers, make_edge):
     refused = [a for a in answers if a[0] == 503]
     assert script.requests == 2 * len(refused) > 0
     assert stored(brokers[0]) == 40 - len(refused)
-    assert all(a[1]["Retry-After"] == "5" and a[2] == b"{}" for a in refused)
+    assert all(a[1]["Retry-After"] == "1" and a[2] == b"{}" for a in refused)

@@ -41,7 +41,7 @@ def flood_edges(make_edge, port):
                       access_log="json if=$kept",
                       replace=[("rate=20000r/s", "rate=1r/s"),
                                ("burst=40000", "burst=1"),
-                               ("location /log {", "location /log/a { proxy_pass http://brokers; error_page 502 = @again; } location /log {"),
+                               ("location / {", "location /log/a { proxy_pass http://brokers; error_page 502 = @again; } location / {"),
                                ("allow 127.0.0.1;", "")]))
 
 

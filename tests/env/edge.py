@@ -38,7 +38,8 @@ class Shipped(Nginx):
 
     def text(self):
         return self.main + fill(self.template, {
-            "RUN": str(self.dir), "LOG": str(self.error_log), "WORKERS": "1",
+            "CONF": str(ROOT / "conf/nginx"), "RUN": str(self.dir),
+            "LOG": str(self.error_log), "WORKERS": "1",
             "LISTEN": "127.0.0.1:@PORT@", **self.values,
             "PORT": str(self.port)}, self.replace)
 
@@ -68,10 +69,10 @@ class Edge(Shipped):
 
 
 class ShippedBroker(Shipped):
-    def __init__(self, directory):
+    def __init__(self, directory, size="4m"):
         super().__init__(directory, "broker.conf", {
             "MODULES": str(BUILD), "SPOOL": str(directory / "spool"),
-            "SIZE": "4m", "TRUSTED": "127.0.0.1"})
+            "SIZE": size, "TRUSTED": "127.0.0.1"})
 
 
 class Script:
@@ -107,7 +108,7 @@ class Script:
                     c.sendall(self.answer)
 
 
-REFUSAL = (b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
+REFUSAL = (b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
            b"Content-Length: 2\r\nConnection: close\r\n\r\n{}")
 
 
