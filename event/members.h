@@ -11,6 +11,14 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "event/ways.h"
+
+#if LB_WAYS_X86
+#include <immintrin.h>
+#elif LB_WAYS_NEON
+#include <arm_neon.h>
+#endif
+
 typedef struct {
     const uint8_t *key; /* behind the quote; escapes as they are */
     size_t key_len;
@@ -18,12 +26,48 @@ typedef struct {
     const uint8_t *end; /* of the value */
 } lb_member_t;
 
+/* The next quote or backslash, or end. */
+static inline const uint8_t *
+lb_find_quote(const uint8_t *p, const uint8_t *end)
+{
+#if LB_WAYS_X86
+    const __m128i quote = _mm_set1_epi8('"');
+    const __m128i backslash = _mm_set1_epi8('\\');
+
+    for (; end - p >= 16; p += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)p);
+        int hits = _mm_movemask_epi8(_mm_or_si128(
+            _mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash)));
+
+        if (hits != 0) {
+            return p + __builtin_ctz((unsigned)hits);
+        }
+    }
+#elif LB_WAYS_NEON
+    for (; end - p >= 16; p += 16) {
+        uint8x16_t v = vld1q_u8(p);
+
+        if (vmaxvq_u8(vorrq_u8(vceqq_u8(v, vdupq_n_u8('"')),
+                               vceqq_u8(v, vdupq_n_u8('\\')))) != 0) {
+            break;
+        }
+    }
+#endif
+    while (p < end && *p != '"' && *p != '\\') {
+        p++;
+    }
+    return p;
+}
+
 /* Behind the string that begins at p. */
 static inline const uint8_t *
 lb_skip_string(const uint8_t *p, const uint8_t *end)
 {
-    for (p++; p < end && *p != '"'; p++) {
-        p += *p == '\\';
+    for (p++; p < end; p += 2) {
+        p = lb_find_quote(p, end);
+        if (p == end || *p == '"') {
+            break;
+        }
     }
     return p < end ? p + 1 : end;
 }

@@ -58,6 +58,12 @@ typedef struct {
     const uint8_t *end;   /* the closing brace */
 } envelope_t;
 
+/* What an event says itself. */
+typedef struct {
+    unsigned metas; /* a bit for each of lb_splunk_names */
+    int docker;     /* it is one of Docker's driver, its line an object */
+} said_t;
+
 /* What could not be taken is kept, and said. */
 static lb_scan_status_t
 reject(splunk_t *s, const uint8_t *piece, size_t len, const fault_t *fault)
@@ -83,14 +89,6 @@ reject(splunk_t *s, const uint8_t *piece, size_t len, const fault_t *fault)
     rc = lb_reject(s->res, &s->w.out, 0, (size_t)(piece - s->in), &r);
     s->w.changed |= s->res->rejected <= LB_REJECT_MAX;
     return rc;
-}
-
-/* Is it an object with a member of that name? */
-static int
-has(const lb_member_t *m, const char *name)
-{
-    return m->value != NULL && *m->value == '{' &&
-           lb_object_has(m->value, m->end, (const uint8_t *)name, strlen(name));
 }
 
 /* Takes it, if it is one of those that hold for others too. */
@@ -195,43 +193,51 @@ put_docker(splunk_t *s, const uint8_t *object, const uint8_t *end)
     return bad;
 }
 
-static int
-is_docker(const uint8_t *object, const uint8_t *end)
+/* Which of lb_splunk_names it is, as a bit, or 0. */
+static unsigned
+meta_bit(const lb_member_t *m)
 {
-    lb_member_t m;
-    const uint8_t *p;
-    int found = 0;
-
-    for (p = object + 1, end--; p < end;) {
-        p = lb_member(p, end, &m);
-        found |= lb_member_is(&m, "line") && *m.value == '{';
-        found |= lb_member_is(&m, "source") && lb_member_len(&m) == 8 &&
-                         memcmp(m.value, "\"std", 4) == 0
-                     ? 2
-                     : 0;
-    }
-    return found == 3;
-}
-
-/* Will the event of an envelope have a member of that name? */
-static int
-says(const envelope_t *e, const char *name)
-{
-    const uint8_t *p;
-    lb_member_t m;
-
-    for (p = e->begin; p < e->end;) {
-        p = lb_member(p, e->end, &m);
-        if (!known(e, &m) && lb_member_is(&m, name)) {
-            return 1;
+    for (unsigned i = 0; i < LB_SPLUNK_METAS; i++) {
+        if (lb_member_is(m, lb_splunk_names[i])) {
+            return 1u << i;
         }
     }
-    return has(&e->event, name) || has(&e->fields, name);
+    return 0;
+}
+
+/* The members that an event brings along itself. */
+static said_t
+says(const envelope_t *e)
+{
+    const lb_member_t *objects[] = {&e->event, &e->fields};
+    said_t said = {0, 0};
+    const uint8_t *p, *end;
+    lb_member_t m;
+    int line = 0, std = 0;
+
+    for (int i = 0; i < 2; i++) {
+        if (objects[i]->value == NULL || *objects[i]->value != '{') {
+            continue;
+        }
+        for (p = objects[i]->value + 1, end = objects[i]->end - 1; p < end;) {
+            p = lb_member(p, end, &m);
+            said.metas |= meta_bit(&m);
+            line |= i == 0 && lb_member_is(&m, "line") && *m.value == '{';
+            std |= i == 0 && lb_member_is(&m, "source") &&
+                   lb_member_len(&m) == 8 && memcmp(m.value, "\"std", 4) == 0;
+        }
+    }
+    for (p = e->begin; p < e->end;) {
+        p = lb_member(p, e->end, &m);
+        said.metas |= known(e, &m) ? 0 : meta_bit(&m);
+    }
+    said.docker = line && std;
+    return said;
 }
 
 /* What the context says and an event says too. */
 static int
-put_clashes(splunk_t *s, const envelope_t *e)
+put_clashes(splunk_t *s, unsigned metas)
 {
     char name[16];
     int bad = 0;
@@ -239,7 +245,7 @@ put_clashes(splunk_t *s, const envelope_t *e)
     for (int i = 0; i < LB_SPLUNK_METAS; i++) {
         if (s->w.meta[i].len == 0 ||
             (i == LB_SPLUNK_INDEX && lb_splunk_stream(&s->w)) ||
-            !says(e, lb_splunk_names[i])) {
+            (metas >> i & 1) == 0) {
             continue;
         }
         snprintf(name, sizeof(name), "%s%s", i == LB_SPLUNK_HOST ? "" : "hec.",
@@ -257,6 +263,7 @@ static int
 put_event(splunk_t *s, const envelope_t *e)
 {
     const lb_member_t *event = &e->event;
+    const said_t said = says(e);
     const uint8_t *p;
     lb_member_t m;
     int bad;
@@ -266,11 +273,11 @@ put_event(splunk_t *s, const envelope_t *e)
         bad |=
             put_member(s, "timestamp", e->time.value, lb_member_len(&e->time));
     }
-    bad |= put_clashes(s, e);
+    bad |= put_clashes(s, said.metas);
 
     if (*event->value != '{') {
         bad |= put_member(s, "message", event->value, lb_member_len(event));
-    } else if (is_docker(event->value, event->end)) {
+    } else if (said.docker) {
         bad |= put_docker(s, event->value, event->end);
     } else {
         bad |= put_members(s, event->value, event->end);
