@@ -111,6 +111,22 @@ lb_format_find(const lb_format_t *const *formats, const char *type, size_t len)
     return NULL;
 }
 
+lb_scan_status_t
+lb_format_scan(const lb_format_t *format, const uint8_t *in, size_t len,
+               uint8_t *out, size_t cap, const lb_scan_options_t *options,
+               lb_scan_result_t *res)
+{
+    size_t mark =
+        !format->binary && len >= 3 && memcmp(in, "\xef\xbb\xbf", 3) == 0 ? 3
+                                                                          : 0;
+    lb_scan_status_t rc =
+        format->scan(in + mark, len - mark, out, cap, options, res);
+
+    res->offset += mark;
+    res->event_start += mark;
+    return rc;
+}
+
 const char *
 lb_format_explain(const lb_format_t *format, const uint8_t *in, size_t len,
                   const lb_scan_result_t *res, char *text, size_t size)
@@ -236,6 +252,37 @@ scan_text(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
     return lb_scan_text(in, len, out, cap, options->max_event, res);
 }
 
+/* Does it begin as an object does, or an array of them? */
+static int
+begins_as_json(const uint8_t *p, const uint8_t *end)
+{
+    static const char space[] = " \t\r\n";
+    const char *next;
+
+    while (p < end && memchr(space, *p, 4) != NULL) {
+        p++;
+    }
+    next = p < end && *p == '[' ? "{" : "\"}";
+    if (p == end || (*p != '{' && *p != '[')) {
+        return 0;
+    }
+    for (p++; p < end && memchr(space, *p, 4) != NULL; p++) {
+    }
+    return p < end && strchr(next, *p) != NULL && *p != '\0';
+}
+
+static lb_scan_status_t
+scan_plain(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
+           const lb_scan_options_t *options, lb_scan_result_t *res)
+{
+    lb_scan_status_t rc = LB_SCAN_BAD;
+
+    if (begins_as_json(in, in + len)) {
+        rc = scan_json(in, len, out, cap, options, res);
+    }
+    return rc == LB_SCAN_BAD ? scan_text(in, len, out, cap, options, res) : rc;
+}
+
 static lb_scan_status_t
 scan_event(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
            const lb_scan_options_t *options, lb_scan_result_t *res)
@@ -259,6 +306,8 @@ static const char *const json_types[] = {
 
 static const char *const text_types[] = {"text/plain", NULL};
 
+static const char *const any_types[] = {"", NULL};
+
 static const char *const no_types[] = {NULL};
 
 const lb_format_t lb_format_json = {
@@ -276,6 +325,23 @@ const lb_format_t lb_format_text = {
     .scan = scan_text,
     .out_usual = 9,
     .out_max = lb_scan_text_out_max,
+};
+
+const lb_format_t lb_format_plain = {
+    .name = "plain",
+    .types = text_types,
+    .scan = scan_plain,
+    .out_usual = 9,
+    .out_max = lb_scan_text_out_max,
+};
+
+const lb_format_t lb_format_any = {
+    .name = "any",
+    .types = any_types,
+    .scan = scan_json,
+    .out_usual = 9,
+    .out_max = lb_scan_json_out_max,
+    .explain = lb_scan_explain,
 };
 
 const lb_format_t lb_format_event = {

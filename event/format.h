@@ -94,6 +94,8 @@ typedef struct {
     size_t (*out_max)(size_t len);
 
     lb_format_explain_fn explain; /* NULL: res->error says it all */
+
+    int binary; /* no text, so that nothing in it is a byte order mark */
 } lb_format_t;
 
 /* A type that does not clearly name something else than log events, and none.
@@ -107,6 +109,12 @@ extern const lb_format_t lb_format_json;
 /* text/plain, one event a line. */
 extern const lb_format_t lb_format_text;
 
+/* text/plain as browsers send it: JSON if all of it is, or else text. */
+extern const lb_format_t lb_format_plain;
+
+/* JSON, whatever its type. */
+extern const lb_format_t lb_format_any;
+
 /* One JSON object of our own making, taken as it is. */
 extern const lb_format_t lb_format_event;
 
@@ -114,6 +122,13 @@ extern const lb_format_t lb_format_event;
  * any case, len 0: none given), or NULL. */
 const lb_format_t *lb_format_find(const lb_format_t *const *formats,
                                   const char *type, size_t len);
+
+/* What a body is scanned by: format->scan, behind the byte order mark that text
+ * may begin with.  Rows and columns do not count it. */
+lb_scan_status_t lb_format_scan(const lb_format_t *format, const uint8_t *in,
+                                size_t len, uint8_t *out, size_t cap,
+                                const lb_scan_options_t *options,
+                                lb_scan_result_t *res);
 
 /* The words for LB_SCAN_BAD, LB_SCAN_TOOBIG and a rejected event: static or in
  * text. */

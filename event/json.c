@@ -18,8 +18,6 @@
  * Words.  They name what was expected, or the rule that was broken.
  */
 static const char words_object[] = "an event must be a JSON object";
-static const char words_bom[] =
-    "the body begins with a byte order mark (U+FEFF): send UTF-8 without it";
 static const char words_comma[] =
     "unexpected ',' between events: separate them by white space, or send "
     "an array";
@@ -45,11 +43,8 @@ _Static_assert(LB_SCAN_DEPTH_MAX % 64 == 0, "the stack is made of words");
 
 /* Words for a p that should be the first byte of an event. */
 LB_COLD static const char *
-words_item(const uint8_t *in, const uint8_t *end, const uint8_t *p, int array)
+words_item(const uint8_t *p, int array)
 {
-    if (p == in && end - p >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0) {
-        return words_bom;
-    }
     if (array) {
         return *p == ']' ? words_last_comma : words_object;
     }

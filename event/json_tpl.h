@@ -142,7 +142,7 @@ item:
         LB_FAIL(p, words_cut_array);
     }
     if (lb_unlikely(*p != '{')) {
-        LB_FAIL(p, words_item(in, src.end, p, array));
+        LB_FAIL(p, words_item(p, array));
     }
     if (p != stop) {
         LB_PUT_RUN(stop, p);

@@ -238,4 +238,5 @@ const lb_format_t lb_format_loki_proto = {
     .scan = scan_proto,
     .out_usual = 32,
     .out_max = proto_out_max,
+    .binary = 1,
 };

@@ -567,4 +567,5 @@ const lb_format_t lb_format_otlp_proto = {
     .scan = scan,
     .out_usual = 12,
     .out_max = out_max,
+    .binary = 1,
 };

@@ -20,6 +20,11 @@
 #define NGX_HTTP_LOGBROKER_SYNC_OFF      0
 #define NGX_HTTP_LOGBROKER_SYNC_ALWAYS   1
 
+/* what a Content-Type counts for */
+#define NGX_HTTP_LOGBROKER_CONTENT_TYPE_AUTO    0
+#define NGX_HTTP_LOGBROKER_CONTENT_TYPE_STRICT  1
+#define NGX_HTTP_LOGBROKER_CONTENT_TYPE_JSON    2
+
 
 typedef struct {
     ngx_str_t                        path;
@@ -48,6 +53,8 @@ typedef struct {
     ngx_http_complex_value_t        *stream;
     ngx_uint_t                       sync;
     ngx_uint_t                       success;       /* 204 or 200 */
+    ngx_uint_t                       content_type;
+    ngx_array_t                     *cors;          /* ngx_str_t; NULL: off */
     size_t                           max_event;
     size_t                           max_body;
 

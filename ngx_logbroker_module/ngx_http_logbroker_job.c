@@ -172,7 +172,7 @@ ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job, u_char *in,
 
         job->reply.len = 0;
 
-        rc = job->format->scan(in, len, p, cap, &job->options, &res);
+        rc = lb_format_scan(job->format, in, len, p, cap, &job->options, &res);
 
         if (rc != LB_SCAN_NOSPACE || cap == job->max_body) {
             break;

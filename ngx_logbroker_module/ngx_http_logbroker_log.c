@@ -18,15 +18,38 @@
 #include "ngx_http_logbroker_reason.h"
 
 
+static ngx_int_t ngx_http_logbroker_log_greet(ngx_http_logbroker_ctx_t *ctx);
 static ngx_int_t ngx_http_logbroker_log_success(ngx_http_logbroker_ctx_t *ctx);
 static ngx_int_t ngx_http_logbroker_log_error(ngx_http_logbroker_ctx_t *ctx,
     ngx_http_logbroker_reason_t *why, ngx_str_t *words);
 
 
-static const lb_format_t  *const ngx_http_logbroker_log_formats[] = {
-    &lb_format_text,
+/* by NGX_HTTP_LOGBROKER_CONTENT_TYPE_... */
+
+static const lb_format_t  *const ngx_http_logbroker_log_auto[] = {
+    &lb_format_plain,
     &lb_format_json,                       /* and what has no clear type */
     NULL
+};
+
+
+static const lb_format_t  *const ngx_http_logbroker_log_strict[] = {
+    &lb_format_text,
+    &lb_format_json,
+    NULL
+};
+
+
+static const lb_format_t  *const ngx_http_logbroker_log_json[] = {
+    &lb_format_any,
+    NULL
+};
+
+
+static const lb_format_t  *const *const ngx_http_logbroker_log_formats[] = {
+    ngx_http_logbroker_log_auto,
+    ngx_http_logbroker_log_strict,
+    ngx_http_logbroker_log_json
 };
 
 
@@ -34,14 +57,28 @@ const ngx_http_logbroker_dialect_t  ngx_http_logbroker_log = {
     ngx_string("logbroker"),
     NGX_HTTP_POST,
     "POST",
-    ngx_http_logbroker_log_formats,
+    ngx_http_logbroker_log_auto,
     ngx_null_string,                       /* key */
     0,                                     /* deduplicate */
-    NULL,                                  /* greet */
+    ngx_http_logbroker_log_greet,
     ngx_http_logbroker_stream,
     ngx_http_logbroker_log_success,
     ngx_http_logbroker_log_error
 };
+
+
+static ngx_int_t
+ngx_http_logbroker_log_greet(ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_http_logbroker_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(ctx->request,
+                                        ngx_http_logbroker_module);
+
+    ctx->formats = ngx_http_logbroker_log_formats[llcf->content_type];
+
+    return NGX_DECLINED;
+}
 
 
 static ngx_int_t

@@ -11,6 +11,7 @@
 #include "ngx_http_logbroker_request.h"
 #include "ngx_http_logbroker_access.h"
 #include "ngx_http_logbroker_access_conf.h"
+#include "ngx_http_logbroker_cors.h"
 #include "ngx_http_logbroker_dialect.h"
 #include "ngx_http_logbroker_keys.h"
 #include "ngx_http_logbroker_process.h"
@@ -20,6 +21,7 @@
 #include "ngx_http_logbroker_module.h"
 
 
+static ngx_int_t ngx_http_logbroker_init(ngx_conf_t *cf);
 static char *ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_logbroker_check_max_event(ngx_conf_t *cf, void *post,
@@ -45,6 +47,14 @@ static ngx_conf_enum_t  ngx_http_logbroker_sync_modes[] = {
 static ngx_conf_enum_t  ngx_http_logbroker_successes[] = {
     { ngx_string("200"), NGX_HTTP_OK },
     { ngx_string("204"), NGX_HTTP_NO_CONTENT },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_http_logbroker_content_types[] = {
+    { ngx_string("auto"), NGX_HTTP_LOGBROKER_CONTENT_TYPE_AUTO },
+    { ngx_string("strict"), NGX_HTTP_LOGBROKER_CONTENT_TYPE_STRICT },
+    { ngx_string("json"), NGX_HTTP_LOGBROKER_CONTENT_TYPE_JSON },
     { ngx_null_string, 0 }
 };
 
@@ -143,6 +153,20 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       offsetof(ngx_http_logbroker_loc_conf_t, success),
       &ngx_http_logbroker_successes },
 
+    { ngx_string("logbroker_content_type"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_logbroker_loc_conf_t, content_type),
+      &ngx_http_logbroker_content_types },
+
+    { ngx_string("logbroker_cors"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_logbroker_cors,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("logbroker_max_event"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -185,7 +209,7 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
 
 static ngx_http_module_t  ngx_http_logbroker_module_ctx = {
     ngx_http_logbroker_add_variables,      /* preconfiguration */
-    ngx_http_logbroker_access_init,        /* postconfiguration */
+    ngx_http_logbroker_init,               /* postconfiguration */
 
     ngx_http_logbroker_create_main_conf,   /* create main configuration */
     ngx_http_logbroker_init_main_conf,     /* init main configuration */
@@ -212,6 +236,17 @@ ngx_module_t  ngx_http_logbroker_module = {
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
+
+
+static ngx_int_t
+ngx_http_logbroker_init(ngx_conf_t *cf)
+{
+    if (ngx_http_logbroker_cors_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_logbroker_access_init(cf);
+}
 
 
 static char *
@@ -386,6 +421,8 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
 
     conf->sync = NGX_CONF_UNSET_UINT;
     conf->success = NGX_CONF_UNSET_UINT;
+    conf->content_type = NGX_CONF_UNSET_UINT;
+    conf->cors = NGX_CONF_UNSET_PTR;
     conf->max_event = NGX_CONF_UNSET_SIZE;
     conf->max_body = NGX_CONF_UNSET_SIZE;
     conf->access = NGX_CONF_UNSET_PTR;
@@ -425,6 +462,9 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               NGX_HTTP_LOGBROKER_SYNC_ALWAYS);
     ngx_conf_merge_uint_value(conf->success, prev->success,
                               NGX_HTTP_NO_CONTENT);
+    ngx_conf_merge_uint_value(conf->content_type, prev->content_type,
+                              NGX_HTTP_LOGBROKER_CONTENT_TYPE_AUTO);
+    ngx_conf_merge_ptr_value(conf->cors, prev->cors, NULL);
     ngx_conf_merge_size_value(conf->max_event, prev->max_event, 1024 * 1024);
     ngx_conf_merge_size_value(conf->max_body, prev->max_body,
                               64 * 1024 * 1024);

@@ -26,6 +26,7 @@
  *   hold.c      what waits, and keeps a worker that leaves alive
  *   answer.c    why a request is refused, and how it is told
  *   dialect.c   protocols, a row each: log.c is our own
+ *   cors.c      pages of other origins
  *   headers.c   headers of requests and answers, answers
  *   decode.c    content codings: the table; zlib.c, zstd.c, ...
  *   mem.c       memory that grows

@@ -49,8 +49,8 @@ ngx_http_logbroker_record_stage(lb_writer_t *writer, lb_meta_t *meta,
 
         record->options.reply->len = 0;
 
-        rc = format->scan(text->data, text->len, record->payload, cap,
-                          &record->options, &record->res);
+        rc = lb_format_scan(format, text->data, text->len, record->payload, cap,
+                            &record->options, &record->res);
 
         if (rc != LB_SCAN_NOSPACE || cap == max) {
             break;

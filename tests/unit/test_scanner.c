@@ -189,7 +189,7 @@ static const refuse_t refuses[] = {
     {"// {}", 0, 1, 1, OBJECT},
     {"{}#", 2, 1, 3, OBJECT},
     {"<html>", 0, 1, 1, OBJECT},
-    {"\xef\xbb\xbf{}", 0, 1, 1, "the body begins with a byte order mark"},
+    {"\xef\xbb\xbf{}", 0, 1, 1, "an event must be a JSON object"},
     {"{}\xef\xbb\xbf", 2, 1, 3, OBJECT},
     {"\xff\xfe{\0}", 0, 1, 1, OBJECT},
     /* commas and brackets */
