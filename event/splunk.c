@@ -3,19 +3,12 @@
  */
 
 #include "event/splunk.h"
-#include "event/json.h"
-#include "event/members.h"
+#include "event/pieces.h"
+#include "event/put.h"
 #include "event/reject.h"
 #include "event/splunk_meta.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-
-/* An envelope up to this size is read on the stack. */
-#define STACK_MAX 16384
-
-/* Bodies are read as often at most, looking for the end of what has none. */
-#define WASTE_MAX 4
 
 typedef struct {
     unsigned code;
@@ -40,10 +33,9 @@ typedef struct {
     const uint8_t *in;
     lb_splunk_out_t w;
 
-    size_t number; /* of the envelope, from 0 */
+    lb_pieces_t pieces;
     size_t objects;
     size_t taken;
-    size_t wasted;
     const fault_t *first; /* of the first that was rejected */
     size_t first_number;
 } splunk_t;
@@ -82,13 +74,22 @@ reject(splunk_t *s, const uint8_t *piece, size_t len, const fault_t *fault)
 
     if (s->first == NULL) {
         s->first = fault;
-        s->first_number = s->number;
+        s->first_number = s->pieces.number;
     }
-    snprintf(place, sizeof(place), "envelope %zu", s->number);
+    snprintf(place, sizeof(place), "envelope %zu", s->pieces.number);
 
     rc = lb_reject(s->res, &s->w.out, 0, (size_t)(piece - s->in), &r);
     s->w.changed |= s->res->rejected <= LB_REJECT_MAX;
     return rc;
+}
+
+static lb_scan_status_t
+reject_this(splunk_t *s, const fault_t *fault)
+{
+    size_t len;
+    const uint8_t *piece = lb_pieces_at(&s->pieces, &len);
+
+    return reject(s, piece, len, fault);
 }
 
 /* Takes it, if it is one of those that hold for others too. */
@@ -155,25 +156,6 @@ known(const envelope_t *e, const lb_member_t *m)
     return 0;
 }
 
-/* The members of an object, a comma behind each. */
-static int
-put_members(splunk_t *s, const uint8_t *object, const uint8_t *end)
-{
-    size_t n = (size_t)(end - object) - 2;
-
-    return n == 0 ? 0
-                  : lb_out_put(&s->w.out, object + 1, n) ||
-                        lb_out_puts(&s->w.out, ",");
-}
-
-static int
-put_member(splunk_t *s, const char *name, const uint8_t *value, size_t len)
-{
-    return lb_out_puts(&s->w.out, "\"") || lb_out_puts(&s->w.out, name) ||
-           lb_out_puts(&s->w.out, "\":") || lb_out_put(&s->w.out, value, len) ||
-           lb_out_puts(&s->w.out, ",");
-}
-
 /* The event of Docker's driver: its line may be an object. */
 static int
 put_docker(splunk_t *s, const uint8_t *object, const uint8_t *end)
@@ -185,10 +167,8 @@ put_docker(splunk_t *s, const uint8_t *object, const uint8_t *end)
     for (p = object + 1, end--; p < end;) {
         p = lb_member(p, end, &m);
         bad |= lb_member_is(&m, "line") && *m.value == '{'
-                   ? put_members(s, m.value, m.end)
-                   : lb_out_put(&s->w.out, m.key - 1,
-                                (size_t)(m.end - m.key) + 1) ||
-                         lb_out_puts(&s->w.out, ",");
+                   ? lb_put_members(&s->w.out, m.value, m.end)
+                   : lb_put_member(&s->w.out, &m, 0);
     }
     return bad;
 }
@@ -270,43 +250,36 @@ put_event(splunk_t *s, const envelope_t *e)
 
     bad = lb_out_puts(&s->w.out, "{");
     if (e->time.value != NULL && *e->time.value != 'n') {
-        bad |=
-            put_member(s, "timestamp", e->time.value, lb_member_len(&e->time));
+        bad |= lb_put(&s->w.out, "timestamp", e->time.value,
+                      lb_member_len(&e->time));
     }
     bad |= put_clashes(s, said.metas);
 
     if (*event->value != '{') {
-        bad |= put_member(s, "message", event->value, lb_member_len(event));
+        bad |= lb_put(&s->w.out, "message", event->value, lb_member_len(event));
     } else if (said.docker) {
         bad |= put_docker(s, event->value, event->end);
     } else {
-        bad |= put_members(s, event->value, event->end);
+        bad |= lb_put_members(&s->w.out, event->value, event->end);
     }
 
     if (e->fields.value != NULL) {
-        bad |= put_members(s, e->fields.value, e->fields.end);
+        bad |= lb_put_members(&s->w.out, e->fields.value, e->fields.end);
     }
     for (p = e->begin; p < e->end;) {
         p = lb_member(p, e->end, &m);
         if (!known(e, &m)) {
-            bad |=
-                lb_out_put(&s->w.out, m.key - 1, (size_t)(m.end - m.key) + 1) ||
-                lb_out_puts(&s->w.out, ",");
+            bad |= lb_put_member(&s->w.out, &m, 0);
         }
     }
-    if (bad) {
-        return -1;
-    }
-
-    s->w.out.o -= s->w.out.o[-1] == ',';
-    return lb_out_puts(&s->w.out, "}\n");
+    return bad ? -1 : lb_put_end(&s->w.out);
 }
 
 /* An envelope, as the scanner writes it. */
 static lb_scan_status_t
-take(splunk_t *s, const uint8_t *line, size_t len, const uint8_t *piece,
-     size_t piece_len)
+take(void *data, const uint8_t *line, size_t len)
 {
+    splunk_t *s = data;
     const fault_t *fault;
     envelope_t e;
     uint8_t *begin;
@@ -314,7 +287,7 @@ take(splunk_t *s, const uint8_t *line, size_t len, const uint8_t *piece,
     s->objects++;
     fault = read_envelope(&e, line, len);
     if (fault != NULL) {
-        return reject(s, piece, piece_len, fault);
+        return reject_this(s, fault);
     }
     for (int i = 0; i < LB_SPLUNK_METAS; i++) {
         if (e.meta[i].value != NULL && lb_member_len(&e.meta[i]) > 2) {
@@ -332,107 +305,18 @@ take(splunk_t *s, const uint8_t *line, size_t len, const uint8_t *piece,
     }
     if ((size_t)(s->w.out.o - begin) - 1 > s->options->max_event) {
         s->w.out.o = begin;
-        return reject(s, piece, piece_len, &fault_size);
+        return reject_this(s, &fault_size);
     }
     s->taken++;
     s->res->events++;
     return LB_SCAN_OK;
 }
 
-/* One piece that may be an envelope; *fault is set if it is none. */
 static lb_scan_status_t
-read_piece(splunk_t *s, const uint8_t *piece, size_t len, const fault_t **fault)
+no_envelope(void *data, const uint8_t *piece, size_t len, lb_piece_fault_t why)
 {
-    uint8_t stack[STACK_MAX];
-    uint8_t *line = stack;
-    const size_t max = s->options->max_event + LB_SPLUNK_CONTEXT_MAX;
-    size_t cap = len + 64 < max ? len + 64 : max;
-    lb_scan_result_t one;
-    lb_scan_status_t rc;
-
-    if (cap > sizeof(stack)) {
-        if (!s->options->patient) {
-            return LB_SCAN_LATER;
-        }
-        line = malloc(cap);
-        if (line == NULL) {
-            return LB_SCAN_NOMEM;
-        }
-    }
-
-    rc = lb_scan_json(piece, len, line, cap, max, &one);
-    if (rc == LB_SCAN_OK && one.events == 1) {
-        rc = take(s, line, one.out_len - 1, piece, len);
-    } else {
-        *fault = rc == LB_SCAN_TOOBIG || rc == LB_SCAN_NOSPACE ? &fault_size
-                                                               : &fault_json;
-        rc = LB_SCAN_OK;
-    }
-
-    if (line != stack) {
-        free(line);
-    }
-    return rc;
-}
-
-/* Where a piece ends that begins with an envelope's brace but is none: at the
- * next line that begins with one, or else where its brackets say. */
-static const uint8_t *
-cut(const uint8_t *p, const uint8_t *end)
-{
-    const uint8_t *nl = p;
-
-    while ((nl = memchr(nl, '\n', (size_t)(end - nl))) != NULL) {
-        nl++;
-        if (nl < end && *nl == '{') {
-            return nl;
-        }
-    }
-    return end;
-}
-
-static lb_scan_status_t
-scan_envelopes(splunk_t *s, const uint8_t *p, const uint8_t *end)
-{
-    const size_t len = (size_t)(end - p);
-    const uint8_t *behind;
-    const fault_t *fault;
-    lb_scan_status_t rc;
-
-    while (p < end) {
-        if (strchr(" \t\r\n,[]", *p) != NULL && *p != '\0') {
-            p++;
-            continue;
-        }
-        fault = &fault_json;
-        if (*p == '{') {
-            behind = lb_skip_value(p, end);
-            fault = NULL;
-            rc = read_piece(s, p, (size_t)(behind - p), &fault);
-            if (rc != LB_SCAN_OK) {
-                return rc;
-            }
-            if (fault == &fault_json) {
-                s->wasted += (size_t)(behind - p);
-                behind = cut(p, behind);
-            }
-        } else {
-            behind = memchr(p, '{', (size_t)(end - p));
-            behind = behind != NULL ? behind : end;
-        }
-        if (fault != NULL) {
-            rc = reject(s, p, (size_t)(behind - p), fault);
-            if (rc != LB_SCAN_OK) {
-                return rc;
-            }
-        }
-        if (s->wasted / WASTE_MAX > len) {
-            return LB_SCAN_BAD;
-        }
-        p = behind;
-        s->number++;
-    }
-    return LB_SCAN_OK;
+    return reject(data, piece, len,
+                  why == LB_PIECE_SIZE ? &fault_size : &fault_json);
 }
 
 static lb_scan_status_t
@@ -469,24 +353,28 @@ scan_splunk(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
 {
     splunk_t s;
     lb_scan_status_t rc;
-    size_t skip = len >= 3 && memcmp(in, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 
     memset(res, 0, sizeof(*res));
     memset(&s, 0, sizeof(s));
     s.options = options;
     s.res = res;
     s.in = in;
+    s.pieces.data = &s;
+    s.pieces.take = take;
+    s.pieces.bad = no_envelope;
+    s.pieces.max = options->max_event + LB_SPLUNK_CONTEXT_MAX;
+    s.pieces.patient = options->patient;
     s.w.out.o = out;
     s.w.out.end = out + cap;
 
     if (lb_splunk_params(&s.w, options) != 0) {
         return bad(res, fault_meta.reason);
     }
-    rc = scan_envelopes(&s, in + skip, in + len);
+    rc = lb_pieces(&s.pieces, in, len);
     if (rc != LB_SCAN_OK && rc != LB_SCAN_BAD) {
         return rc;
     }
-    if (s.number == 0) {
+    if (s.pieces.number == 0) {
         return LB_SCAN_EMPTY;
     }
     if (rc == LB_SCAN_BAD || s.objects == 0) {

@@ -184,6 +184,9 @@ test_whole_body(void **state)
     memcpy(big + n - 2, "\"}", 2);
     assert_int_equal(
         scan_format(&lb_format_splunk, big, n, 200000, "", 0, 0, &res),
+        LB_SCAN_LATER);
+    assert_int_equal(
+        scan_format(&lb_format_splunk, big, n, 200000, "", 0, 1, &res),
         LB_SCAN_OK);
     assert_int_equal(res.rejected, 1);
     assert_non_null(strstr(reply, "too large"));
@@ -193,7 +196,7 @@ test_whole_body(void **state)
         memcpy(big + i, "{\n", 2);
     }
     assert_int_equal(
-        scan_format(&lb_format_splunk, big, n, 1 << 23, "", 0, 0, &res),
+        scan_format(&lb_format_splunk, big, n, 1 << 23, "", 0, 1, &res),
         LB_SCAN_BAD);
     free(big);
 }
