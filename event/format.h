@@ -58,6 +58,7 @@ typedef struct {
 
 typedef struct {
     size_t max_event;   /* bytes of an event, without its \n */
+    size_t max_body;    /* bytes of what the scan itself decompresses */
     int patient;        /* in a thread: what takes long is done */
     const char *params; /* see lb_param() */
     size_t params_len;

@@ -4,41 +4,14 @@
  */
 
 #include "event/otlp_write.h"
+#include "event/date.h"
 
 static const char hex[] = "0123456789abcdef";
 
 static void
-two_digits(char *to, unsigned value)
-{
-    to[0] = (char)('0' + value / 10);
-    to[1] = (char)('0' + value % 10);
-}
-
-/* The day by the algorithm of proleptic Gregorian eras of 400 years, in which
- * a year begins in March. */
-static void
 set_second(lb_otlp_t *w, uint64_t second)
 {
-    uint64_t days = second / 86400 + 719468;
-    unsigned rest = (unsigned)(second % 86400);
-    unsigned era_day = (unsigned)(days % 146097);
-    unsigned year =
-        (era_day - era_day / 1460 + era_day / 36524 - era_day / 146096) / 365;
-    unsigned day = era_day - (365 * year + year / 4 - year / 100);
-    unsigned month = (5 * day + 2) / 153;
-
-    day -= (153 * month + 2) / 5;
-    month = month < 10 ? month + 3 : month - 9;
-    year += (unsigned)(days / 146097) * 400 + (month <= 2);
-
-    memcpy(w->date, "0000-00-00T00:00:00.", 20);
-    two_digits(w->date, year / 100);
-    two_digits(w->date + 2, year % 100);
-    two_digits(w->date + 5, month);
-    two_digits(w->date + 8, day + 1);
-    two_digits(w->date + 11, rest / 3600);
-    two_digits(w->date + 14, rest / 60 % 60);
-    two_digits(w->date + 17, rest % 60);
+    lb_date_second(w->date, second);
     w->second = second;
 }
 

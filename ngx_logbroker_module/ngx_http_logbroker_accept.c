@@ -318,3 +318,54 @@ ngx_http_logbroker_stream_valid(ngx_str_t *stream)
 {
     return lb_stream_valid((char *) stream->data, stream->len);
 }
+
+
+ngx_uint_t
+ngx_http_logbroker_params(ngx_http_logbroker_ctx_t *ctx,
+    const ngx_http_logbroker_param_t *params, ngx_uint_t n)
+{
+    size_t       len;
+    u_char      *p, *src, *value;
+    ngx_uint_t   i;
+
+    len = 0;
+
+    for (i = 0; i < n; i++) {
+        len += params[i].name.len + params[i].value.len + 2;
+    }
+
+    p = ngx_pnalloc(ctx->request->pool, len);
+    if (p == NULL) {
+        return NGX_HTTP_LOGBROKER_NO_MEMORY;
+    }
+
+    ctx->params.data = p;
+
+    for (i = 0; i < n; i++) {
+
+        if (params[i].value.len == 0) {
+            continue;
+        }
+
+        p = ngx_sprintf(p, "%V%Z", &params[i].name);
+
+        src = params[i].value.data;
+        value = p;
+
+        if (params[i].escaped) {
+            ngx_unescape_uri(&p, &src, params[i].value.len, 0);
+
+        } else {
+            p = ngx_cpymem(p, src, params[i].value.len);
+        }
+
+        /* a zero ends the value */
+
+        *p = '\0';
+        p = value + ngx_strlen(value) + 1;
+    }
+
+    ctx->params.len = p - ctx->params.data;
+
+    return 0;
+}

@@ -15,6 +15,15 @@
 #include "ngx_http_logbroker_request.h"
 
 
+/* something for the scan to know, see lb_param() */
+
+typedef struct {
+    ngx_str_t                        name;
+    ngx_str_t                        value;
+    ngx_uint_t                       escaped;       /* as in a URI */
+} ngx_http_logbroker_param_t;
+
+
 /* Each sets what it finds in ctx; 0 or a reason. */
 ngx_uint_t ngx_http_logbroker_content_type(ngx_http_logbroker_ctx_t *ctx);
 ngx_uint_t ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx);
@@ -26,6 +35,10 @@ ngx_uint_t ngx_http_logbroker_stream_set(ngx_http_logbroker_ctx_t *ctx);
 
 /* What follows the location's name in the URI, without slashes around it. */
 void ngx_http_logbroker_path(ngx_http_request_t *r, ngx_str_t *path);
+
+/* Sets ctx->params to those that have a value.  0 or a reason. */
+ngx_uint_t ngx_http_logbroker_params(ngx_http_logbroker_ctx_t *ctx,
+    const ngx_http_logbroker_param_t *params, ngx_uint_t n);
 
 /* Is it the name of a stream? */
 ngx_uint_t ngx_http_logbroker_stream_valid(ngx_str_t *stream);

@@ -94,6 +94,7 @@ extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_elasticsearch;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_otlp;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_splunk;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_loki;
+extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_gelf;
 
 
 #endif /* _NGX_HTTP_LOGBROKER_DIALECT_H_INCLUDED_ */

@@ -163,6 +163,7 @@ ngx_http_logbroker_large_start(ngx_http_logbroker_worker_t *w,
     job->max_body = llcf->max_body;
 
     job->options.max_event = llcf->max_event;
+    job->options.max_body = llcf->max_body;
     job->options.patient = 1;
     job->options.reply = &job->reply;
 

@@ -183,20 +183,13 @@ ngx_http_logbroker_splunk_health(ngx_http_request_t *r)
 static ngx_uint_t
 ngx_http_logbroker_splunk_stream(ngx_http_logbroker_ctx_t *ctx)
 {
-    size_t               len;
-    u_char              *p, *src;
-    ngx_str_t            value[4];
-    ngx_uint_t           reason, i;
-    ngx_http_request_t  *r;
-
-    static ngx_str_t  names[] = {
-        ngx_string("host"),
-        ngx_string("source"),
-        ngx_string("sourcetype"),
-        ngx_string("index")
+    ngx_uint_t                   reason, i;
+    ngx_http_logbroker_param_t   params[] = {
+        { ngx_string("host"), ngx_null_string, 1 },
+        { ngx_string("source"), ngx_null_string, 1 },
+        { ngx_string("sourcetype"), ngx_null_string, 1 },
+        { ngx_string("index"), ngx_null_string, 1 }
     };
-
-    r = ctx->request;
 
     reason = ngx_http_logbroker_stream_set(ctx);
 
@@ -204,48 +197,12 @@ ngx_http_logbroker_splunk_stream(ngx_http_logbroker_ctx_t *ctx)
         return reason;
     }
 
-    len = 0;
-
     for (i = 0; i < 4; i++) {
-
-        if (ngx_http_arg(r, names[i].data, names[i].len, &value[i])
-            != NGX_OK)
-        {
-            value[i].len = 0;
-        }
-
-        len += names[i].len + value[i].len + 2;
+        (void) ngx_http_arg(ctx->request, params[i].name.data,
+                            params[i].name.len, &params[i].value);
     }
 
-    p = ngx_pnalloc(r->pool, len);
-    if (p == NULL) {
-        return NGX_HTTP_LOGBROKER_NO_MEMORY;
-    }
-
-    ctx->params.data = p;
-
-    for (i = 0; i < 4; i++) {
-
-        if (value[i].len == 0) {
-            continue;
-        }
-
-        p = ngx_sprintf(p, "%V%Z", &names[i]);
-
-        src = value[i].data;
-        value[i].data = p;
-
-        ngx_unescape_uri(&p, &src, value[i].len, 0);
-
-        /* a zero ends the value */
-
-        *p = '\0';
-        p = value[i].data + ngx_strlen(value[i].data) + 1;
-    }
-
-    ctx->params.len = p - ctx->params.data;
-
-    return 0;
+    return ngx_http_logbroker_params(ctx, params, 4);
 }
 
 

@@ -255,6 +255,7 @@ ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
 
     record.format = ctx->format;
     record.options.max_event = llcf->max_event;
+    record.options.max_body = llcf->max_body;
     record.options.patient = 0;
     record.options.params = (char *) ctx->params.data;
     record.options.params_len = ctx->params.len;

@@ -36,7 +36,7 @@ endforeach()
 get_target_property(format_sources lb_format SOURCES)
 list(TRANSFORM format_sources PREPEND ${CMAKE_SOURCE_DIR}/event/)
 
-foreach(format bulk otlp_json otlp_proto splunk splunk_raw
+foreach(format bulk gelf otlp_json otlp_proto splunk splunk_raw
                loki_json loki_proto)
     add_executable(replay_${format}
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_format.c
@@ -60,6 +60,7 @@ foreach(format bulk otlp_json otlp_proto splunk splunk_raw
             -fno-sanitize-recover=undefined)
         target_link_options(fuzz_${format} PRIVATE
             -fsanitize=fuzzer,address,undefined)
-        target_link_libraries(fuzz_${format} PRIVATE PkgConfig::JANSSON)
+        target_link_libraries(fuzz_${format} PRIVATE PkgConfig::JANSSON
+                              PkgConfig::ZLIB)
     endif()
 endforeach()

@@ -63,10 +63,11 @@ check_lines(const uint8_t *out, const lb_scan_result_t *res)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char params[] = "index\0app\0host\0h";
+    static const char params[] = "index\0app\0host\0h\0stream\0s";
     lb_reply_t reply = {0}, second = {0};
     lb_scan_options_t options = {
         .max_event = 4096,
+        .max_body = 1 << 20,
         .patient = 1,
         .params = params,
         .params_len = sizeof(params),

@@ -29,6 +29,7 @@ scan_format(const lb_format_t *format, const void *body, size_t len, size_t cap,
     lb_reply_t r = {0};
     lb_scan_options_t options = {
         .max_event = 1000,
+        .max_body = 1 << 20,
         .patient = patient,
         .params = params,
         .params_len = params_len,

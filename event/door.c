@@ -1,0 +1,146 @@
+/*
+ * What formats of foreign protocols have in common: see door.h.
+ */
+
+#include "event/door.h"
+#include "event/lines.h"
+#include "event/reject.h"
+
+#include <stdio.h>
+
+static const char words_size[] = "the event is too large";
+static const char words_object[] = "it is no JSON object";
+
+/* The context where there is none. */
+static const uint8_t no_context[] = {LB_LINES_CONTEXT, '{', '}', '\n'};
+
+/* A rejected event may bring the context line of the ones behind it again. */
+#define CONTEXT_MAX 16384u
+
+size_t
+lb_door_out_max(size_t len)
+{
+    const size_t more = LB_REJECT_MORE + (LB_REJECT_MAX + 1) * CONTEXT_MAX;
+
+    return len > (SIZE_MAX - more) / 7 ? SIZE_MAX : len * 7 + more;
+}
+
+void
+lb_door_start(lb_door_t *d, uint8_t *out, size_t cap,
+              const lb_scan_options_t *options, lb_scan_result_t *res)
+{
+    memset(res, 0, sizeof(*res));
+    memset(d, 0, sizeof(*d));
+    d->options = options;
+    d->res = res;
+    d->out.o = out;
+    d->out.end = out + cap;
+}
+
+int
+lb_door_begin(lb_door_t *d)
+{
+    const uint8_t *context = d->context;
+    size_t len = d->context_len;
+
+    if (context == NULL && d->in_force == LB_DOOR_REJECTED) {
+        context = no_context;
+        len = sizeof(no_context);
+    }
+    if (context != NULL && d->in_force != LB_DOOR_OURS) {
+        if (lb_out_put(&d->out, context, len) != 0) {
+            return -1;
+        }
+        d->in_force = LB_DOOR_OURS;
+        d->res->contexts = 1;
+    }
+    d->begin = d->out.o;
+    return lb_out_puts(&d->out, "{");
+}
+
+lb_scan_status_t
+lb_door_end(lb_door_t *d)
+{
+    if (lb_put_end(&d->out) != 0) {
+        return LB_SCAN_NOSPACE;
+    }
+    if ((size_t)(d->out.o - d->begin) - 1 > d->options->max_event) {
+        d->out.o = d->begin;
+        return lb_door_reject_this(d, words_size);
+    }
+    d->res->events++;
+    return LB_SCAN_OK;
+}
+
+lb_scan_status_t
+lb_door_reject(lb_door_t *d, const uint8_t *piece, size_t len,
+               const char *reason)
+{
+    const char *origin = lb_param(d->options, "stream");
+    char place[48];
+    lb_reject_t r = {
+        .reason = reason,
+        .place = place,
+        .origin = origin,
+        .origin_len = origin != NULL ? strlen(origin) : 0,
+        .body = piece,
+        .body_len = len,
+    };
+    int in_force = d->in_force == LB_DOOR_REJECTED;
+
+    snprintf(place, sizeof(place), "%s %zu", d->noun, d->pieces.number);
+    if (d->res->rejected < LB_REJECT_MAX) {
+        d->in_force = LB_DOOR_REJECTED;
+    }
+    return lb_reject(d->res, &d->out, in_force, 0, &r);
+}
+
+lb_scan_status_t
+lb_door_reject_this(lb_door_t *d, const char *reason)
+{
+    size_t len;
+    const uint8_t *piece = lb_pieces_at(&d->pieces, &len);
+
+    return lb_door_reject(d, piece, len, reason);
+}
+
+static lb_scan_status_t
+no_object(void *data, const uint8_t *piece, size_t len, lb_piece_fault_t fault)
+{
+    lb_door_t *d = data;
+
+    d->objects += fault == LB_PIECE_SIZE;
+    return lb_door_reject(d, piece, len,
+                          fault == LB_PIECE_SIZE ? words_size : words_object);
+}
+
+lb_scan_status_t
+lb_door_objects(lb_door_t *d, const uint8_t *in, size_t len)
+{
+    lb_scan_status_t rc;
+
+    d->pieces.data = d;
+    d->pieces.bad = no_object;
+    d->pieces.max = d->options->max_event;
+    d->pieces.patient = d->options->patient;
+
+    rc = lb_pieces(&d->pieces, in, len);
+    if (rc != LB_SCAN_OK && rc != LB_SCAN_BAD) {
+        return rc;
+    }
+    if (d->pieces.number == 0) {
+        return LB_SCAN_EMPTY;
+    }
+    if (rc == LB_SCAN_BAD || d->objects == 0) {
+        d->res->error = "the body holds no JSON objects";
+        return LB_SCAN_BAD;
+    }
+    return LB_SCAN_OK;
+}
+
+lb_scan_status_t
+lb_door_finish(lb_door_t *d, const uint8_t *out)
+{
+    d->res->out_len = (size_t)(d->out.o - out);
+    return d->res->events > 0 ? LB_SCAN_OK : LB_SCAN_EMPTY;
+}

@@ -1,0 +1,63 @@
+/*
+ * What formats of foreign protocols have in common whose bodies are objects: a
+ * context that all events stand behind, their place in the request, and what is
+ * wrong with them.  Private to these formats.
+ */
+
+#ifndef _LB_DOOR_H_INCLUDED_
+#define _LB_DOOR_H_INCLUDED_
+
+#include "event/format.h"
+#include "event/pieces.h"
+#include "event/put.h"
+
+/* Bytes of out that len bytes of a body need at most, where an event itself
+ * grows by no more than seven for each of its bytes. */
+size_t lb_door_out_max(size_t len);
+
+typedef struct {
+    const lb_scan_options_t *options;
+    lb_scan_result_t *res;
+    lb_out_t out;
+    lb_pieces_t pieces;
+    const char *noun; /* of what a body brings, for the places */
+
+    /* the context line of the events, with its \n; NULL: none */
+    const uint8_t *context;
+    size_t context_len;
+    enum {
+        LB_DOOR_NONE,
+        LB_DOOR_OURS,
+        LB_DOOR_REJECTED
+    } in_force;
+
+    size_t objects; /* JSON objects among the pieces */
+    uint8_t *begin; /* of the event that is written */
+} lb_door_t;
+
+/* Clears the door and the result. */
+void lb_door_start(lb_door_t *door, uint8_t *out, size_t cap,
+                   const lb_scan_options_t *options, lb_scan_result_t *res);
+
+/* An event: begun, written member by member with a comma behind each (put.h),
+ * ended.  begin: 0, or not 0 if there is no room; end: LB_SCAN_OK, also where
+ * the event was too large and the object at hand is rejected instead, or
+ * LB_SCAN_NOSPACE. */
+int lb_door_begin(lb_door_t *door);
+lb_scan_status_t lb_door_end(lb_door_t *door);
+
+/* Instead of an event: some bytes, or the object at hand.  LB_SCAN_OK, or
+ * LB_SCAN_NOSPACE. */
+lb_scan_status_t lb_door_reject(lb_door_t *door, const uint8_t *piece,
+                                size_t len, const char *reason);
+lb_scan_status_t lb_door_reject_this(lb_door_t *door, const char *reason);
+
+/* All objects of a body.  What is none is rejected; a body without one is
+ * LB_SCAN_BAD, one without anything LB_SCAN_EMPTY. */
+lb_scan_status_t lb_door_objects(lb_door_t *door, const uint8_t *in,
+                                 size_t len);
+
+/* The last status of all but LB_SCAN_BAD: what the result says. */
+lb_scan_status_t lb_door_finish(lb_door_t *door, const uint8_t *out);
+
+#endif /* _LB_DOOR_H_INCLUDED_ */
