@@ -152,7 +152,8 @@ ngx_http_logbroker_finish(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason)
         break;
 
     case NGX_HTTP_LOGBROKER_REPEATED:
-        (void) ngx_atomic_fetch_add(&counters->repeated, 1);
+        (void) ngx_atomic_fetch_add(ctx->digest ? &counters->recognised
+                                                : &counters->repeated, 1);
 
         rc = ctx->dialect->success(ctx);
         break;

@@ -31,6 +31,7 @@ ngx_http_logbroker_meta(ngx_http_logbroker_ctx_t *ctx, lb_meta_t *meta)
     meta->stream = ctx->stream.data;
     meta->stream_len = ctx->stream.len;
     meta->key = ctx->has_key ? ctx->key : NULL;
+    meta->key_kind = ctx->digest ? LB_KEY_DIGEST : LB_KEY_GIVEN;
     meta->contexts = 0;
 
     ngx_http_logbroker_client(ctx->request->connection, meta);

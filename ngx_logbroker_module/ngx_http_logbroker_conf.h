@@ -38,6 +38,7 @@ typedef struct {
     time_t                           keys_window;
     size_t                           keys_size;
     ngx_shm_zone_t                  *keys_zone;
+    ngx_uint_t                       digests;       /* in any location */
 
     /* the first directive that needs a spool */
     ngx_str_t                        name;
@@ -57,6 +58,8 @@ typedef struct {
     ngx_array_t                     *cors;          /* ngx_str_t; NULL: off */
     size_t                           max_event;
     size_t                           max_body;
+    ngx_flag_t                       deduplicate;   /* as it is set */
+    ngx_flag_t                       digest;        /* what comes of it */
 
     /* of the location, and of the blocks within it that have no name */
     ngx_http_handler_pt              handler;

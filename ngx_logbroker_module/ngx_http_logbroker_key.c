@@ -12,8 +12,10 @@
 
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_worker.h"
+#include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_body.h"
 #include "ngx_http_logbroker_dialect.h"
+#include "ngx_http_logbroker_digest.h"
 #include "ngx_http_logbroker_headers.h"
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_request.h"
@@ -45,6 +47,50 @@ ngx_http_logbroker_key(ngx_http_logbroker_ctx_t *ctx)
     }
 
     return reason;
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_key_body(ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_sha1_t                      sha1;
+    ngx_http_logbroker_loc_conf_t  *llcf;
+    u_char                          digest[NGX_HTTP_LOGBROKER_DIGEST];
+
+    llcf = ngx_http_get_module_loc_conf(ctx->request,
+                                        ngx_http_logbroker_module);
+
+    if (ctx->has_key || !llcf->digest
+        || ngx_http_logbroker_worker->keys.table == NULL)
+    {
+        return 0;
+    }
+
+    switch (ngx_http_logbroker_digest(ctx->request, digest)) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+        return NGX_HTTP_LOGBROKER_NO_RING;
+
+    default: /* NGX_ERROR */
+        return NGX_HTTP_LOGBROKER_BODY_FAILED;
+    }
+
+    /* what a client gives as a key does not begin with a zero byte */
+
+    ngx_sha1_init(&sha1);
+    ngx_sha1_update(&sha1, ctx->stream.data, ctx->stream.len);
+    ngx_sha1_update(&sha1, "\0\0", 2);
+    ngx_sha1_update(&sha1, digest, sizeof(digest));
+    ngx_sha1_final(digest, &sha1);
+
+    ngx_memcpy(ctx->key, digest, LB_KEY_LEN);
+    ctx->has_key = 1;
+    ctx->digest = 1;
+
+    return 0;
 }
 
 

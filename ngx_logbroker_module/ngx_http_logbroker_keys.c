@@ -50,6 +50,18 @@
 #include "ngx_http_logbroker_keys.h"
 
 
+/* seconds for which requests are put off whose digest may not have been read
+ * back yet */
+#define NGX_HTTP_LOGBROKER_KEYS_PATIENCE 10
+
+
+static ngx_uint_t ngx_http_logbroker_keys_loading(
+    ngx_http_logbroker_keys_t *keys, ngx_http_logbroker_ctx_t *ctx,
+    int32_t now);
+static void ngx_http_logbroker_keys_words(ngx_http_logbroker_ctx_t *ctx,
+    ngx_uint_t reason);
+
+
 /* logbroker_idempotency off | [window=10m] [size=16m]; */
 
 char *
@@ -195,23 +207,32 @@ ngx_uint_t
 ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, ngx_uint_t slot, uint32_t crc, size_t len)
 {
-    int32_t                      now;
+    int32_t                      now, kept;
     ngx_uint_t                   reason;
     ngx_http_logbroker_keys_t   *keys;
-    ngx_http_logbroker_entry_t  *e;
+    ngx_http_logbroker_entry_t  *e, new;
 
     keys = w->keys.table;
     now = ngx_http_logbroker_keys_now();
     reason = 0;
 
+    ngx_memcpy(new.hash, ctx->key, LB_KEY_LEN);
+    new.crc = crc;
+    new.len = len;
+    new.slot = slot;
+    new.state = NGX_HTTP_LOGBROKER_KEY_PENDING;
+    new.kind = ctx->digest ? LB_KEY_DIGEST : LB_KEY_GIVEN;
+    new.time = now;
+
     ngx_shmtx_lock(&keys->shpool->mutex);
 
     keys->window = w->keys.window;
+    keys->kept = -1;
 
     e = ngx_http_logbroker_keys_find(keys, ctx->key, now);
 
     if (e && e->state == NGX_HTTP_LOGBROKER_KEY_STORED) {
-        reason = (e->crc == crc && e->len == len)
+        reason = (ctx->digest || (e->crc == crc && e->len == len))
                      ? NGX_HTTP_LOGBROKER_REPEATED
                      : NGX_HTTP_LOGBROKER_KEY_REUSED;
 
@@ -222,22 +243,41 @@ ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
             w->keys.look = 1;
         }
 
-    } else if (keys->state != NGX_HTTP_LOGBROKER_TABLE_READY) {
+    } else if (ngx_http_logbroker_keys_loading(keys, ctx, now)) {
         reason = NGX_HTTP_LOGBROKER_KEYS_LOADING;
 
-    } else if (ngx_http_logbroker_keys_insert(keys, ctx->key, crc, len,
-                                              (uint32_t) slot,
-                                              NGX_HTTP_LOGBROKER_KEY_PENDING,
-                                              now, now)
-               == NULL)
-    {
-        reason = NGX_HTTP_LOGBROKER_KEYS_FULL;
+    } else if (ngx_http_logbroker_keys_insert(keys, &new, now) == NULL) {
+
+        /* who has not asked for it is not refused for it */
+
+        if (ctx->digest) {
+            keys->kept = 0;
+
+        } else {
+            reason = NGX_HTTP_LOGBROKER_KEYS_FULL;
+        }
     }
+
+    kept = keys->kept;
 
     ngx_shmtx_unlock(&keys->shpool->mutex);
 
     if (w->keys.look) {
         ngx_http_logbroker_keys_look(w);
+    }
+
+    if (ctx->digest) {
+        ngx_http_logbroker_keys_words(ctx, reason);
+    }
+
+    if (kept >= 0 && now - w->keys.short_logged >= 60) {
+        w->keys.short_logged = now;
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "logbroker: %uD idempotency keys are all there is room "
+                      "for: requests that come without one are recognised "
+                      "for %D seconds instead of %T, raise size= of "
+                      "\"logbroker_idempotency\"", keys->size, kept,
+                      w->keys.window);
     }
 
     if (reason == NGX_HTTP_LOGBROKER_KEYS_FULL
@@ -252,6 +292,35 @@ ngx_http_logbroker_keys_begin(ngx_http_logbroker_worker_t *w,
     }
 
     return reason;
+}
+
+
+/* May the key of the request be one that has not been read back yet?  Digests
+ * are waited for only so long as clients that have not asked for it wait. */
+
+static ngx_uint_t
+ngx_http_logbroker_keys_loading(ngx_http_logbroker_keys_t *keys,
+    ngx_http_logbroker_ctx_t *ctx, int32_t now)
+{
+    return keys->state != NGX_HTTP_LOGBROKER_TABLE_READY
+           && !(ctx->digest && keys->since
+                && now - keys->since > NGX_HTTP_LOGBROKER_KEYS_PATIENCE);
+}
+
+
+/* For a client that has sent no key. */
+
+static void
+ngx_http_logbroker_keys_words(ngx_http_logbroker_ctx_t *ctx, ngx_uint_t reason)
+{
+    if (reason == NGX_HTTP_LOGBROKER_KEY_BUSY) {
+        ngx_str_set(&ctx->error, "the same request is still being stored: try "
+                                 "again");
+
+    } else if (reason == NGX_HTTP_LOGBROKER_KEYS_LOADING) {
+        ngx_str_set(&ctx->error, "what was stored lately is still being read "
+                                 "back: nothing was stored, try again");
+    }
 }
 
 

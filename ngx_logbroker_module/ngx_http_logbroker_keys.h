@@ -40,6 +40,7 @@ typedef struct {
     ngx_http_logbroker_keys_t       *table;         /* NULL: off */
     time_t                           window;
     time_t                           logged;
+    time_t                           short_logged;
     time_t                           unread;        /* logged */
 
     ngx_http_logbroker_keys_job_t   *job;           /* running */

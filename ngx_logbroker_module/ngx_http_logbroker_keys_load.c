@@ -518,7 +518,7 @@ ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
     lb_record_t                  rec;
     ngx_uint_t                   full;
     ngx_http_logbroker_keys_t   *keys;
-    ngx_http_logbroker_entry_t  *e;
+    ngx_http_logbroker_entry_t  *e, new;
 
     keys = job->keys;
     now = ngx_http_logbroker_keys_now();
@@ -563,12 +563,16 @@ ngx_http_logbroker_keys_load_ring(ngx_http_logbroker_keys_job_t *job,
         e = ngx_http_logbroker_keys_find(keys, rec.key, now);
 
         if (e == NULL) {
-            full = ngx_http_logbroker_keys_insert(keys, rec.key,
-                                           rec.payload_crc, rec.payload_len,
-                                           job->info.slot,
-                                           NGX_HTTP_LOGBROKER_KEY_STORED,
-                                           time, now)
-                   == NULL;
+            ngx_memcpy(new.hash, rec.key, LB_KEY_LEN);
+            new.crc = rec.payload_crc;
+            new.len = rec.payload_len;
+            new.slot = job->info.slot;
+            new.state = NGX_HTTP_LOGBROKER_KEY_STORED;
+            new.kind = rec.key_kind;
+            new.time = time;
+
+            full = ngx_http_logbroker_keys_insert(keys, &new, now) == NULL
+                   && new.kind != LB_KEY_DIGEST;
 
         } else if (e->state == NGX_HTTP_LOGBROKER_KEY_SOUGHT
                    && e->slot == job->info.slot)

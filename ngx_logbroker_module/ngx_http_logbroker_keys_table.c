@@ -69,8 +69,7 @@ ngx_http_logbroker_keys_find(ngx_http_logbroker_keys_t *keys,
 
 ngx_http_logbroker_entry_t *
 ngx_http_logbroker_keys_insert(ngx_http_logbroker_keys_t *keys,
-    const u_char *hash, uint32_t crc, uint32_t len, ngx_uint_t slot,
-    ngx_uint_t state, int32_t time, int32_t now)
+    const ngx_http_logbroker_entry_t *key, int32_t now)
 {
     uint32_t                     i, n, bucket;
     ngx_http_logbroker_entry_t  *e;
@@ -85,6 +84,16 @@ ngx_http_logbroker_keys_insert(ngx_http_logbroker_keys_t *keys,
     for (n = 0; e->state != NGX_HTTP_LOGBROKER_KEY_FREE; n++) {
 
         if (ngx_http_logbroker_keys_expired(keys, e, now)) {
+            ngx_http_logbroker_keys_unlink(keys, e);
+            keys->hole = 0;
+            break;
+        }
+
+        if (e->kind == LB_KEY_DIGEST
+            && e->state == NGX_HTTP_LOGBROKER_KEY_STORED
+            && e->time <= key->time)
+        {
+            keys->kept = now - e->time;
             ngx_http_logbroker_keys_unlink(keys, e);
             keys->hole = 0;
             break;
@@ -108,16 +117,11 @@ ngx_http_logbroker_keys_insert(ngx_http_logbroker_keys_t *keys,
 
     /* linked last */
 
-    ngx_memcpy(&bucket, hash, sizeof(uint32_t));
+    ngx_memcpy(&bucket, key->hash, sizeof(uint32_t));
     bucket &= keys->mask;
 
-    ngx_memcpy(e->hash, hash, LB_KEY_LEN);
-    e->crc = crc;
-    e->len = len;
-    e->slot = slot;
+    *e = *key;
     e->pid = ngx_pid;
-    e->time = time;
-    e->state = state;
     e->next = keys->buckets[bucket];
 
     ngx_memory_barrier();

@@ -38,7 +38,8 @@ typedef struct {
     int32_t                          pid;           /* who stores or seeks
                                                      * it; 0: nobody */
     uint16_t                         slot;
-    uint16_t                         state;
+    uint8_t                          state;
+    uint8_t                          kind;          /* LB_KEY_* */
 } ngx_http_logbroker_entry_t;
 
 
@@ -53,6 +54,9 @@ struct ngx_http_logbroker_keys_s {
     uint32_t                         hole;          /* index + 1, 0: none */
     int32_t                          window;
     int32_t                          since;         /* when LOADING began */
+    int32_t                          kept;          /* seconds, of the last
+                                                     * digest that made room
+                                                     * before its time, or -1 */
     u_char                           loaded[LB_SLOTS_MAX];
     uint32_t                        *buckets;       /* index + 1, 0: none */
     ngx_http_logbroker_entry_t      *entries;
@@ -62,9 +66,12 @@ struct ngx_http_logbroker_keys_s {
 int32_t ngx_http_logbroker_keys_now(void);
 ngx_http_logbroker_entry_t *ngx_http_logbroker_keys_find(
     ngx_http_logbroker_keys_t *keys, const u_char *hash, int32_t now);
+
+/* A new key, of which hash to time are taken.  Where there is no place for it
+ * the oldest digest makes room, before its time, if it is no younger: a client
+ * has not asked for it.  NULL: no room. */
 ngx_http_logbroker_entry_t *ngx_http_logbroker_keys_insert(
-    ngx_http_logbroker_keys_t *keys, const u_char *hash, uint32_t crc,
-    uint32_t len, ngx_uint_t slot, ngx_uint_t state, int32_t time,
+    ngx_http_logbroker_keys_t *keys, const ngx_http_logbroker_entry_t *key,
     int32_t now);
 void ngx_http_logbroker_keys_unlink(ngx_http_logbroker_keys_t *keys,
     ngx_http_logbroker_entry_t *e);

@@ -86,6 +86,11 @@ static ngx_http_logbroker_counter_t  ngx_http_logbroker_counters[] = {
       "known.",
       offsetof(ngx_http_logbroker_counters_t, repeated) },
 
+    { "recognised_requests_total",
+      "Requests answered like the one they repeat: their bytes were known "
+      "(logbroker_deduplicate).",
+      offsetof(ngx_http_logbroker_counters_t, recognised) },
+
     { "answers_dropped_total",
       "Requests that were stored and whose client had left.",
       offsetof(ngx_http_logbroker_counters_t, dropped) },

@@ -13,6 +13,7 @@
 #include "ngx_http_logbroker_access_conf.h"
 #include "ngx_http_logbroker_cors.h"
 #include "ngx_http_logbroker_dialect.h"
+#include "ngx_http_logbroker_digest.h"
 #include "ngx_http_logbroker_keys.h"
 #include "ngx_http_logbroker_process.h"
 #include "ngx_http_logbroker_spool.h"
@@ -174,6 +175,13 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       0,
       NULL },
 
+    { ngx_string("logbroker_deduplicate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_logbroker_loc_conf_t, deduplicate),
+      NULL },
+
     { ngx_string("logbroker_max_event"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -248,11 +256,13 @@ ngx_module_t  ngx_http_logbroker_module = {
 static ngx_int_t
 ngx_http_logbroker_init(ngx_conf_t *cf)
 {
-    if (ngx_http_logbroker_cors_init(cf) != NGX_OK) {
+    if (ngx_http_logbroker_cors_init(cf) != NGX_OK
+        || ngx_http_logbroker_access_init(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    return ngx_http_logbroker_access_init(cf);
+    return ngx_http_logbroker_digest_init(cf);
 }
 
 
@@ -356,6 +366,7 @@ ngx_http_logbroker_create_main_conf(ngx_conf_t *cf)
      *     path, name, file = { 0, NULL };
      *     size, rings, line = 0;
      *     zone, pool, keys_zone = NULL;
+     *     digests = 0;
      */
 
     lmcf->write_timeout = NGX_CONF_UNSET_MSEC;
@@ -424,6 +435,7 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
      *     conf->prefix = { 0, NULL };
      *     conf->status = NGX_HTTP_LOGBROKER_STATUS_ACCEPT;
      *     conf->access_fields = NULL;
+     *     conf->digest = 0;
      */
 
     conf->sync = NGX_CONF_UNSET_UINT;
@@ -432,6 +444,7 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
     conf->cors = NGX_CONF_UNSET_PTR;
     conf->max_event = NGX_CONF_UNSET_SIZE;
     conf->max_body = NGX_CONF_UNSET_SIZE;
+    conf->deduplicate = NGX_CONF_UNSET;
     conf->access = NGX_CONF_UNSET_PTR;
 
     return conf;
@@ -444,7 +457,8 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_logbroker_loc_conf_t *prev = parent;
     ngx_http_logbroker_loc_conf_t *conf = child;
 
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_loc_conf_t        *clcf;
+    ngx_http_logbroker_main_conf_t  *lmcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -475,6 +489,22 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_size_value(conf->max_event, prev->max_event, 1024 * 1024);
     ngx_conf_merge_size_value(conf->max_body, prev->max_body,
                               64 * 1024 * 1024);
+
+    /* without the directive the protocol decides */
+
+    if (conf->deduplicate == NGX_CONF_UNSET) {
+        conf->deduplicate = prev->deduplicate;
+    }
+
+    conf->digest = conf->deduplicate != NGX_CONF_UNSET
+                       ? conf->deduplicate
+                       : conf->dialect && conf->dialect->deduplicate;
+
+    if (conf->digest) {
+        lmcf = ngx_http_conf_get_module_main_conf(cf,
+                                                  ngx_http_logbroker_module);
+        lmcf->digests = 1;
+    }
 
     return ngx_http_logbroker_access_merge(cf, prev, conf);
 }

@@ -21,6 +21,7 @@
  *   ring.c      the worker's ring: claim, create, give back
  *   fill.c      zero-fills a new ring ahead of its writer
  *   key.c       where the idempotency key of a request comes from
+ *   digest.c    what a request is recognised by: its bytes
  *   keys.c      idempotency keys: keys_table.c, keys_load.c
  *   hang.c      a disk that does not answer
  *   hold.c      what waits, and keeps a worker that leaves alive

@@ -155,6 +155,7 @@ ngx_http_logbroker_refuse_early(ngx_http_logbroker_ctx_t *ctx,
 static void
 ngx_http_logbroker_body_handler(ngx_http_request_t *r)
 {
+    ngx_uint_t                 reason;
     ngx_http_logbroker_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_logbroker_module);
@@ -177,6 +178,13 @@ ngx_http_logbroker_body_handler(ngx_http_request_t *r)
     if (ctx->len > ngx_http_logbroker_body_limit(r)) {
         ngx_http_logbroker_too_big(ctx, NGX_HTTP_LOGBROKER_BODY_TOO_BIG, 1);
         ngx_http_logbroker_finish(ctx, NGX_HTTP_LOGBROKER_BODY_TOO_BIG);
+        return;
+    }
+
+    reason = ngx_http_logbroker_key_body(ctx);
+
+    if (reason) {
+        ngx_http_logbroker_finish(ctx, reason);
         return;
     }
 

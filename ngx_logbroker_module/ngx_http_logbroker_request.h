@@ -70,6 +70,7 @@ struct ngx_http_logbroker_ctx_s {
     unsigned                         requesting:1;  /* inside the handler */
     unsigned                         has_slot:1;
     unsigned                         has_key:1;
+    unsigned                         digest:1;      /* is the key */
     unsigned                         streamed:1;    /* its body, elsewhere */
     unsigned                         waited:1;      /* in any queue */
 };

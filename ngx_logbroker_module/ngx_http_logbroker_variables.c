@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_digest.h"
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_request.h"
 #include "ngx_http_logbroker_variables.h"
@@ -40,6 +41,9 @@ static ngx_http_variable_t  ngx_http_logbroker_vars[] = {
 
     { ngx_string("logbroker_error"), NULL, ngx_http_logbroker_variable,
       NGX_HTTP_LOGBROKER_VAR_ERROR, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("logbroker_digest"), NULL, ngx_http_logbroker_digest_variable,
+      0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };

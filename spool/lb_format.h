@@ -193,17 +193,21 @@ enum {
  *  51   1  stream length, 1..64
  *  52   1  client address length: 0, 4 or 16
  *  53   1  key length: 0 or 16
- *  54   2  zero
+ *  54   1  what the key is made of: LB_KEY_*
+ *  55   1  zero
  *  56   8  first 8 bytes of the ring UUID
  *  64  16  client address, network order
  *  80  ..  stream, zero-padded to a multiple of 8
- *      ..  key: first 16 bytes of the SHA-1 of stream, a zero byte and the
- *          Idempotency-Key the client gave
+ *      ..  key: first 16 bytes of a SHA-1, of the stream, a zero byte and
+ *          LB_KEY_GIVEN   the Idempotency-Key that the client gave
+ *          LB_KEY_DIGEST  a zero byte and the request's digest
  */
 #define LB_RECORD_MAGIC 0x4352424cu
 #define LB_RECORD_FIXED 80u
 #define LB_STREAM_MAX 64u
 #define LB_KEY_LEN 16u
+#define LB_KEY_GIVEN 0u
+#define LB_KEY_DIGEST 1u
 #define LB_RECORD_HEADER_MAX (LB_RECORD_FIXED + LB_STREAM_MAX + LB_KEY_LEN)
 
 /* Lines, each followed by one \n: events, JSON objects without insignificant

@@ -46,6 +46,7 @@ lb_record_encode(uint8_t *buf, const lb_meta_t *meta, uint64_t position,
     }
     memcpy(buf + LB_RECORD_FIXED, meta->stream, meta->stream_len);
     if (key_len) {
+        buf[54] = (uint8_t)meta->key_kind;
         memcpy(buf + len - key_len, meta->key, key_len);
     }
 
@@ -94,6 +95,7 @@ lb_record_decode(const uint8_t *buf, size_t len, uint64_t position,
     record->stream_len = buf[51];
     record->client_len = buf[52];
     record->key_len = buf[53];
+    record->key_kind = buf[54];
     memcpy(record->key, buf + len - record->key_len, record->key_len);
     memcpy(record->client, buf + 64, 16);
     memcpy(record->stream, buf + LB_RECORD_FIXED, record->stream_len);

@@ -20,6 +20,7 @@ typedef struct {
     size_t client_len;     /* 0, 4 or 16 */
     const uint8_t *key;    /* LB_KEY_LEN bytes, or NULL */
     int contexts;          /* the payload holds context lines */
+    uint32_t key_kind;     /* LB_KEY_*, with a key */
 } lb_meta_t;
 
 /* What a reader learns from a header. */
@@ -38,7 +39,8 @@ typedef struct {
     uint8_t client[16];
     uint32_t client_len;
     uint8_t key[LB_KEY_LEN];
-    uint32_t key_len; /* 0 or LB_KEY_LEN */
+    uint32_t key_len;  /* 0 or LB_KEY_LEN */
+    uint32_t key_kind; /* LB_KEY_* */
     uint32_t stream_len;
     char stream[LB_STREAM_MAX + 1]; /* zero-terminated */
 } lb_record_t;

@@ -92,7 +92,7 @@ fill(const char *path, const char *log, uint64_t megabytes)
     uint8_t *room;
     uint64_t n = 0, records = 0, total = megabytes << 20, written = 0;
     uint32_t events;
-    lb_meta_t meta = {0, (const uint8_t *)"default", 7, NULL, 0, NULL, 0};
+    lb_meta_t meta = {0, (const uint8_t *)"default", 7, NULL, 0, NULL, 0, 0};
     lb_error_t err;
     lb_spool_t *spool;
     lb_writer_t *w[2], *to;

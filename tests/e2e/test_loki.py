@@ -175,9 +175,8 @@ def test_beside_the_pushes(nginx):
 def test_full_spool_is_503(tmp_path):
     with Nginx(tmp_path, spool="size=8m rings=1", server="""
             location = /loki/api/v1/push { logbroker_loki; }""") as nginx:
-        body = push(["1", "y" * 60000])
-        for _ in range(400):
-            r, text = ask(nginx, PUSH, body)
+        for n in range(400):
+            r, text = ask(nginx, PUSH, push(["1", str(n) + "y" * 60000]))
             if r.status != 204:
                 break
         assert r.status == 503 and r.headers["Retry-After"] == "1"

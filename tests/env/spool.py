@@ -16,7 +16,7 @@ RECORD_FIXED = 80
 POISONED = 1
 
 Record = namedtuple("Record", "ring slot position seq received_us events epoch "
-                              "stream client payload")
+                              "stream client payload key")
 Cell = namedtuple("Cell", "generation committed next_seq durable epoch flags "
                           "committed_us fill_end")
 
@@ -109,7 +109,8 @@ class Ring:
                 yield Record(self.uuid.hex(), self.slot, position, seq, us,
                              events, epoch,
                              head[80:80 + stream].decode(),
-                             head[64:64 + client], payload)
+                             head[64:64 + client], payload,
+                             (head[54], head[-16:]) if head[53] else None)
                 position += (header + length + 7) & ~7
         assert position == end, "the last record ends behind the commit"
 

@@ -90,7 +90,8 @@ append(lb_writer_t *w, unsigned n)
                       NULL,
                       0,
                       n % 2 ? (const uint8_t *)"0123456789abcdef" : NULL,
-                      n % 8 == 0};
+                      n % 8 == 0,
+                      n % 4 == 1 ? LB_KEY_DIGEST : LB_KEY_GIVEN};
 
     len = snprintf(text, sizeof(text), "%s{\"n\":%u,\"pad\":\"%.*s\"}\n{}\n",
                    meta.contexts ? "\001{}\n" : "", n, (int)(n % 40),

@@ -472,7 +472,7 @@ append(lb_writer_t *w, uint64_t *next)
     char text[256];
     uint8_t *p;
     uint32_t i, events = 1 + roll(3);
-    lb_meta_t meta = {0, (const uint8_t *)"s", 1, NULL, 0, NULL, 0};
+    lb_meta_t meta = {0, (const uint8_t *)"s", 1, NULL, 0, NULL, 0, 0};
     static const uint8_t key[LB_KEY_LEN] = "idempotency key";
 
     /* now and then the day changes */

@@ -78,7 +78,8 @@ encode_with(uint8_t *buf, const uint8_t *key)
                       (const uint8_t *)"\x7f\0\0\1",
                       4,
                       key,
-                      0};
+                      0,
+                      LB_KEY_DIGEST};
 
     return lb_record_encode(buf, &meta, 4096, 77, 3, ring, 1000, 0xabcdef01u,
                             5);
@@ -108,6 +109,7 @@ record_with_a_key(void **state)
     assert_int_equal(r.payload, 4096 + 112);
     assert_int_equal(r.key_len, LB_KEY_LEN);
     assert_memory_equal(r.key, "sixteen bytes...", LB_KEY_LEN);
+    assert_int_equal(r.key_kind, LB_KEY_DIGEST);
 
     /* any other length is no header */
     buf[53] = 8;
@@ -140,6 +142,7 @@ record_round_trip(void **state)
     assert_int_equal(r.client_len, 4);
     assert_memory_equal(r.client, "\x7f\0\0\1", 4);
     assert_int_equal(r.key_len, 0);
+    assert_int_equal(buf[54], 0);
 }
 
 static void

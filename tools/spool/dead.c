@@ -117,6 +117,7 @@ append(lb_writer_t *w, const lb_record_t *rec, const uint8_t *event, size_t len)
     meta.client_len = rec->client_len;
 
     meta.key = rec->key_len ? rec->key : NULL;
+    meta.key_kind = rec->key_kind;
     meta.contexts = lb_lines_contexts(event, len);
 
     room = lb_writer_stage(w, &meta, len + 1);
