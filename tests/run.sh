@@ -168,6 +168,14 @@ cat "$logs/portability.log"
 # shellcheck disable=SC2046
 count "portability" $(tail -n 1 "$logs/portability.log" | awk '{print $1 + 0, $3 + 0}')
 
+# what a machine cannot have says so
+step "senders"
+tests/clients/run.sh --quick >"$logs/senders.log" 2>&1
+cat "$logs/senders.log"
+# "N passed, N failed, N skipped"
+# shellcheck disable=SC2046
+count "senders" $(tail -n 1 "$logs/senders.log" | awk '{print $1 + 0, $3 + 0}')
+
 step "benchmark"
 check "benchmark runs" tests/bench/run.sh --quick
 

@@ -1,9 +1,12 @@
+import re
+
 import pytest
 
 pytest.register_assert_rewrite("env")
 
 from env.broker import FAST, Broker
 from env.clickhouse import ClickHouse
+from senders import PAGE
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +23,12 @@ def clickhouse(server):
 
 @pytest.fixture
 def broker(clickhouse, tmp_path):
+    """With the page's locations; /log is there already."""
+    doors = re.search(r"```nginx\n(.*?)```", PAGE, re.S)[1]
+    log = re.search(r"^location /log +\{ logbroker; (.*) \}\n", doors, re.M)
     b = Broker(tmp_path / "broker", [clickhouse.url], workers=1, rings=8,
-               flusher=FAST, extra_server="""
-        location = /v1/logs { logbroker_otlp; logbroker_stream shop; }
-        location /es/ { logbroker_elasticsearch; }""")
+               flusher=FAST, extra_location=log[1],
+               extra_server=doors.replace(log[0], ""))
     b.start()
     yield b
     b.stop()

@@ -1,5 +1,6 @@
-// Before a block in JavaScript: what the client believes delivered goes to the
-// file $DELIVERED, as {order: nanoseconds of its time, or null}.
+// Before a block in JavaScript: the orders, and what the client believes
+// delivered goes to the file $DELIVERED as {order: nanoseconds of its time, or
+// null}.
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -9,12 +10,17 @@ export function keep(message, ns = null) {
     delivered[message.split(' ')[1]] = ns;
 }
 
-// the orders, over some seconds
+// over some seconds
 export async function* numbers() {
-    for (let n = 0; n < Number(process.env.COUNT); n++) {
+    const first = Number(process.env.FIRST);
+    for (let n = first; n < first + Number(process.env.COUNT); n++) {
         yield n;
         await sleep(2);
     }
 }
 
-process.on('exit', () => writeFileSync(process.env.DELIVERED, JSON.stringify(delivered)));
+process.on('exit', () => {
+    if (Object.keys(delivered).length) {
+        writeFileSync(process.env.DELIVERED, JSON.stringify(delivered));
+    }
+});

@@ -1,18 +1,19 @@
-"""Before a block in Python: what the client believes delivered goes to the
-file $DELIVERED, as {order: nanoseconds of its time, or null}."""
+"""Before a block in Python: the orders, and what the client believes
+delivered goes to the file $DELIVERED as {order: nanoseconds of its time, or
+null}."""
 
 import atexit
 import json
 import os
 import time
 
-COUNT = int(os.environ["COUNT"])
+FIRST, COUNT = int(os.environ["FIRST"]), int(os.environ["COUNT"])
 delivered = {}
 
 
 def numbers():
-    """The orders, over some seconds."""
-    for n in range(COUNT):
+    """Over some seconds."""
+    for n in range(FIRST, FIRST + COUNT):
         yield n
         time.sleep(0.003)
 
@@ -23,5 +24,6 @@ def keep(message, ns=None):
 
 @atexit.register
 def tell():
-    with open(os.environ["DELIVERED"], "w") as out:
-        json.dump(delivered, out)
+    if delivered:
+        with open(os.environ["DELIVERED"], "w") as out:
+            json.dump(delivered, out)
