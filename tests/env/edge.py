@@ -1,5 +1,6 @@
 """The edge and a broker with the configurations that are shipped."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -82,9 +83,13 @@ class Script:
     def __init__(self, answer):
         self.answer = answer
         self.requests = 0
+        self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
+
+    def before(self):
+        """The request is there, the answer comes next."""
 
     def _serve(self):
         while True:
@@ -92,20 +97,33 @@ class Script:
                 c, _ = self.listener.accept()
             except OSError:
                 return
-            with c:
-                data = b""
-                while b"\r\n\r\n" not in data:
-                    data += c.recv(65536)
-                head, body = data.split(b"\r\n\r\n", 1)
-                length = 0
-                for line in head.split(b"\r\n"):
-                    if line.lower().startswith(b"content-length:"):
-                        length = int(line.split(b":")[1])
-                while len(body) < length:
-                    body += c.recv(65536)
+            threading.Thread(target=self._answer, args=(c,),
+                             daemon=True).start()
+
+    def _answer(self, c):
+        with c, contextlib.suppress(ConnectionError):
+            data = b""
+            while b"\r\n\r\n" not in data:
+                more = c.recv(65536)
+                if not more:
+                    return
+                data += more
+            head, body = data.split(b"\r\n\r\n", 1)
+            length = 0
+            for line in head.split(b"\r\n"):
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            left = length - len(body)
+            while left > 0:
+                more = c.recv(65536)
+                if not more:
+                    return
+                left -= len(more)
+            with self.lock:
                 self.requests += 1
-                if self.answer:
-                    c.sendall(self.answer)
+            self.before()
+            if self.answer:
+                c.sendall(self.answer)
 
 
 REFUSAL = (b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"

@@ -1,0 +1,125 @@
+"""An answer within 8 seconds, whatever the brokers do, and no request is given to
+a second one that the first may have stored."""
+
+import itertools
+import socket
+import threading
+import time
+
+import pytest
+
+from env.edge import REFUSAL, Script
+from env.http import post
+from env.process import free_port
+
+WITHIN = 8
+OK = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
+
+
+class Slow(Script):
+    """Answers after this many seconds."""
+
+    def __init__(self, answer, seconds):
+        self.seconds = seconds
+        super().__init__(answer)
+
+    def before(self):
+        time.sleep(self.seconds)
+
+
+class Hung:
+    """Takes connections and what is sent, up to what the kernel holds; says
+    nothing."""
+
+    requests = 0
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+
+class Lost:
+    """What is sent here is lost: SYNs find no place in the queue."""
+
+    requests = 0
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.port = self.listener.getsockname()[1]
+        self.held = []
+        for _ in range(3):
+            s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(self.listener.getsockname())
+            self.held.append(s)
+
+
+class Away:
+    requests = 0
+
+    def __init__(self):
+        self.port = free_port()
+
+
+KINDS = {
+    "hung": Hung,
+    "lost": Lost,
+    "away": Away,
+    "refuses late": lambda: Slow(REFUSAL, 1.7),
+    "refuses very late": lambda: Slow(REFUSAL, 3.5),
+    "breaks off late": lambda: Slow(None, 3.5),
+    "breaks off": lambda: Script(None),
+}
+
+
+def told(port, headers, body, out):
+    begun = time.monotonic()
+    status, answered, said = post(port, body, headers=headers)
+    out.append((status, answered, said, time.monotonic() - begun))
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}],
+                         ids=["plain", "key"])
+def test_an_answer_in_time(make_edge, headers):
+    """All pairs of trouble at once, for small and for large requests: 503 or
+    502, that says which, and no request is given to two that may store it."""
+    pairs = list(itertools.combinations_with_replacement(KINDS, 2))
+    servers = [[KINDS[k]() for k in pair] for pair in pairs]
+    edges = [make_edge([s.port for s in pair]) for pair in servers]
+    bodies = [b"{}", b"{}" + b" " * 6_000_000]
+    answers = {}
+    threads = []
+    for pair, edge in zip(pairs, edges):
+        for body in bodies:
+            out = answers.setdefault(pair, [])
+            threads.append(threading.Thread(
+                target=told, args=(edge.port, headers, body, out)))
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(30)
+    for pair, group in answers.items():
+        assert len(group) == len(bodies), pair
+        for status, answered, said, seconds in group:
+            assert seconds < WITHIN, (pair, seconds)
+            assert status in (502, 503), (pair, status)
+            assert answered["Retry-After"] == "1"
+            if status == 502:
+                assert b"may be stored or not" in said
+                assert not set(pair) <= {"lost", "away", "refuses late"}, pair
+    for pair, group in zip(pairs, servers):
+        # two requests, each given to one of those who break off at most
+        breaks = [s.requests for s, kind in zip(group, pair)
+                  if kind.startswith("breaks")]
+        assert sum(breaks) <= 2, (pair, breaks)
+
+
+def test_one_that_is_well(make_edge):
+    """Beside one to whom nothing gets through, everything is stored."""
+    well = Slow(OK, 0)
+    edge = make_edge([Lost().port, well.port])
+    for n in range(1, 8):
+        begun = time.monotonic()
+        assert post(edge.port, "{}")[0] == 204
+        assert time.monotonic() - begun < 3
+        assert well.requests == n
