@@ -126,17 +126,6 @@ query() {
     curl -sS --fail-with-body --max-time 60 "$clickhouse/" --data-binary "$1"
 }
 
-# fill TEMPLATE NAME=VALUE...: @NAME@ replaced, comments left out
-fill() {
-    local text pair
-    text=$(grep -v '^ *#' "$1")
-    shift
-    for pair in "$@"; do
-        text=${text//@${pair%%=*}@/${pair#*=}}
-    done
-    printf '%s\n' "$text"
-}
-
 # ---- build
 
 step "looking for missing packages"
@@ -182,26 +171,19 @@ wait_for 60 "ClickHouse at $clickhouse" query "SELECT 1"
 tools/clickhouse/apply.sh "$clickhouse" || fail "the tables could not be made"
 before=$(query "SELECT count() FROM logbroker.logs")
 
-user=
-[ "$(id -u)" != 0 ] || user="user root;"
-
-# nginx_conf TEMPLATE DIR NAME=VALUE...
+# nginx_conf KIND DIR NAME=VALUE...
 nginx_conf() {
-    local template=$1 dir=$2
+    local kind=$1 dir=$2
     shift 2
     mkdir -p "$dir"
-    {
-        printf '%s\n' "$user"
-        fill "conf/nginx/$template" "CONF=$root/conf/nginx" "RUN=$dir" "LOG=stderr" "$@"
-    } >"$dir/nginx.conf"
+    conf/nginx/render.sh "$kind" USER=root "RUN=$dir" "TEMP=$dir" LOG=stderr "$@" >"$dir/nginx.conf"
 }
 
-upstreams=
-by_key=
+addresses=
 for ((i = 1; i <= brokers; i++)); do
     dir=$data/broker-$i
     step "starting broker $i on 127.0.0.1:$((port + i))"
-    nginx_conf broker.conf "$dir" "MODULES=$root/build" WORKERS=2 \
+    nginx_conf broker "$dir" "MODULES=$root/build" WORKERS=2 \
         "LISTEN=127.0.0.1:$((port + i))" "SPOOL=$dir/spool" SIZE=64m TRUSTED=127.0.0.1
     jq -n --arg spool "$dir/spool" --arg url "$clickhouse" --arg broker "broker-$i" \
         --arg password "$password" --argjson index $((i - 1)) --argjson count "$brokers" \
@@ -212,23 +194,15 @@ for ((i = 1; i <= brokers; i++)); do
     # ended in the opposite order: first nginx, then its flusher
     start "flusher-$i" build/flusher/logbroker-flusher --config "$dir/flusher.json"
     start "broker-$i" "$nginx" -p "$dir" -e stderr -c "$dir/nginx.conf" -g "daemon off;"
-    upstreams+="server 127.0.0.1:$((port + i)) max_fails=3 fail_timeout=10s;"$'\n        '
-    by_key+="server 127.0.0.1:$((port + i)) max_fails=0 weight=64;"$'\n        '
+    addresses+=" 127.0.0.1:$((port + i))"
 done
 for ((i = 1; i <= brokers; i++)); do
     wait_for 30 "broker $i" curl -fsS "http://127.0.0.1:$((port + i))/health"
 done
 
-# from this version on HTTP/2 without TLS needs no port of its own
-http2=
-version=$("$nginx" -v 2>&1)
-if [ "$(printf '%s\n' 1.25.1 "${version##*/}" | sort -V | head -n 1)" = 1.25.1 ]; then
-    http2="http2 on;"
-fi
-
 step "starting the edge on 127.0.0.1:$port"
-nginx_conf edge.conf "$data/edge" WORKERS=1 "LISTEN=127.0.0.1:$port" \
-    "TLS=$http2" REDIRECT= "ACCESS_LOG=/dev/stderr json if=\$trouble" "BROKERS=$upstreams" "BROKERS_BY_KEY=$by_key"
+nginx_conf edge "$data/edge" WORKERS=1 "LISTEN=127.0.0.1:$port" "BROKERS=$addresses" \
+    "ACCESS_LOG=/dev/stderr json if=\$trouble"
 start edge "$nginx" -p "$data/edge" -e stderr -c "$data/edge/nginx.conf" -g "daemon off;"
 wait_for 30 "the edge" curl -fsS "http://127.0.0.1:$port/health"
 

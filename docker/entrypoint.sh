@@ -73,14 +73,10 @@ serve_nginx() {
 }
 
 broker() {
-    trusted=
-    for address in ${LOGBROKER_TRUSTED:-127.0.0.1}; do
-        trusted="$trusted set_real_ip_from $address;"
-    done
-    fill $share/nginx/broker.conf CONF=$share/nginx MODULES=/usr/lib/nginx/modules RUN=$run \
-        LOG=stderr "WORKERS=${LOGBROKER_WORKERS:-auto}" LISTEN=8080 \
-        SPOOL=/var/spool/logbroker "SIZE=${LOGBROKER_RING_SIZE:-256m}" |
-        sed "s|set_real_ip_from @TRUSTED@;|$trusted|" >$run/nginx.conf
+    $share/nginx/render.sh broker USER= RUN=$run TEMP=$run LOG=stderr \
+        "WORKERS=${LOGBROKER_WORKERS:-auto}" LISTEN=8080 \
+        SPOOL=/var/spool/logbroker "SIZE=${LOGBROKER_RING_SIZE:-256m}" \
+        "TRUSTED=${LOGBROKER_TRUSTED:-127.0.0.1}" >$run/nginx.conf
     serve_nginx
 }
 
@@ -111,37 +107,14 @@ edge() {
     tls=/etc/logbroker/edge/tls
     if [ ! -f $brokers ]; then
         [ -n "${LOGBROKER_BROKERS-}" ] || fail "no brokers: set LOGBROKER_BROKERS or mount $brokers"
-        brokers=$run/brokers.conf
-        for address in $LOGBROKER_BROKERS; do
-            echo "server $address max_fails=3 fail_timeout=10s;"
-        done >$brokers
+        brokers=$LOGBROKER_BROKERS
     fi
-    # whoever is out of the rotation still has its keys
-    sed -n 's/^ *server  *\([^ ;]*\).*/server \1 max_fails=0 weight=64;/p' $brokers >$run/by_key.conf
-
-    # from 1.25.1 on it is a directive, and may share a port with HTTP/1
-    version=$(nginx -v 2>&1 | sed 's|.*/||')
-    parameter=" http2"
-    directive=
-    if [ "$(printf '%s\n' 1.25.1 "$version" | sort -V | head -n 1)" = 1.25.1 ]; then
-        parameter=
-        directive="http2 on; "
-    fi
-
-    listen=8080
-    extra="listen 8082$parameter;"
-    redirect=
-    if [ -f $tls/cert.pem ]; then
-        listen="8443 ssl$parameter"
-        extra="ssl_certificate $tls/cert.pem; ssl_certificate_key $tls/key.pem;"
-        fill $share/nginx/edge-redirect.conf PLAIN=8080 >$run/redirect.conf
-        redirect="include $run/redirect.conf;"
-    fi
-    fill $share/nginx/edge.conf CONF=$share/nginx RUN=$run LOG=stderr \
-        "WORKERS=${LOGBROKER_WORKERS:-auto}" "LISTEN=$listen" \
-        "TLS=$directive$extra" "REDIRECT=$redirect" \
-        "ACCESS_LOG=/dev/stdout json if=\$kept" "BROKERS=include $brokers;" \
-        "BROKERS_BY_KEY=include $run/by_key.conf;" >$run/nginx.conf
+    where="LISTEN=8080 H2C=8082"
+    [ ! -f $tls/cert.pem ] || where="LISTEN=8443 TLS=$tls PLAIN=8080"
+    # shellcheck disable=SC2086
+    $share/nginx/render.sh edge USER= RUN=$run TEMP=$run LOG=stderr \
+        "WORKERS=${LOGBROKER_WORKERS:-auto}" $where "BROKERS=$brokers" \
+        "ACCESS_LOG=/dev/stdout json if=\$kept" >$run/nginx.conf
     serve_nginx
 }
 

@@ -6,7 +6,6 @@ import errno
 import http.client
 import json
 import os
-import re
 import signal
 import subprocess
 import threading
@@ -16,9 +15,8 @@ import pytest
 
 from env import spool
 from env.broker import Broker
-from env.build import ROOT
 from env.clickhouse import ClickHouse
-from env.edge import REFUSAL, Script, make_certificate, stored
+from env.edge import REFUSAL, Script, stored
 from env.http import post
 from env.nginx import Nginx
 from env.oracle import Oracle
@@ -307,44 +305,6 @@ def test_even_under_load(brokers, make_edge):
         counts = [stored(b) - n for b, n in zip(brokers, before)]
         assert sum(counts) == 4000
         assert max(counts) - min(counts) <= 200, (keys, counts)
-
-
-@pytest.mark.parametrize("tls", [False, True])
-def test_image(tmp_path, tls):
-    """What the entry point of the image makes of it is what is tested here,
-    with the same settings for each broker as in the quickstart."""
-    run, etc, share = (tmp_path / n for n in ("run", "etc", "share"))
-    for d in (run, etc / "tls", share):
-        d.mkdir(parents=True)
-    (share / "nginx").symlink_to(ROOT / "conf/nginx")
-    if tls:
-        make_certificate(etc / "tls")
-    script = (ROOT / "docker/entrypoint.sh").read_text()
-    for old, new in (("/usr/share/logbroker", share), ("/run/logbroker", run),
-                     ("/etc/logbroker/edge", etc), ("exec nginx", "nginx -t")):
-        assert old in script
-        script = script.replace(old, str(new))
-    (tmp_path / "entrypoint.sh").write_text(script)
-    r = subprocess.run(
-        ["sh", tmp_path / "entrypoint.sh", "edge"], capture_output=True,
-        text=True, timeout=30, env=dict(
-            os.environ, LOGBROKER_BROKERS="192.0.2.1:8080 192.0.2.2:8080",
-            PATH=f"{os.environ['PATH']}:/usr/sbin"))
-    assert r.returncode == 0 and "successful" in r.stderr, r.stderr
-    assert "[warn]" not in r.stderr.replace('the "user" directive', ""), r
-    conf = (run / "nginx.conf").read_text()
-    assert not re.findall(r"@[A-Z_]+@", conf)
-    assert "json if=$kept;" in conf
-    assert (run / "brokers.conf").read_text() == \
-        "".join(f"server 192.0.2.{n}:8080 max_fails=3 fail_timeout=10s;\n"
-                for n in (1, 2))
-    assert (run / "by_key.conf").read_text() == \
-        "".join(f"server 192.0.2.{n}:8080 max_fails=0 weight=64;\n"
-                for n in (1, 2))
-    for line in ("max_fails=0 weight=64;", "max_fails=3 fail_timeout=10s;"):
-        assert line in (ROOT / "quickstart.sh").read_text()
-    assert "edge_broker_options: max_fails=3 fail_timeout=10s\n" in (
-        ROOT / "ansible/roles/edge/defaults/main.yml").read_text()
 
 
 def test_503_with_a_key(brokers, make_edge):

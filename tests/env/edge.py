@@ -11,18 +11,12 @@ from env.build import BUILD, ROOT
 from env.nginx import Nginx
 
 
-def fill(template, values, replace=()):
-    """As the quickstart and the images do it."""
-    text = "user root;\n" if os.getuid() == 0 else ""
-    for line in (ROOT / "conf/nginx" / template).read_text().splitlines():
-        if line.strip().startswith("#"):
-            continue
-        for name, value in values.items():
-            line = line.replace(f"@{name}@", value)
-        for old, new in replace:
-            line = line.replace(old, new)
-        text += line + "\n"
-    return text
+def render(kind, **values):
+    """As the quickstart, the images and the packages do it."""
+    return subprocess.run(
+        [ROOT / "conf/nginx/render.sh", kind, "USER=root",
+         *(f"{name}={value}" for name, value in values.items())],
+        check=True, capture_output=True, text=True).stdout
 
 
 class Shipped(Nginx):
@@ -30,50 +24,36 @@ class Shipped(Nginx):
 
     ENDS = signal.SIGTERM  # clients may wait for what never comes
 
-    def __init__(self, directory, template, values, replace=()):
-        self.template, self.values, self.replace = template, values, replace
+    def __init__(self, directory, kind, values, replace=()):
+        self.kind, self.values, self.replace = kind, values, replace
         super().__init__(directory)
         status, said = self.test_conf()
         assert status == 0, said
         self.start(ring=False)
 
     def text(self):
-        return self.main + fill(self.template, {
-            "CONF": str(ROOT / "conf/nginx"), "RUN": str(self.dir),
-            "LOG": str(self.error_log), "WORKERS": "1",
-            "LISTEN": "127.0.0.1:@PORT@", **self.values,
-            "PORT": str(self.port)}, self.replace)
+        text = render(self.kind, RUN=self.dir, TEMP=self.dir,
+                      LOG=self.error_log, WORKERS=1,
+                      LISTEN=f"127.0.0.1:{self.port}", **self.values)
+        for old, new in self.replace:
+            text = text.replace(old, new)
+        return self.main + text
 
 
 class Edge(Shipped):
     def __init__(self, directory, ports, tls="", plain=0, replace=(),
                  access_log="json", http2=0):
-        values = {"TLS": tls,
-                  "REDIRECT": f"include {directory}/redirect.conf;"
-                              if tls else "",
-                  "ACCESS_LOG": f"{directory}/access.log {access_log}",
-                  "BROKERS": "".join(
-                      f"server 127.0.0.1:{p} max_fails=3 fail_timeout=10s;"
-                      for p in ports),
-                  "BROKERS_BY_KEY": "".join(
-                      f"server 127.0.0.1:{p} max_fails=0 weight=64;"
-                      for p in ports)}
-        if tls:
-            values["LISTEN"] = "127.0.0.1:@PORT@ ssl http2"
-        if http2:
-            values["TLS"] += f"listen 127.0.0.1:{http2} http2;"
-        directory.mkdir()
-        (directory / "redirect.conf").write_text(
-            fill("edge-redirect.conf", {"PLAIN": f"127.0.0.1:{plain}"})
-            .removeprefix("user root;\n"))
-        super().__init__(directory, "edge.conf", values, replace)
+        super().__init__(directory, "edge", {
+            "BROKERS": " ".join(f"127.0.0.1:{p}" for p in ports),
+            "ACCESS_LOG": f"{directory}/access.log {access_log}",
+            "TLS": tls, "PLAIN": f"127.0.0.1:{plain}",
+            "H2C": f"127.0.0.1:{http2}" if http2 else ""}, replace)
 
 
 class ShippedBroker(Shipped):
     def __init__(self, directory, size="4m"):
-        super().__init__(directory, "broker.conf", {
-            "MODULES": str(BUILD), "SPOOL": str(directory / "spool"),
-            "SIZE": size, "TRUSTED": "127.0.0.1"})
+        super().__init__(directory, "broker", {
+            "MODULES": BUILD, "SPOOL": directory / "spool", "SIZE": size})
 
 
 class Script:
@@ -141,4 +121,4 @@ def make_certificate(d):
          "ec_paramgen_curve:prime256v1", "-nodes", "-days",
          "1", "-subj", "/CN=localhost", "-keyout", d / "key.pem", "-out",
          d / "cert.pem"], check=True, capture_output=True)
-    return f"ssl_certificate {d}/cert.pem; ssl_certificate_key {d}/key.pem;"
+    return d

@@ -64,6 +64,9 @@ has() {
         ./usr/lib/nginx/modules/ngx_http_logbroker_module.so \
         ./usr/share/nginx/modules-available/mod-http-logbroker.conf \
         ./usr/lib/systemd/system/logbroker-flusher.service \
+        ./usr/share/logbroker/nginx/render.sh \
+        ./usr/share/logbroker/nginx/edge.conf \
+        ./usr/share/logbroker/nginx/doors.conf \
         ./usr/share/man/man8/logbroker-flusher.8; do
         grep -q " $file\$" "$log.list" || { echo "$file is missing"; return 1; }
     done
@@ -137,15 +140,10 @@ install() {
     copy "$1" && inside sh -c "dpkg -i /root/$1/*.deb"
 }
 
+# by the shipped configuration, as docs/packages.md tells
 configure() {
-    inside sh -c 'cat >/etc/nginx/conf.d/logbroker.conf' <<'END' &&
-logbroker_spool /var/spool/logbroker size=4m;
-server {
-    listen 127.0.0.1:8080;
-    location /log { logbroker; }
-    location = /status { logbroker_status; }
-}
-END
+    inside sh -c 'cd /etc/nginx && { [ -f nginx.conf.before ] || cp nginx.conf nginx.conf.before; } &&
+        /usr/share/logbroker/nginx/render.sh broker LISTEN=127.0.0.1:8080 SIZE=4m >nginx.conf' &&
         inside sh -c 'cat >/etc/logbroker/flusher.json' <<'END' &&
 {"spool": "/var/spool/logbroker", "clickhouse": {"urls": ["http://127.0.0.1:1"]}}
 END
@@ -205,7 +203,7 @@ upgrade() {
 }
 
 purged() {
-    inside rm /etc/nginx/conf.d/logbroker.conf
+    inside mv /etc/nginx/nginx.conf.before /etc/nginx/nginx.conf
     inside sh -c 'dpkg --purge libnginx-mod-http-logbroker logbroker' || return 1
     inside nginx -t || return 1
     inside systemctl is-active nginx || return 1
@@ -217,7 +215,7 @@ purged() {
 }
 
 removed_and_back() {
-    inside rm /etc/nginx/conf.d/logbroker.conf
+    inside mv /etc/nginx/nginx.conf.before /etc/nginx/nginx.conf
     inside dpkg --remove libnginx-mod-http-logbroker || return 1
     inside nginx -t || return 1
     install 1.0.1 && configure && until_ok is '.total.backlog_events == 15'

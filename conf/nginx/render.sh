@@ -1,0 +1,141 @@
+#!/bin/sh
+# Prints the configuration of a broker or an edge: broker.conf or edge.conf, with
+# its @NAMES@ filled in. The quickstart, the images (hence compose and Ansible),
+# the packages and the tests all use this, so that what holds for one of them
+# holds for all.
+#
+#   render.sh broker LISTEN=10.0.0.5:8080 SPOOL=/var/spool/logbroker SIZE=1g \
+#       "TRUSTED=10.0.0.2 10.0.0.3" >/etc/nginx/nginx.conf
+#   render.sh edge "BROKERS=10.0.0.5:8080 10.0.0.6:8080" >/etc/nginx/nginx.conf
+#
+# Both                    default
+#   USER                  www-data, if root starts it
+#   WORKERS               auto
+#   RUN                   /run: folder of nginx.pid
+#   TEMP                  /var/lib/nginx: folders of temporary files; bodies above
+#                         256 KB wait there, so it needs room
+#   LOG                   /var/log/nginx/error.log: a file or stderr
+#   MODULES               /usr/lib/nginx/modules
+#   LISTEN                80 at the edge (443 with TLS), 8080 at a broker
+# Broker
+#   SPOOL                 /var/spool/logbroker, on a local disk
+#   SIZE                  256m, of one ring
+#   TRUSTED               127.0.0.1: the edges, whose X-Forwarded-For is believed
+# Edge
+#   BROKERS               "HOST:PORT ...", or a file of "server HOST:PORT ...;"
+#                         lines that is read again at a reload
+#   TLS                   folder of cert.pem and key.pem; without, plain HTTP
+#   PLAIN                 80: with TLS, where plain HTTP is sent on to it
+#   H2C                   another port, for HTTP/2 without TLS; from nginx 1.25.1
+#                         on it is spoken on the usual one as well
+#   ACCESS_LOG            "/var/log/nginx/access.log json if=$kept"
+# shellcheck disable=SC2034
+set -eu
+
+fail() {
+    echo "render.sh: $*" >&2
+    exit 2
+}
+
+CONF=$(cd "$(dirname "$0")" && pwd)
+kind=${1-}
+case $kind in
+broker | edge) shift ;;
+*) fail "broker or edge?" ;;
+esac
+
+USER=www-data
+WORKERS=auto
+RUN=/run
+TEMP=/var/lib/nginx
+LOG=/var/log/nginx/error.log
+MODULES=/usr/lib/nginx/modules
+SPOOL=/var/spool/logbroker
+SIZE=256m
+TRUSTED=127.0.0.1
+BROKERS=
+TLS=
+PLAIN=80
+H2C=
+ACCESS_LOG='/var/log/nginx/access.log json if=$kept'
+LISTEN=
+for pair in "$@"; do
+    value=${pair#*=}
+    case $pair in
+    USER=* | WORKERS=* | RUN=* | TEMP=* | LOG=* | MODULES=* | LISTEN=* | \
+        SPOOL=* | SIZE=* | TRUSTED=* | BROKERS=* | TLS=* | PLAIN=* | H2C=* | \
+        ACCESS_LOG=*) eval "${pair%%=*}=\$value" ;;
+    *) fail "what is $pair?" ;;
+    esac
+done
+
+# fill FILE NAME...: @NAME@ becomes the value of that variable, comments go
+fill() {
+    file=$1
+    shift
+    script='/^ *#/d'
+    for name in "$@"; do
+        eval "value=\$$name"
+        value=$(printf %s "$value" | sed 's/[&|\\]/\\&/g')
+        script="$script
+s|@$name@|$value|"
+    done
+    sed "$script" "$CONF/$file"
+}
+
+if [ -n "$USER" ] && [ "$(id -u)" = 0 ]; then
+    echo "user $USER;"
+fi
+
+if [ "$kind" = broker ]; then
+    LISTEN=${LISTEN:-8080}
+    trusted=
+    for address in $TRUSTED; do
+        trusted="${trusted:+$trusted }set_real_ip_from $address;"
+    done
+    TRUSTED=$trusted
+    fill broker.conf CONF MODULES RUN TEMP LOG WORKERS LISTEN SPOOL SIZE TRUSTED
+    exit
+fi
+
+[ -n "$BROKERS" ] || fail "no BROKERS"
+case $BROKERS in
+/*)
+    addresses=$(sed -n 's/^ *server  *\([^ ;]*\).*/\1/p' "$BROKERS")
+    BROKERS="include $BROKERS;"
+    ;;
+*)
+    addresses=$BROKERS
+    BROKERS=
+    for address in $addresses; do
+        BROKERS="${BROKERS:+$BROKERS }server $address max_fails=3 fail_timeout=10s;"
+    done
+    ;;
+esac
+# who is out of the rotation still has its keys
+BROKERS_BY_KEY=
+for address in $addresses; do
+    BROKERS_BY_KEY="${BROKERS_BY_KEY:+$BROKERS_BY_KEY }server $address max_fails=0 weight=64;"
+done
+
+# from 1.25.1 on it is a directive, and may share a port with HTTP/1
+version=$(PATH=$PATH:/usr/sbin nginx -v 2>&1 | sed 's|.*/||')
+parameter=" http2"
+directive=
+if [ "$(printf '%s\n' 1.25.1 "$version" | sort -V | head -n 1)" = 1.25.1 ]; then
+    parameter=
+    directive="http2 on;"
+fi
+
+REDIRECT=
+if [ -n "$TLS" ]; then
+    LISTEN="${LISTEN:-443} ssl$parameter"
+    REDIRECT=$(fill edge-redirect.conf PLAIN | tr '\n' ' ')
+    TLS="${directive:+$directive }ssl_certificate $TLS/cert.pem; ssl_certificate_key $TLS/key.pem;"
+else
+    LISTEN=${LISTEN:-80}
+    TLS=$directive
+fi
+[ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
+fill edge.conf CONF MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT ACCESS_LOG \
+    BROKERS_BY_KEY BROKERS

@@ -1,0 +1,181 @@
+"""One edge and one broker in every way of running them: what is rendered for the
+quickstart, the images (compose), Ansible and the packages differs in addresses,
+folders, logs and sizes and in nothing else, and nginx takes it."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from env.build import BUILD, ROOT
+from env.edge import make_certificate
+
+ADDRESSES = ["192.0.2.1:8080", "192.0.2.2:8080"]
+
+
+def bash(script, **env):
+    return subprocess.run(
+        ["bash", "-euc", script], cwd=ROOT, check=True, capture_output=True,
+        text=True, timeout=60,
+        env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin", **env}
+    ).stdout
+
+
+def quickstart(d, kind):
+    """Its own lines that render."""
+    text = (ROOT / "quickstart.sh").read_text()
+    function = re.search(r"^nginx_conf\(\) \{.*?^\}", text, re.M | re.S)[0]
+    call = re.search(rf"^ *nginx_conf {kind} (?:.*\\\n)*.*\n", text, re.M)[0]
+    bash(f"{function}\ni=1\n{call}", root=str(ROOT), data=str(d), dir=str(d),
+         port="8080", addresses=" ".join(ADDRESSES))
+    return (d if kind == "broker" else d / "edge") / "nginx.conf"
+
+
+def entrypoint(d, kind, **env):
+    """That of the images, with its folders elsewhere; nginx itself is not
+    started."""
+    (d / "share").mkdir()
+    (d / "share/nginx").symlink_to(ROOT / "conf/nginx")
+    (d / "etc").mkdir(exist_ok=True)
+    (d / "run").mkdir()
+    script = (ROOT / "docker/entrypoint.sh").read_text()
+    for old, new in (("/usr/share/logbroker", d / "share"),
+                     ("/run/logbroker", d / "run"),
+                     ("/etc/logbroker/edge", d / "etc"),
+                     ("exec nginx -e", "exec true -e")):
+        assert old in script
+        script = script.replace(old, str(new))
+    (d / "entrypoint.sh").write_text(script)
+    bash(f"sh {d}/entrypoint.sh {kind}", **env)
+    return d / "run/nginx.conf"
+
+
+def compose(d, kind):
+    """Settings of the service in compose.yaml."""
+    text = (ROOT / "docker/compose.yaml").read_text()
+    names = set(re.findall(r"LOGBROKER_(?:BROKERS|RING_SIZE|WORKERS|TRUSTED)",
+                           text.split("flusher-1:")[0]))
+    assert len(names) == 4
+    return entrypoint(
+        d, kind, LOGBROKER_BROKERS=" ".join(ADDRESSES),
+        LOGBROKER_RING_SIZE="64m", LOGBROKER_WORKERS="2",
+        LOGBROKER_TRUSTED="192.0.2.10")
+
+
+def ansible(d, kind):
+    """The same images; the list of brokers is a file made of a template."""
+    role = ROOT / "ansible/roles/edge"
+    defaults = dict(re.findall(r"^(edge_broker_\w+): (.*)$", (
+        role / "defaults/main.yml").read_text(), re.M))
+    line = (role / "templates/brokers.conf.j2").read_text().splitlines()[1]
+    for name, value in defaults.items():
+        line = line.replace(f"{{{{ {name} }}}}", value)
+    (d / "etc").mkdir()
+    (d / "etc/brokers.conf").write_text("".join(
+        re.sub(r"\{\{ hostvars.*?\}\}", a.split(":")[0], line) + "\n"
+        for a in ADDRESSES))
+    assert "{" not in (d / "etc/brokers.conf").read_text()
+    return entrypoint(d, kind, LOGBROKER_WORKERS="auto",
+                      LOGBROKER_TRUSTED="192.0.2.10 192.0.2.11",
+                      LOGBROKER_RING_SIZE="2g")
+
+
+def packages(d, kind):
+    """The command of docs/packages.md, with folders that are here."""
+    text = (ROOT / "docs/packages.md").read_text()
+    command = re.search(rf"^(/usr/share/\S*render.sh {kind} (?:.*\\\n)*.*?)"
+                        r" >/etc/nginx/nginx.conf$", text, re.M)[1]
+    text = bash(command.replace("/usr/share/logbroker", f"{ROOT}/conf"))
+    (d / "nginx.conf").write_text(text)
+    return d / "nginx.conf"
+
+
+WAYS = {w.__name__: w for w in (quickstart, compose, ansible, packages)}
+
+
+def server_lines(text):
+    """An included list of brokers stands where it is included."""
+    return re.sub(r"include (\S*brokers\.conf);",
+                  lambda m: " ".join(open(m[1]).read().split("\n")).strip(),
+                  text)
+
+
+def without_places(text):
+    """Everything but addresses, folders, logs, sizes and numbers of workers."""
+    text = server_lines(text)
+    for pattern, place in (
+            (r"(?m)^user .*\n", ""),
+            (r"\S*/conf/nginx/|\S*/share/nginx/", "CONF/"),
+            (r"error_log \S+", "error_log LOG"),
+            (r"access_log (?!off)\S+ json if=\S+;", "access_log LOG;"),
+            (r"pid \S+;", "pid FILE;"),
+            (r"_temp_path \S+/", "_temp_path FOLDER/"),
+            (r"load_module \S+/", "load_module FOLDER/"),
+            (r"worker_processes \S+;", "worker_processes N;"),
+            (r"logbroker_spool \S+ size=\S+;", "logbroker_spool FOLDER;"),
+            (r"set_real_ip_from [^;]+;( set_real_ip_from [^;]+;)*", "TRUSTED;"),
+            (r"server \S+:\d+ (max_fails=3 fail_timeout=10s|max_fails=0 "
+             r"weight=64);( server \S+:\d+ \1;)*", r"servers \1;"),
+            (r"listen \S+( ssl http2| ssl)? backlog", r"listen ADDRESS\1 backlog"),
+            (r"\n *listen \S+( http2)?;(?=\n)", "\n")):
+        text = re.sub(pattern, place, text)
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("kind", ["edge", "broker"])
+def test_all_ways_are_one(tmp_path, kind):
+    rendered = {}
+    for name, way in WAYS.items():
+        d = tmp_path / name
+        d.mkdir()
+        text = way(d, kind).read_text()
+        assert not re.findall(r"@[A-Z_]+@", text)
+        rendered[name] = without_places(text)
+        # as it is, but for what this machine has not
+        for folder in ("log", "temp"):
+            (d / folder).mkdir()
+        text = text.replace("listen 10.0.0.5:", "listen 127.0.0.1:")
+        text = re.sub(r"/var/log/nginx", str(d / "log"), text)
+        text = re.sub(r"/var/lib/nginx", str(d / "temp"), text)
+        text = re.sub(r"pid \S+/", f"pid {d}/", text)
+        text = text.replace("/usr/lib/nginx/modules", str(BUILD))
+        text = re.sub(r"/var/spool/logbroker", str(d / "spool"), text)
+        (d / "checked.conf").write_text(text)
+        r = subprocess.run(["/usr/sbin/nginx", "-t", "-e", "stderr", "-c",
+                            d / "checked.conf"], capture_output=True,
+                           text=True, timeout=30, check=False)
+        assert r.returncode == 0, (name, r.stderr)
+        assert "[warn]" not in r.stderr, (name, r.stderr)
+    for name, lines in rendered.items():
+        assert lines == rendered["compose"], name
+    text = "\n".join(rendered["compose"])
+    for line in (["servers max_fails=3 fail_timeout=10s;",
+                  "servers max_fails=0 weight=64;", "error_log LOG crit;",
+                  "limit_req_status 503;"] if kind == "edge" else
+                 ["error_log LOG crit;", "TRUSTED;", "logbroker_otlp;"]):
+        assert line in text
+
+
+def test_tls_is_the_same(tmp_path):
+    """A certificate in the image's folder turns TLS on; a package's edge is
+    told of the folder."""
+    (tmp_path / "etc/tls").mkdir(parents=True)
+    make_certificate(tmp_path / "etc/tls")
+    image = entrypoint(tmp_path, "edge", LOGBROKER_BROKERS=" ".join(ADDRESSES))
+    package = bash(f"conf/nginx/render.sh edge TLS={tmp_path}/etc/tls "
+                   f"'BROKERS={' '.join(ADDRESSES)}'")
+    same = [re.sub(r"listen \d+;", "listen PLAIN;", "\n".join(without_places(t)))
+            for t in (image.read_text(), package)]
+    assert same[0] == same[1]
+    assert "ssl_certificate_key" in same[0] and "return 308 https" in same[0]
+
+
+@pytest.mark.parametrize("args, said", [
+    ("", "broker or edge?"), ("doors", "broker or edge?"),
+    ("edge", "no BROKERS"), ("edge BROKER=1", "what is BROKER=1?"),
+])
+def test_render_explains_itself(args, said):
+    r = subprocess.run(f"conf/nginx/render.sh {args}", shell=True, cwd=ROOT,
+                       capture_output=True, text=True, check=False)
+    assert r.returncode == 2 and said in r.stderr
