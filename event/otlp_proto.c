@@ -569,3 +569,17 @@ const lb_format_t lb_format_otlp_proto = {
     .out_max = out_max,
     .binary = 1,
 };
+
+static const char *const grpc_types[] = {
+    "application/grpc",
+    "application/grpc+proto",
+    NULL,
+};
+
+const lb_format_t lb_format_otlp_grpc = {
+    .name = "otlp-grpc",
+    .types = grpc_types,
+    .scan = scan,
+    .out_usual = 12,
+    .out_max = out_max,
+};

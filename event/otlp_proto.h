@@ -11,4 +11,7 @@
 
 extern const lb_format_t lb_format_otlp_proto;
 
+/* The same by the media types of gRPC: its message. */
+extern const lb_format_t lb_format_otlp_grpc;
+
 #endif /* _LB_OTLP_PROTO_H_INCLUDED_ */

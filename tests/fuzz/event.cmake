@@ -64,3 +64,21 @@ foreach(format bulk gelf otlp_json otlp_proto splunk splunk_raw
                               PkgConfig::ZLIB)
     endif()
 endforeach()
+
+# gRPC's frames.
+add_executable(replay_grpc
+               ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_grpc.c
+               ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)
+target_link_libraries(replay_grpc PRIVATE lb_format)
+add_test(NAME replay_grpc
+         COMMAND replay_grpc ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/grpc)
+
+if(LB_FUZZ)
+    add_executable(fuzz_grpc ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_grpc.c
+                   ${CMAKE_SOURCE_DIR}/event/grpc.c)
+    target_compile_options(fuzz_grpc PRIVATE
+        -fsanitize=fuzzer,address,undefined
+        -fno-sanitize-recover=undefined)
+    target_link_options(fuzz_grpc PRIVATE
+        -fsanitize=fuzzer,address,undefined)
+endif()
