@@ -151,7 +151,10 @@ ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx)
 
     h = NULL;
 
-    while ((h = ngx_http_logbroker_header(ctx->request, &name, h))) {
+    while ((h = ngx_http_logbroker_header(ctx->request,
+                                          ctx->coding ? ctx->coding : &name,
+                                          h)))
+    {
 
         p = h->value.data;
         last = p + h->value.len;
@@ -199,6 +202,7 @@ static void
 ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx,
     ngx_uint_t several)
 {
+    char    *name;
     u_char  *p, *last;
 
     p = ngx_pnalloc(ctx->request->pool, 256);
@@ -206,7 +210,9 @@ ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx,
         return;
     }
 
-    last = ngx_slprintf(p, p + 256, "unsupported Content-Encoding: %ssend ",
+    name = ctx->coding ? (char *) ctx->coding->data : "Content-Encoding";
+
+    last = ngx_slprintf(p, p + 256, "unsupported %s: %ssend ", name,
                         several ? "several are not taken, " : "");
     last = ngx_http_logbroker_codings_words(last, p + 256);
 

@@ -23,6 +23,8 @@
 
 
 static ngx_buf_t *ngx_http_logbroker_body_buffer(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_logbroker_body_join(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body);
 
 
 /*
@@ -173,21 +175,14 @@ ngx_http_logbroker_body_whole(ngx_http_logbroker_ctx_t *ctx)
 }
 
 
-/*
- * The body stays valid until ngx_http_logbroker_body_done().  0 or a reason;
- * the words are in ctx->error then.  NGX_HTTP_LOGBROKER_LARGE: decoded it is
- * nothing for the event loop.
- */
+/* 0 or a reason */
 
-ngx_uint_t
-ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
+static ngx_uint_t
+ngx_http_logbroker_body_join(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body)
 {
     u_char              *p, *last;
-    char                *error;
-    size_t               limit;
     ngx_buf_t           *b;
-    ngx_uint_t           reason;
     ngx_chain_t         *cl;
     ngx_http_request_t  *r;
 
@@ -223,31 +218,74 @@ ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
 
     if (cl == NULL) {
         body->len = last - body->data;
-
-    } else {
-
-        if (ngx_http_logbroker_mem_grow(&w->body.joined, ctx->len) != NGX_OK) {
-            return NGX_HTTP_LOGBROKER_NO_MEMORY;
-        }
-
-        p = w->body.joined.data;
-
-        for (cl = r->request_body->bufs; cl; cl = cl->next) {
-            p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
-        }
-
-        body->data = w->body.joined.data;
-        body->len = p - w->body.joined.data;
-    }
-
-    if (ctx->encoding == NGX_HTTP_LOGBROKER_IDENTITY || body->len == 0) {
         return 0;
     }
 
-    limit = ngx_http_logbroker_body_limit(r);
+    if (ngx_http_logbroker_mem_grow(&w->body.joined, ctx->len) != NGX_OK) {
+        return NGX_HTTP_LOGBROKER_NO_MEMORY;
+    }
 
-    reason = ngx_http_logbroker_decode(&w->body.codec, ctx->encoding,
-                                       body->data, body->len,
+    p = w->body.joined.data;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
+    }
+
+    body->data = w->body.joined.data;
+    body->len = p - w->body.joined.data;
+
+    return 0;
+}
+
+
+/*
+ * The body stays valid until ngx_http_logbroker_body_done().  0 or a reason;
+ * the words are in ctx->error then.  NGX_HTTP_LOGBROKER_LARGE: decoded it is
+ * nothing for the event loop.
+ */
+
+ngx_uint_t
+ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body)
+{
+    char        *error;
+    size_t       limit;
+    ngx_uint_t   reason, coding;
+
+    reason = ngx_http_logbroker_body_join(w, ctx, body);
+
+    if (reason) {
+        return reason;
+    }
+
+    coding = ctx->encoding;
+
+    if (coding == NGX_HTTP_LOGBROKER_IDENTITY && ctx->open == NULL) {
+        return 0;
+    }
+
+    limit = ngx_http_logbroker_body_limit(ctx->request);
+
+    if (ctx->open) {
+        reason = ctx->open(body, limit, &coding, &error);
+
+        if (reason == NGX_HTTP_LOGBROKER_BODY_TOO_BIG) {
+            ngx_http_logbroker_too_big(ctx, reason, 1);
+            return reason;
+        }
+
+        if (reason) {
+            ngx_http_logbroker_error(ctx, error);
+            return reason;
+        }
+    }
+
+    if (coding == NGX_HTTP_LOGBROKER_IDENTITY || body->len == 0) {
+        return 0;
+    }
+
+    reason = ngx_http_logbroker_decode(&w->body.codec, coding, body->data,
+                                       body->len,
                                        ngx_min(limit,
                                                NGX_HTTP_LOGBROKER_INLINE),
                                        &w->body.decoded, &error);

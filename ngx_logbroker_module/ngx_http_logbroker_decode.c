@@ -75,6 +75,20 @@ ngx_http_logbroker_codings_words(u_char *p, u_char *last)
 }
 
 
+u_char *
+ngx_http_logbroker_codings_list(u_char *p, u_char *last)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_LOGBROKER_CODINGS; i++) {
+        p = ngx_slprintf(p, last, "%s%V", i > 0 ? "," : "",
+                         &ngx_http_logbroker_codings[i]->name);
+    }
+
+    return p;
+}
+
+
 ngx_uint_t
 ngx_http_logbroker_decode(ngx_http_logbroker_codec_t *codec,
     ngx_uint_t coding, u_char *in, size_t len, size_t limit,

@@ -65,8 +65,9 @@ typedef struct {
 /* The row of a coding, or NGX_ERROR for one that is not known. */
 ngx_int_t ngx_http_logbroker_coding(u_char *name, size_t len);
 
-/* "gzip, zstd or none"; returns where it ends. */
+/* "gzip, zstd or none", and "identity,gzip,zstd"; return where it ends. */
 u_char *ngx_http_logbroker_codings_words(u_char *p, u_char *last);
+u_char *ngx_http_logbroker_codings_list(u_char *p, u_char *last);
 
 /*
  * Decodes in into out, whose memory grows as needed.  0 or one of

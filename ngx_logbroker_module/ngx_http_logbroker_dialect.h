@@ -20,7 +20,11 @@
  *  greet    before anything is decided and before the body is read: answers
  *           handshakes (GET, HEAD, OPTIONS) by ngx_http_logbroker_send(), and
  *           tells by the path what is what, where a location has several: it
- *           may set ctx->formats.
+ *           may set ctx->formats.  A dialect that shares its directive with
+ *           another one sets ctx->dialect.  Where the body is wrapped, it sets
+ *           ctx->open, which takes the wrapping off (in a thread, if the body
+ *           is large), and ctx->coding, the name of the header that names the
+ *           coding inside (lower case; NULL: Content-Encoding).
  *  stream   sets ctx->stream, and ctx->params, what the scan is told of path,
  *           query and headers (lb_param() in event/format.h); both in memory of
  *           the request.
@@ -50,8 +54,15 @@
 #include "ngx_http_logbroker_reason.h"
 
 
+/* Finds what is inside of the body, of at most limit bytes, and clears *coding
+ * if it is not coded.  0 or a reason, with the words in *error.  Nothing of
+ * nginx but its types. */
+typedef ngx_uint_t (*ngx_http_logbroker_open_pt)(ngx_str_t *body,
+    size_t limit, ngx_uint_t *coding, char **error);
+
+
 typedef struct {
-    ngx_str_t                        name;          /* directive */
+    ngx_str_t                        name;          /* directive, if any */
 
     /* methods of requests that bring events, as a mask and as Allow has it */
     ngx_uint_t                       methods;
@@ -92,6 +103,7 @@ const ngx_http_logbroker_dialect_t *ngx_http_logbroker_dialect(
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_log;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_elasticsearch;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_otlp;
+extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_grpc;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_splunk;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_loki;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_gelf;

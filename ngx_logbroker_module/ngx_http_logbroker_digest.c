@@ -69,6 +69,7 @@ static ngx_str_t  ngx_http_logbroker_digest_headers[] = {
     ngx_string("cookie"),
     ngx_string("content-type"),
     ngx_string("content-encoding"),
+    ngx_string("grpc-encoding"),
     ngx_null_string
 };
 

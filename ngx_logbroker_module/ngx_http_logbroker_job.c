@@ -49,8 +49,7 @@ ngx_http_logbroker_job_thread(void *data, ngx_log_t *log)
 static void
 ngx_http_logbroker_job_run(ngx_http_logbroker_job_t *job)
 {
-    u_char                      *in;
-    size_t                       len;
+    ngx_str_t                    body;
     ngx_http_logbroker_codec_t   codec;
 
     job->reason = ngx_http_logbroker_job_join(job);
@@ -60,20 +59,29 @@ ngx_http_logbroker_job_run(ngx_http_logbroker_job_t *job)
     }
 
     if (job->raw.data) {
-        in = job->raw.data;
-        len = job->raw.len;
+        body.data = job->raw.data;
+        body.len = job->raw.len;
 
     } else {
-        in = job->pieces[0].data;
-        len = job->pieces[0].len;
+        body = job->pieces[0];
+    }
+
+    job->decoding = 1;
+
+    if (job->open) {
+        job->reason = job->open(&body, job->limit, &job->encoding,
+                                &job->error);
+        if (job->reason) {
+            return;
+        }
     }
 
     if (job->encoding != NGX_HTTP_LOGBROKER_IDENTITY) {
 
         ngx_memzero(&codec, sizeof(ngx_http_logbroker_codec_t));
 
-        job->decoding = 1;
-        job->reason = ngx_http_logbroker_decode(&codec, job->encoding, in, len,
+        job->reason = ngx_http_logbroker_decode(&codec, job->encoding,
+                                                body.data, body.len,
                                                 job->limit, &job->decoded,
                                                 &job->error);
 
@@ -88,13 +96,13 @@ ngx_http_logbroker_job_run(ngx_http_logbroker_job_t *job)
             return;
         }
 
-        job->decoding = 0;
-
-        in = job->decoded.data;
-        len = job->decoded.len;
+        body.data = job->decoded.data;
+        body.len = job->decoded.len;
     }
 
-    ngx_http_logbroker_job_scan(job, in, len);
+    job->decoding = 0;
+
+    ngx_http_logbroker_job_scan(job, body.data, body.len);
 }
 
 

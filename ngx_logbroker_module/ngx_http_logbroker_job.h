@@ -15,6 +15,7 @@
 #include "event/format.h"
 
 #include "ngx_http_logbroker_module.h"
+#include "ngx_http_logbroker_dialect.h"
 #include "ngx_http_logbroker_mem.h"
 
 
@@ -35,6 +36,7 @@ struct ngx_http_logbroker_job_s {
     size_t                           len;
 
     ngx_uint_t                       encoding;
+    ngx_http_logbroker_open_pt       open;
     const lb_format_t               *format;
     lb_scan_options_t                options;
     char                            *params;

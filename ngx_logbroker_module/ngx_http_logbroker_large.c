@@ -158,6 +158,7 @@ ngx_http_logbroker_large_start(ngx_http_logbroker_worker_t *w,
     job->fd = NGX_INVALID_FILE;
     job->len = ctx->len;
     job->encoding = ctx->encoding;
+    job->open = ctx->open;
     job->format = ctx->format;
     job->limit = ngx_http_logbroker_body_limit(r);
     job->max_body = llcf->max_body;

@@ -1,5 +1,6 @@
 /*
  * The dialect of OpenTelemetry: logs by OTLP/HTTP, in protobuf and in JSON.
+ * What comes as gRPC is for grpc.c.
  *
  * Source: the OpenTelemetry protocol's specification, "OTLP/HTTP"; the answers
  * are messages of opentelemetry/proto/collector/logs/v1/logs_service.proto and
@@ -19,21 +20,12 @@
 #include "ngx_http_logbroker_accept.h"
 #include "ngx_http_logbroker_dialect.h"
 #include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_otlp.h"
 #include "ngx_http_logbroker_reason.h"
 
 
-/* codes of google.rpc.Status */
-#define NGX_HTTP_LOGBROKER_OTLP_INVALID      3
-#define NGX_HTTP_LOGBROKER_OTLP_UNIMPLEMENTED 12
-#define NGX_HTTP_LOGBROKER_OTLP_UNAVAILABLE  14
-
-/* bytes of a varint of 64 bits */
-#define NGX_HTTP_LOGBROKER_OTLP_VARINT       10
-
-
 static ngx_int_t ngx_http_logbroker_otlp_greet(ngx_http_logbroker_ctx_t *ctx);
-static u_char *ngx_http_logbroker_otlp_warning(ngx_http_logbroker_ctx_t *ctx,
-    u_char *text, size_t size);
+static ngx_uint_t ngx_http_logbroker_otlp_is_grpc(ngx_http_request_t *r);
 static ngx_int_t ngx_http_logbroker_otlp_success(
     ngx_http_logbroker_ctx_t *ctx);
 static ngx_int_t ngx_http_logbroker_otlp_error(ngx_http_logbroker_ctx_t *ctx,
@@ -83,6 +75,17 @@ ngx_http_logbroker_otlp_greet(ngx_http_logbroker_ctx_t *ctx)
 
     r = ctx->request;
 
+    if (ngx_http_logbroker_otlp_is_grpc(r)) {
+
+        if (r->http_version >= NGX_HTTP_VERSION_20) {
+            ctx->dialect = &ngx_http_logbroker_grpc;
+            return ctx->dialect->greet(ctx);
+        }
+
+        ngx_str_set(&ctx->error, "gRPC needs HTTP/2 (\"listen ... http2\")");
+        return NGX_DECLINED;
+    }
+
     ngx_http_logbroker_path(r, &path);
 
     if (path.len == 0
@@ -105,25 +108,99 @@ ngx_http_logbroker_otlp_greet(ngx_http_logbroker_ctx_t *ctx)
 }
 
 
-/* ExportLogsServiceResponse, with partial_success if anything was rejected. */
+/* By its media type, whatever the message is encoded in.  gRPC-Web is another
+ * protocol. */
 
-/* What a client should know although all of its records are stored: the end of
- * the words in text. */
+static ngx_uint_t
+ngx_http_logbroker_otlp_is_grpc(ngx_http_request_t *r)
+{
+    ngx_str_t  *type;
 
-static u_char *
-ngx_http_logbroker_otlp_warning(ngx_http_logbroker_ctx_t *ctx, u_char *text,
-    size_t size)
+    static ngx_str_t  grpc = ngx_string("application/grpc");
+
+    if (r->headers_in.content_type == NULL) {
+        return 0;
+    }
+
+    type = &r->headers_in.content_type->value;
+
+    return type->len >= grpc.len
+           && ngx_strncasecmp(type->data, grpc.data, grpc.len) == 0
+           && (type->len == grpc.len || type->data[grpc.len] == '+'
+               || type->data[grpc.len] == ';' || type->data[grpc.len] == ' ');
+}
+
+
+void
+ngx_http_logbroker_otlp_words(ngx_http_logbroker_ctx_t *ctx, ngx_str_t *words,
+    u_char *text)
 {
     lb_otlp_reply_t  note;
 
-    if (ctx->reply.len != sizeof(note)) {
-        return text;
+    *words = ctx->error;
+
+    if (ctx->rejected) {
+        return;
     }
 
-    ngx_memcpy(&note, ctx->reply.data, sizeof(note));
+    words->data = text;
+    words->len = 0;
 
-    return ngx_snprintf(text, size, "%uL places of the request are not UTF-8 "
-                        "and were replaced by U+FFFD", note.replaced);
+    if (ctx->reply.len == sizeof(note)) {
+        ngx_memcpy(&note, ctx->reply.data, sizeof(note));
+
+        words->len = ngx_snprintf(text, NGX_HTTP_LOGBROKER_OTLP_WARNING,
+                                  "%uL places of the request are not UTF-8 "
+                                  "and were replaced by U+FFFD", note.replaced)
+                     - text;
+    }
+}
+
+
+u_char *
+ngx_http_logbroker_otlp_response(u_char *p, ngx_uint_t rejected,
+    ngx_str_t *words)
+{
+    size_t   len;
+    u_char  *n, count[NGX_HTTP_LOGBROKER_OTLP_VARINT];
+
+    if (rejected == 0 && words->len == 0) {
+        return p;
+    }
+
+    /* 1: partial_success {1: rejected_log_records, 2: error_message} */
+
+    n = ngx_http_logbroker_otlp_varint(count, words->len);
+
+    len = 1 + (n - count) + words->len;
+
+    n = ngx_http_logbroker_otlp_varint(count, rejected);
+
+    len += 1 + (n - count);
+
+    *p++ = 1 << 3 | 2;
+    p = ngx_http_logbroker_otlp_varint(p, len);
+    *p++ = 1 << 3 | 0;
+    p = ngx_http_logbroker_otlp_varint(p, rejected);
+    *p++ = 2 << 3 | 2;
+    p = ngx_http_logbroker_otlp_varint(p, words->len);
+
+    return ngx_cpymem(p, words->data, words->len);
+}
+
+
+u_char *
+ngx_http_logbroker_otlp_rpc_status(u_char *p, ngx_uint_t code,
+    ngx_str_t *words)
+{
+    /* 1: code, 2: message */
+
+    *p++ = 1 << 3 | 0;
+    p = ngx_http_logbroker_otlp_varint(p, code);
+    *p++ = 2 << 3 | 2;
+    p = ngx_http_logbroker_otlp_varint(p, words->len);
+
+    return ngx_cpymem(p, words->data, words->len);
 }
 
 
@@ -131,21 +208,15 @@ static ngx_int_t
 ngx_http_logbroker_otlp_success(ngx_http_logbroker_ctx_t *ctx)
 {
     size_t      len;
-    u_char     *p, count[NGX_HTTP_LOGBROKER_OTLP_VARINT], text[128];
+    u_char      text[NGX_HTTP_LOGBROKER_OTLP_WARNING];
     ngx_buf_t  *b;
     ngx_str_t   words;
 
-    words = ctx->error;
-
-    if (ctx->rejected == 0) {
-        words.data = text;
-        words.len = ngx_http_logbroker_otlp_warning(ctx, text,
-                                                    sizeof(text)) - text;
-    }
+    ngx_http_logbroker_otlp_words(ctx, &words, text);
 
     len = sizeof("{\"partialSuccess\":{\"rejectedLogRecords\":\"\","
                  "\"errorMessage\":\"\"}}") + NGX_INT_T_LEN
-          + 4 * (1 + NGX_HTTP_LOGBROKER_OTLP_VARINT)
+          + NGX_HTTP_LOGBROKER_OTLP_REPLY
           + words.len + ngx_escape_json(NULL, words.data, words.len);
 
     b = ngx_create_temp_buf(ctx->request->pool, len);
@@ -169,26 +240,8 @@ ngx_http_logbroker_otlp_success(ngx_http_logbroker_ctx_t *ctx)
         return ngx_http_logbroker_otlp_send(ctx, NGX_HTTP_OK, b);
     }
 
-    if (ctx->rejected || words.len) {
-
-        /* 1: partial_success {1: rejected_log_records, 2: error_message} */
-
-        p = ngx_http_logbroker_otlp_varint(count, words.len);
-
-        len = 1 + (p - count) + words.len;
-
-        p = ngx_http_logbroker_otlp_varint(count, ctx->rejected);
-
-        len += 1 + (p - count);
-
-        *b->last++ = 1 << 3 | 2;
-        b->last = ngx_http_logbroker_otlp_varint(b->last, len);
-        *b->last++ = 1 << 3 | 0;
-        b->last = ngx_http_logbroker_otlp_varint(b->last, ctx->rejected);
-        *b->last++ = 2 << 3 | 2;
-        b->last = ngx_http_logbroker_otlp_varint(b->last, words.len);
-        b->last = ngx_cpymem(b->last, words.data, words.len);
-    }
+    b->last = ngx_http_logbroker_otlp_response(b->last, ctx->rejected,
+                                               &words);
 
     return ngx_http_logbroker_otlp_send(ctx, NGX_HTTP_OK, b);
 }
@@ -216,8 +269,6 @@ ngx_http_logbroker_otlp_error(ngx_http_logbroker_ctx_t *ctx,
 }
 
 
-/* google.rpc.Status {1: code, 2: message} */
-
 static ngx_int_t
 ngx_http_logbroker_otlp_status(ngx_http_logbroker_ctx_t *ctx,
     ngx_uint_t status, ngx_uint_t code, ngx_str_t *words)
@@ -226,7 +277,7 @@ ngx_http_logbroker_otlp_status(ngx_http_logbroker_ctx_t *ctx,
     ngx_buf_t  *b;
 
     len = sizeof("{\"code\":,\"message\":\"\"}") + NGX_INT_T_LEN
-          + 2 * (1 + NGX_HTTP_LOGBROKER_OTLP_VARINT)
+          + NGX_HTTP_LOGBROKER_OTLP_REPLY
           + words->len + ngx_escape_json(NULL, words->data, words->len);
 
     b = ngx_create_temp_buf(ctx->request->pool, len);
@@ -235,11 +286,7 @@ ngx_http_logbroker_otlp_status(ngx_http_logbroker_ctx_t *ctx,
     }
 
     if (ctx->format == &lb_format_otlp_proto) {
-        *b->last++ = 1 << 3 | 0;
-        b->last = ngx_http_logbroker_otlp_varint(b->last, code);
-        *b->last++ = 2 << 3 | 2;
-        b->last = ngx_http_logbroker_otlp_varint(b->last, words->len);
-        b->last = ngx_cpymem(b->last, words->data, words->len);
+        b->last = ngx_http_logbroker_otlp_rpc_status(b->last, code, words);
 
     } else {
         b->last = ngx_sprintf(b->last, "{\"code\":%ui,\"message\":\"", code);

@@ -76,6 +76,8 @@ ngx_http_logbroker_handler(ngx_http_request_t *r)
         if (rc != NGX_DECLINED) {
             return rc;
         }
+
+        dialect = ctx->dialect;
     }
 
     if (!(r->method & dialect->methods)) {

@@ -41,6 +41,8 @@ struct ngx_http_logbroker_ctx_s {
                                     *dialect;
     const lb_format_t *const        *formats;       /* to choose from */
     const lb_format_t               *format;
+    const ngx_str_t                 *coding;        /* see dialect.h */
+    ngx_http_logbroker_open_pt       open;
     ngx_str_t                        params;        /* see lb_param() */
     ngx_str_t                        stream;
     size_t                           len;           /* of the body as sent */
