@@ -139,8 +139,9 @@ def test_clickhouse_is_killed(name, broker, clickhouse, tmp_path):
 @senders("otel-js-proto", "elasticsearch-js", "winston-loki")
 def test_broker_is_killed(name, broker, clickhouse, tmp_path):
     """Its worker, again and again, and once all of it.  Where it dies between
-    storing and answering, the client may send the same again, and it may be
-    there twice."""
+    storing and answering, the client may send the same again: then it may be
+    there twice, unless its door recognises it.  winston-loki sends it together
+    with others, which are other bytes."""
     client = Client(name, broker.port, tmp_path / "client")
     kills = 0
     while client.running():
@@ -156,6 +157,7 @@ def test_broker_is_killed(name, broker, clickhouse, tmp_path):
     print(f"{name}: {kills} kills, {len(delivered)} delivered, "
           f"{more} more than once")
     assert delivered and kills
+    assert not more or not recognised(client.row) or name == "winston-loki"
 
 
 @senders("otel-js-json", "pino-loki")
@@ -176,13 +178,19 @@ def test_answers(name, broker, clickhouse, tmp_path):
         if came:
             again.append(fault)
             assert len(delivered[fault]) == 10, client.said()
-        assert not more or (fault == LOST and came)
+        assert not more or (fault == LOST and came
+                            and not (same and recognised(client.row)))
     print(f"{name}: again after {again}, the same bytes: {same}")
     statuses = ", ".join(str(s) for s in again if s != LOST) or "none"
     line = table()[client.row.heading]
     assert line["sent again after"] == statuses
     assert line["without an answer"] == (
         "given up" if not came else "the same" if same else "other bytes")
+
+
+def recognised(row):
+    """Are the same bytes the same request?"""
+    return table()[row.heading]["door"] in ("OTLP", "Loki")
 
 
 def table():
