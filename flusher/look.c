@@ -17,6 +17,9 @@
 /* after an error */
 #define ERROR_MS 5000
 
+/* one that found no table, if nothing is sent before one is found */
+#define RETRY_MS 1000
+
 #define SLOT_MS 1250
 
 static int64_t
@@ -28,19 +31,21 @@ at_least(int64_t ms, uint32_t slots, uint32_t node_count)
 }
 
 void
-lb_look_init(lb_look_t *l, int64_t now)
+lb_look_init(lb_look_t *l, int64_t now, int known)
 {
     l->at = now;
     l->idle = now;
     l->made = 0;
     l->need = 3;
+    l->first = !known;
     l->since = 0;
 }
 
 int
 lb_look_due(const lb_look_t *l, int64_t now, int wanted)
 {
-    return wanted ? now >= l->at && l->since >= l->need : now >= l->idle;
+    return wanted && !l->first ? now >= l->at && l->since >= l->need
+                               : now >= l->idle;
 }
 
 void
@@ -96,4 +101,9 @@ lb_look_made(lb_look_t *l, int64_t now, uint32_t node_count,
     l->idle = now + (good ? at_least(IDLE_MS, IDLE_SLOTS, node_count)
                           : at_least(NO_MS, NO_SLOTS, node_count));
     l->need = good ? 10 : 4;
+
+    /* not reached, or no table yet: there is nothing else to do */
+    if (l->first) {
+        l->idle = now + at_least(RETRY_MS, 1, node_count);
+    }
 }

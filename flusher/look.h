@@ -1,6 +1,8 @@
 /*
- * When to check the table.  After a start, delivery comes first: the look is made when
- * there is nothing to deliver, or after some requests.  Then regularly, more
+ * When to check the table.  After a start, delivery comes first: the look
+ * is made when there is nothing to deliver, or after some requests.  Not so for
+ * a spool whose table was never looked at: it may be one that throws everything
+ * away.  Then regularly, more
  * often while the verdict is not yes, and soon after an error that can come from
  * a changed table.  It is a request like any other, in this node's own slots.
  */
@@ -16,9 +18,11 @@ typedef struct {
     int64_t made;  /* the last one, 0: none yet */
     uint32_t need; /* so many other requests come first, if there are any */
     uint32_t since;
+    int first; /* nothing is sent before the table was seen */
 } lb_look_t;
 
-void lb_look_init(lb_look_t *l, int64_t now);
+/* known: the table was looked at before. */
+void lb_look_init(lb_look_t *l, int64_t now, int known);
 
 /* 1: the next request is to be the look.  wanted: something else is to do. */
 int lb_look_due(const lb_look_t *l, int64_t now, int wanted);

@@ -100,6 +100,8 @@ lb_service_start(lb_service_t *f)
     int64_t now = lb_mono_ms();
     lb_error_t err;
 
+    static const uint8_t none[LB_UUID_LEN];
+
     if (lb_spool_open(f->options->spool, LB_SPOOL_CREATE, &f->spool, &err) !=
             0 ||
         lb_ckpt_open(f->spool, &f->ckpt, &f->state, &err) != 0) {
@@ -147,7 +149,8 @@ lb_service_start(lb_service_t *f)
     lb_pace_init(&f->pace, f->options->node_index, f->options->node_count, now);
     f->metrics.started_us = lb_now_us();
     f->metrics.preflight.verdict = "unknown";
-    lb_look_init(&f->look, now);
+    lb_look_init(&f->look, now,
+                 memcmp(f->state.table_uuid, none, LB_UUID_LEN) != 0);
 
     (void)snprintf(state, sizeof(state), "%s/flusher.json", f->options->spool);
     lb_notify_file(state);
@@ -213,7 +216,7 @@ reload(lb_service_t *f)
     f->deliver.options = o;
     f->pace.index = o->node_index;
     f->pace.count = o->node_count;
-    lb_look_init(&f->look, lb_mono_ms());
+    lb_look_init(&f->look, lb_mono_ms(), 1);
     f->retry_at = 0;
 
     /* what is known is of another table: nothing is sent before the look */
@@ -232,11 +235,21 @@ reload(lb_service_t *f)
 static void
 preflight(lb_service_t *f)
 {
+    int missing;
     lb_said_t *said = &f->deliver.said;
     lb_verdict_t *p = &f->metrics.preflight, before = *p;
 
     f->sink->check(f->sink->ctx, p, said);
     f->deliver.counters.requests++;
+
+    /* It goes on while there is nobody, or no table, to be looked at; what this
+     * user may not look at stops nothing. */
+    missing = said->outcome == LB_SINK_DONE && p->replicated < 0 &&
+              strcmp(p->verdict, "no") == 0;
+    if (!said->again && !said->late && !missing &&
+        said->outcome != LB_SINK_NOT_SENT) {
+        f->look.first = 0;
+    }
 
     /* it says nothing that it was not this node's turn any more */
     lb_look_made(&f->look, lb_mono_ms(), f->options->node_count, p,
@@ -257,7 +270,7 @@ preflight(lb_service_t *f)
     }
     f->metrics.looked_us = lb_now_us();
 
-    if (p->hold || strcmp(p->verdict, "unknown") == 0) {
+    if (p->hold || f->look.first || strcmp(p->verdict, "unknown") == 0) {
         (void)snprintf(f->deliver.last_error, sizeof(f->deliver.last_error),
                        "%.511s", p->reason);
         f->deliver.last_error_us = lb_now_us();
@@ -464,7 +477,8 @@ turn(lb_service_t *f)
 
     look_at_rings(f, now);
 
-    wanted = lb_deliver_wanted(&f->deliver) && !f->metrics.preflight.hold;
+    wanted = lb_deliver_wanted(&f->deliver) && !f->metrics.preflight.hold &&
+             !f->look.first;
     look = lb_look_due(&f->look, now, wanted && f->retry_at <= now);
 
     if (!wanted && !look) {

@@ -348,8 +348,9 @@ lb_preflight_judge(const lb_options_t *o, const lb_ch_result_t *result,
         /* made anew, it may be another one: what was wrong may still be */
         p->hold = held;
         (void)snprintf(p->reason, sizeof(p->reason),
-                       "the table does not exist or this user has no rights "
-                       "on it");
+                       "the table %s.%s does not exist or this user has no "
+                       "rights on it",
+                       o->database, o->table);
         return;
     }
 

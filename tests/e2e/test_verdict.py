@@ -188,6 +188,31 @@ def test_no_more_requests_than_before(clickhouse, tmp_path):
         door.close()
 
 
+def test_never_seen_before(clickhouse, tmp_path):
+    """The first events of a spool do not go into a table that throws them
+    away, though they were there before the flusher."""
+    clickhouse.query("CREATE TABLE logbroker.fresh ENGINE = Null "
+                     "AS SELECT * FROM logbroker.logs WHERE 0")
+    broker = Broker(tmp_path / "broker", [clickhouse.url], workers=1, rings=2,
+                    flusher={**FAST, "clickhouse": {"table": "fresh"}})
+    try:
+        broker.start_nginx()
+        assert post(broker.port, '{"message":"0"}')[0] == 204
+        broker.start_flusher()
+        wait_for(lambda: "Null" in (verdict(broker)[1] or ""), 10, "a look")
+        assert figures(broker)["backlog_events"] == 1
+        # nor if there is none at first
+        clickhouse.query("DROP TABLE logbroker.fresh SYNC")
+        broker.flusher.stop()
+        broker.start_flusher()
+        wait_for(lambda: "not exist" in (verdict(broker)[1] or ""), 10, "looks")
+        clickhouse.query(made("fresh"))
+        wait_for(broker.drained, 20, "delivery")
+        assert clickhouse.query("SELECT message FROM logbroker.fresh") == "0\n"
+    finally:
+        broker.stop()
+
+
 def test_soon_after_an_error(clickhouse, tmp_path):
     """A table that goes away is noticed at the next INSERT, not a minute
     later; so is one that comes back."""

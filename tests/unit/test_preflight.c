@@ -461,7 +461,7 @@ delivery_comes_first(void **state)
     (void)state;
 
     /* with nothing to do it is looked at once */
-    lb_look_init(&l, 1000);
+    lb_look_init(&l, 1000, 1);
     assert_int_equal(lb_look_due(&l, 1000, 0), 1);
     assert_int_equal(lb_look_due(&l, 1000, 1), 0);
 
@@ -470,14 +470,22 @@ delivery_comes_first(void **state)
     assert_int_equal(first, 3);
 
     /* and more often while there is nothing to do */
-    lb_look_init(&l, 1000);
+    lb_look_init(&l, 1000, 1);
     lb_look_made(&l, 1000, 1, &good, 0);
     assert_int_equal(lb_look_due(&l, 20999, 0), 0);
     assert_int_equal(lb_look_due(&l, 21000, 0), 1);
     assert_int_equal(lb_look_due(&l, 21000, 1), 0);
 
+    /* of a table that was never seen, before everything else */
+    lb_look_init(&l, 1000, 0);
+    assert_int_equal(lb_look_due(&l, 1000, 1), 1);
+    lb_look_made(&l, 1000, 1, &bad, 0);
+    assert_int_equal(lb_look_due(&l, 2000, 1), 1);
+    l.first = 0;
+    assert_int_equal(lb_look_due(&l, 2000, 1), 0);
+
     /* more often while it is not good */
-    lb_look_init(&l, 1000);
+    lb_look_init(&l, 1000, 1);
     assert_in_range(looks(&l, 1000, 600, &bad, 0, &first), 50, 60);
 }
 
@@ -489,7 +497,7 @@ errors_call_for_a_look(void **state)
 
     (void)state;
 
-    lb_look_init(&l, 1000);
+    lb_look_init(&l, 1000, 1);
     lb_look_made(&l, 1000, 1, &good, 0);
 
     /* 20 s after a good look a table is gone: looked at within two requests */
@@ -498,7 +506,7 @@ errors_call_for_a_look(void **state)
     assert_in_range(n, 4, 8);
 
     /* a busy server is none */
-    lb_look_init(&l, 1000);
+    lb_look_init(&l, 1000, 1);
     lb_look_made(&l, 1000, 1, &good, 0);
     assert_int_equal(looks(&l, 21000, 20, &good, 241, &first), 0);
 }
@@ -514,7 +522,7 @@ slots_of_many_nodes(void **state)
 
     (void)state;
 
-    lb_look_init(&l, 0);
+    lb_look_init(&l, 0, 1);
     for (i = 0, now = 0; i < 210; i++, now += 30 * 1250) {
         if (lb_look_due(&l, now, 1)) {
             assert_true(i >= 3);
