@@ -119,8 +119,10 @@ lb_format_scan(const lb_format_t *format, const uint8_t *in, size_t len,
     size_t mark =
         !format->binary && len >= 3 && memcmp(in, "\xef\xbb\xbf", 3) == 0 ? 3
                                                                           : 0;
-    lb_scan_status_t rc =
-        format->scan(in + mark, len - mark, out, cap, options, res);
+    lb_scan_status_t rc;
+
+    res->replaced = 0;
+    rc = format->scan(in + mark, len - mark, out, cap, options, res);
 
     res->offset += mark;
     res->event_start += mark;
@@ -291,17 +293,11 @@ scan_event(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
 }
 
 static const char *const json_types[] = {
-    "application/json",
-    "application/x-ndjson",
-    "application/x-www-form-urlencoded",
-    "text/json",
-    "text/x-json",
-    "text/ndjson",
-    "text/x-ndjson",
-    "text/jsonl",
-    "text/jsonlines",
-    LB_TYPE_UNCLEAR,
-    NULL,
+    "application/json", "application/x-ndjson",
+    "text/json",        "text/x-json",
+    "text/ndjson",      "text/x-ndjson",
+    "text/jsonl",       "text/jsonlines",
+    LB_TYPE_UNCLEAR,    NULL,
 };
 
 static const char *const text_types[] = {"text/plain", NULL};

@@ -82,9 +82,7 @@ read_value(lb_loki_t *w, const lb_member_t *value)
     bad = ns > 0 ? lb_loki_time(w, (int64_t)(ns / 1000000000),
                                 (uint32_t)(ns % 1000000000))
                  : 0;
-    bad = bad || lb_out_puts(&w->out, "\"message\":") ||
-          lb_out_put(&w->out, line.value, lb_member_len(&line)) ||
-          lb_out_puts(&w->out, ",");
+    bad = bad || lb_loki_line_json(w, line.value, lb_member_len(&line));
     if (meta.value != NULL && lb_member_len(&meta) > 2) {
         bad = bad ||
               lb_out_put(&w->out, meta.value + 1, lb_member_len(&meta) - 2) ||
@@ -109,18 +107,19 @@ read_entry(lb_loki_t *w, const lb_member_t *entry)
     if (*entry->value == '{') {
         while (p < end) {
             p = lb_member(p, end, &m);
-            if (lb_member_is(&m, "ts")) {
-                bad = bad || lb_out_puts(&w->out, "\"timestamp\":") ||
-                      lb_out_put(&w->out, m.value, lb_member_len(&m));
-            } else if (lb_member_is(&m, "line")) {
+            if (lb_member_is(&m, "line")) {
                 line = m;
-                bad = bad || lb_out_puts(&w->out, "\"message\":") ||
-                      lb_out_put(&w->out, m.value, lb_member_len(&m));
-            } else {
-                bad = bad || lb_out_put(&w->out, m.key - 1,
-                                        (size_t)(m.end - m.key) + 1);
+                bad = bad || (*m.value == '"' &&
+                              lb_loki_line_json(w, m.value, lb_member_len(&m)));
+                continue;
             }
-            bad = bad || lb_out_puts(&w->out, ",");
+            bad = bad ||
+                  (lb_member_is(&m, "ts")
+                       ? lb_out_puts(&w->out, "\"timestamp\":") ||
+                             lb_out_put(&w->out, m.value, lb_member_len(&m))
+                       : lb_out_put(&w->out, m.key - 1,
+                                    (size_t)(m.end - m.key) + 1)) ||
+                  lb_out_puts(&w->out, ",");
         }
     }
     if (bad) {

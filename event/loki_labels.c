@@ -153,27 +153,29 @@ name(const uint8_t *p, const uint8_t *end, uint8_t **to, const uint8_t *end_to)
 
 /* Bytes in quotes. */
 static int
-put_string(uint8_t **o, const uint8_t *end, const uint8_t *s, size_t len)
+put_string(uint8_t **o, const uint8_t *end, const uint8_t *s, size_t len,
+           uint64_t *replaced)
 {
     if ((size_t)(end - *o) < 6 * len + 4) {
         return -1;
     }
     *(*o)++ = '"';
-    lb_repair_quote(o, s, len, len);
+    lb_repair_quote(o, s, len, len, replaced);
     *(*o)++ = '"';
     return 0;
 }
 
 /* NAME="VALUE" at p as a member; where it ends, or NULL. */
 static const uint8_t *
-label(const uint8_t *p, const uint8_t *end, uint8_t **o, const uint8_t *o_end)
+label(const uint8_t *p, const uint8_t *end, uint8_t **o, const uint8_t *o_end,
+      uint64_t *replaced)
 {
     uint8_t text[VALUE_MAX];
     uint8_t *t = text;
 
     p = name(p, end, &t, text + sizeof(text));
     if (p == NULL || t == text ||
-        put_string(o, o_end, text, (size_t)(t - text)) != 0) {
+        put_string(o, o_end, text, (size_t)(t - text), replaced) != 0) {
         return NULL;
     }
     *(*o)++ = ':';
@@ -184,14 +186,16 @@ label(const uint8_t *p, const uint8_t *end, uint8_t **o, const uint8_t *o_end)
     }
     t = text;
     p = string(skip_space(p + 1, end), end, &t, text + sizeof(text));
-    if (p == NULL || put_string(o, o_end, text, (size_t)(t - text)) != 0) {
+    if (p == NULL ||
+        put_string(o, o_end, text, (size_t)(t - text), replaced) != 0) {
         return NULL;
     }
     return skip_space(p, end);
 }
 
 int
-lb_loki_labels(const uint8_t *text, size_t len, uint8_t *out, size_t size)
+lb_loki_labels(const uint8_t *text, size_t len, uint8_t *out, size_t size,
+               uint64_t *replaced)
 {
     const uint8_t *p = text, *end = text + len;
     uint8_t *o = out;
@@ -203,7 +207,7 @@ lb_loki_labels(const uint8_t *text, size_t len, uint8_t *out, size_t size)
     p = skip_space(p + 1, end);
 
     while (p < end && *p != '}') {
-        p = label(p, end, &o, out + size);
+        p = label(p, end, &o, out + size, replaced);
         if (p == NULL || p == end) {
             return -1;
         }

@@ -9,8 +9,10 @@
 #include <stdint.h>
 
 /* Writes them as the members of a JSON object, a comma between two, into size
- * bytes of out; what is not UTF-8 becomes U+FFFD.  The bytes written, or -1: it
- * is malformed, or does not fit (a byte of text may need 6). */
-int lb_loki_labels(const uint8_t *text, size_t len, uint8_t *out, size_t size);
+ * bytes of out; what is not UTF-8 becomes U+FFFD, and *replaced grows by their
+ * number.  The bytes written, or -1: it is malformed, or does not fit (a byte
+ * of text may need 6). */
+int lb_loki_labels(const uint8_t *text, size_t len, uint8_t *out, size_t size,
+                   uint64_t *replaced);
 
 #endif /* _LB_LOKI_LABELS_H_INCLUDED_ */

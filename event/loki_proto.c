@@ -118,9 +118,7 @@ take_entry(lb_loki_t *w, lb_wire_t bytes)
     if (e.second > 0 || e.ns > 0) {
         bad = lb_loki_time(w, e.second, (uint32_t)e.ns);
     }
-    bad = bad || lb_out_puts(&w->out, "\"message\":") ||
-          lb_loki_quote(w, e.line.p, (size_t)(e.line.end - e.line.p)) ||
-          lb_out_puts(&w->out, ",");
+    bad = bad || lb_loki_line(w, e.line.p, (size_t)(e.line.end - e.line.p));
     while (!bad && lb_wire_next(&bytes, &f) > 0) {
         bad = f.tag == BYTES(3) && put_pair(w, f.bytes);
     }

@@ -3,6 +3,7 @@
  */
 
 #include "event/loki_write.h"
+#include "event/line.h"
 #include "event/lines.h"
 #include "event/loki_labels.h"
 #include "event/members.h"
@@ -69,7 +70,8 @@ void
 lb_loki_stream_text(lb_loki_t *w, const uint8_t *text, size_t len)
 {
     uint8_t members[LB_LOKI_LABELS_MAX];
-    int n = lb_loki_labels(text, len, members, sizeof(members));
+    int n =
+        lb_loki_labels(text, len, members, sizeof(members), &w->res->replaced);
 
     lb_loki_stream_json(w, members, n > 0 ? (size_t)n : 0);
     if (n < 0) {
@@ -86,7 +88,8 @@ lb_loki_quote(lb_loki_t *w, const uint8_t *s, size_t len)
         return -1;
     }
     while (len > 0) {
-        n = lb_repair_quote(&w->out.o, s, len, lb_out_room(&w->out) / 6);
+        n = lb_repair_quote(&w->out.o, s, len, lb_out_room(&w->out) / 6,
+                            &w->res->replaced);
         if (n == 0) {
             return -1;
         }
@@ -148,6 +151,30 @@ lb_loki_time(lb_loki_t *w, int64_t second, uint32_t ns)
     snprintf(text, sizeof(text), "\"timestamp\":\"%s.%09uZ\",", w->date,
              (unsigned)ns);
     return lb_out_puts(&w->out, text);
+}
+
+int
+lb_loki_line(lb_loki_t *w, const uint8_t *line, size_t len)
+{
+    lb_scan_status_t rc =
+        lb_line_members(&w->out, line, len, w->options->max_event);
+
+    return rc == LB_SCAN_EMPTY
+               ? lb_out_puts(&w->out, "\"message\":") ||
+                     lb_loki_quote(w, line, len) || lb_out_puts(&w->out, ",")
+               : rc != LB_SCAN_OK;
+}
+
+int
+lb_loki_line_json(lb_loki_t *w, const uint8_t *string, size_t len)
+{
+    lb_scan_status_t rc = lb_line_members_quoted(&w->out, string + 1, len - 2,
+                                                 w->options->max_event);
+
+    return rc == LB_SCAN_EMPTY ? lb_out_puts(&w->out, "\"message\":") ||
+                                     lb_out_put(&w->out, string, len) ||
+                                     lb_out_puts(&w->out, ",")
+                               : rc != LB_SCAN_OK;
 }
 
 /* Labels that have the name of a member of the event, each once. */

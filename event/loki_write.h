@@ -55,6 +55,10 @@ void lb_loki_stream_json(lb_loki_t *w, const uint8_t *members, size_t len);
 int lb_loki_begin(lb_loki_t *w);
 int lb_loki_time(lb_loki_t *w, int64_t second, uint32_t ns);
 int lb_loki_quote(lb_loki_t *w, const uint8_t *s, size_t len);
+/* The line, as bytes or as a JSON string with its quotes: its members, if it is
+ * a JSON object, or else the message. */
+int lb_loki_line(lb_loki_t *w, const uint8_t *line, size_t len);
+int lb_loki_line_json(lb_loki_t *w, const uint8_t *string, size_t len);
 lb_scan_status_t lb_loki_end(lb_loki_t *w, const uint8_t *entry, size_t len);
 
 /* Instead of the event, from its begin. */

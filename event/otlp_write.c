@@ -36,6 +36,7 @@ lb_otlp_finish(lb_otlp_t *w)
     lb_otlp_reply_t reply = {w->replaced};
 
     w->res->out_len = (size_t)(w->o - w->out);
+    w->res->replaced = w->replaced;
 
     if (w->res->events == 0) {
         return LB_SCAN_EMPTY;

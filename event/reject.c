@@ -29,7 +29,7 @@ put(uint8_t *out, size_t cap, const lb_reject_t *r)
                  "\"body\":\"",
                  r->reason, (int)r->origin_len,
                  r->origin_len != 0 ? r->origin : "", r->place);
-    taken = lb_repair_quote(&o, r->body, r->body_len, LB_REJECT_BODY);
+    taken = lb_repair_quote(&o, r->body, r->body_len, LB_REJECT_BODY, NULL);
     *o++ = '"';
     if (taken < r->body_len) {
         o += sprintf((char *)o, ",\"body_bytes\":%zu", r->body_len);

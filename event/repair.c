@@ -78,7 +78,8 @@ lb_repair(uint8_t *to, const uint8_t *from, size_t len, uint64_t *replaced)
 }
 
 size_t
-lb_repair_quote(uint8_t **to, const uint8_t *s, size_t len, size_t max)
+lb_repair_quote(uint8_t **to, const uint8_t *s, size_t len, size_t max,
+                uint64_t *replaced)
 {
     static const char hex[] = "0123456789abcdef";
     uint8_t *o = *to;
@@ -94,6 +95,9 @@ lb_repair_quote(uint8_t **to, const uint8_t *s, size_t len, size_t max)
         if (n < 0) {
             memcpy(o, "\xef\xbf\xbd", 3);
             o += 3;
+            if (replaced != NULL) {
+                (*replaced)++;
+            }
         } else if (s[i] == '"' || s[i] == '\\') {
             *o++ = '\\';
             *o++ = s[i];

@@ -24,7 +24,8 @@ size_t lb_repair(uint8_t *to, const uint8_t *from, size_t len,
 
 /* Bytes as the inside of a JSON string, what is not UTF-8 as U+FFFD: at most 6
  * for each.  Returns how many were taken, at most max and no part of a
- * character; *to is moved. */
-size_t lb_repair_quote(uint8_t **to, const uint8_t *s, size_t len, size_t max);
+ * character; *to is moved, *replaced as above. */
+size_t lb_repair_quote(uint8_t **to, const uint8_t *s, size_t len, size_t max,
+                       uint64_t *replaced);
 
 #endif /* _LB_REPAIR_H_INCLUDED_ */

@@ -30,6 +30,7 @@ typedef struct {
     uint32_t events;    /* events written to out */
     uint32_t rejected;  /* events left out; 0 but for formats that do so */
     int contexts;       /* out has context lines (lines.h) */
+    uint64_t replaced;  /* U+FFFD written for bytes that are not UTF-8 */
     const char *error;  /* static words, for LB_SCAN_BAD and LB_SCAN_TOOBIG */
     size_t offset;      /* of the offending byte in the body */
     size_t event_start; /* offset of the event it is in */

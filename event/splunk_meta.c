@@ -81,7 +81,7 @@ lb_splunk_params(lb_splunk_out_t *w, const lb_scan_options_t *options)
         if (len > LB_SPLUNK_META_MAX) {
             return -1;
         }
-        lb_repair_quote(&o, (const uint8_t *)value, len, len);
+        lb_repair_quote(&o, (const uint8_t *)value, len, len, NULL);
         if (o - text > LB_SPLUNK_META_MAX) {
             return -1;
         }

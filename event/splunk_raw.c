@@ -18,6 +18,7 @@ scan_raw(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
     lb_scan_status_t rc;
     uint8_t *repaired;
     size_t context;
+    uint64_t replaced = 0;
 
     memset(res, 0, sizeof(*res));
     memset(&w, 0, sizeof(w));
@@ -42,7 +43,7 @@ scan_raw(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         if (repaired == NULL) {
             return LB_SCAN_NOMEM;
         }
-        len = lb_repair(repaired, in, len, NULL);
+        len = lb_repair(repaired, in, len, &replaced);
         rc = lb_scan_text(repaired, len, w.out.o, cap - context,
                           options->max_event, res);
         free(repaired);
@@ -53,6 +54,7 @@ scan_raw(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
     }
     res->out_len += context;
     res->contexts = w.contexts;
+    res->replaced = replaced;
     return rc != LB_SCAN_OK ? rc
            : lb_reply_put(options->reply, LB_SPLUNK_SUCCESS,
                           sizeof(LB_SPLUNK_SUCCESS) - 1) == 0

@@ -41,6 +41,7 @@ typedef struct {
     ngx_atomic_t                     dropped;
     ngx_atomic_t                     repeated;
     ngx_atomic_t                     recognised;    /* by their bytes */
+    ngx_atomic_t                     replaced;      /* not UTF-8 */
     ngx_atomic_t                     access;        /* events logged */
     ngx_atomic_t                     access_lost;
     ngx_atomic_t                     largest;       /* group, in requests */

@@ -101,6 +101,7 @@ ngx_http_logbroker_group_add(ngx_http_logbroker_group_t *group,
 
     group->requests++;
     group->events += ctx->events;
+    group->replaced += ctx->replaced;
     group->bytes += ctx->bytes;
     group->sync |= sync;
 
@@ -252,12 +253,14 @@ ngx_http_logbroker_group_move(ngx_http_logbroker_group_t *from,
 
     to->requests += from->requests;
     to->events += from->events;
+    to->replaced += from->replaced;
     to->bytes += from->bytes;
     to->access += from->access;
     to->sync |= from->sync;
 
     from->requests = 0;
     from->events = 0;
+    from->replaced = 0;
     from->bytes = 0;
     from->access = 0;
     from->sync = 0;
@@ -282,6 +285,7 @@ ngx_http_logbroker_group_stored(ngx_http_logbroker_worker_t *w,
 
     (void) ngx_atomic_fetch_add(&counters->requests, done.requests);
     (void) ngx_atomic_fetch_add(&counters->events, done.events);
+    (void) ngx_atomic_fetch_add(&counters->replaced, done.replaced);
     (void) ngx_atomic_fetch_add(&counters->bytes, done.bytes);
     (void) ngx_atomic_fetch_add(&counters->access, done.access);
 

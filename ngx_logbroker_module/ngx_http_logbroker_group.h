@@ -27,6 +27,7 @@ typedef struct {
     ngx_queue_t                      keys;
     ngx_uint_t                       requests;
     ngx_uint_t                       events;
+    uint64_t                         replaced;      /* characters in them */
     uint64_t                         bytes;
     ngx_uint_t                       access;        /* events nobody awaits */
     ngx_uint_t                       sync;

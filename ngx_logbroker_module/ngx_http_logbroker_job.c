@@ -194,6 +194,7 @@ ngx_http_logbroker_job_scan(ngx_http_logbroker_job_t *job, u_char *in,
 
     job->reason = ngx_http_logbroker_record_reason(rc, &res);
     job->rejected = res.rejected;
+    job->replaced = res.replaced;
 
     if (rc == LB_SCAN_BAD || rc == LB_SCAN_TOOBIG || res.rejected) {
         job->row = res.row;

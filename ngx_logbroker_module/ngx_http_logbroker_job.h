@@ -56,6 +56,7 @@ struct ngx_http_logbroker_job_s {
 
     /* for the answer */
     lb_reply_t                       reply;
+    uint64_t                         replaced;
     ngx_uint_t                       rejected;      /* the first one: */
 
     /* or why there is no record */

@@ -96,13 +96,15 @@ ngx_http_logbroker_json(ngx_http_logbroker_snapshot_t *s, u_char *p,
                      "\"accepted\": {\"requests\": %uA, \"events\": %uA, "
                      "\"bytes\": %uA},\n\"answers_dropped\": %uA,\n"
                      "\"repeated\": %uA,\n\"recognised\": %uA,\n"
-                     "\"access_log\": {\"events\": %uA, "
-                     "\"lost\": %uA},\n\"largest_group\": %uA,\n"
+                     "\"replaced\": %uA,\n"
+                     "\"access_log\": {\"events\": %uA, \"lost\": %uA},\n"
+                     "\"largest_group\": %uA,\n"
                      "\"refused\": {",
                      counters->requests, counters->events, counters->bytes,
                      counters->dropped, counters->repeated,
-                     counters->recognised, counters->access,
-                     counters->access_lost, counters->largest);
+                     counters->recognised, counters->replaced,
+                     counters->access, counters->access_lost,
+                     counters->largest);
 
     for (i = 1; i < NGX_HTTP_LOGBROKER_REASONS; i++) {
         p = ngx_slprintf(p, last, "%s\"%V\": %uA", i > 1 ? ", " : "",

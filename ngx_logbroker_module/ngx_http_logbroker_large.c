@@ -374,6 +374,7 @@ ngx_http_logbroker_job_tell(ngx_http_logbroker_job_t *job)
     ctx = job->ctx;
 
     ctx->rejected = job->rejected;
+    ctx->replaced = job->replaced;
     ctx->row = job->row;
     ctx->column = job->column;
 

@@ -1,5 +1,6 @@
 /*
- * The dialect of our own: POST of JSON or text, 204 or an error in JSON.
+ * The dialect of our own: POST of JSON or text, 204 or an error in JSON; also
+ * forms, and what Heroku sends.
  */
 
 
@@ -7,7 +8,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "event/form.h"
 #include "event/format.h"
+#include "event/logplex.h"
 
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_conf.h"
@@ -19,6 +22,7 @@
 
 
 static ngx_int_t ngx_http_logbroker_log_greet(ngx_http_logbroker_ctx_t *ctx);
+static ngx_uint_t ngx_http_logbroker_log_stream(ngx_http_logbroker_ctx_t *ctx);
 static ngx_int_t ngx_http_logbroker_log_success(ngx_http_logbroker_ctx_t *ctx);
 static ngx_int_t ngx_http_logbroker_log_error(ngx_http_logbroker_ctx_t *ctx,
     ngx_http_logbroker_reason_t *why, ngx_str_t *words);
@@ -28,6 +32,8 @@ static ngx_int_t ngx_http_logbroker_log_error(ngx_http_logbroker_ctx_t *ctx,
 
 static const lb_format_t  *const ngx_http_logbroker_log_auto[] = {
     &lb_format_plain,
+    &lb_format_form,
+    &lb_format_logplex,
     &lb_format_json,                       /* and what has no clear type */
     NULL
 };
@@ -35,6 +41,8 @@ static const lb_format_t  *const ngx_http_logbroker_log_auto[] = {
 
 static const lb_format_t  *const ngx_http_logbroker_log_strict[] = {
     &lb_format_text,
+    &lb_format_form,
+    &lb_format_logplex,
     &lb_format_json,
     NULL
 };
@@ -58,10 +66,10 @@ const ngx_http_logbroker_dialect_t  ngx_http_logbroker_log = {
     NGX_HTTP_POST,
     "POST",
     ngx_http_logbroker_log_auto,
-    ngx_null_string,                       /* key */
+    ngx_string("logplex-frame-id"),        /* of Heroku */
     0,                                     /* deduplicate */
     ngx_http_logbroker_log_greet,
-    ngx_http_logbroker_stream,
+    ngx_http_logbroker_log_stream,
     ngx_http_logbroker_log_success,
     ngx_http_logbroker_log_error
 };
@@ -81,6 +89,34 @@ ngx_http_logbroker_log_greet(ngx_http_logbroker_ctx_t *ctx)
 }
 
 
+static ngx_uint_t
+ngx_http_logbroker_log_stream(ngx_http_logbroker_ctx_t *ctx)
+{
+    u_char           *p;
+    ngx_table_elt_t  *h;
+
+    static ngx_str_t  name = ngx_string("logplex-msg-count");
+
+    if (ctx->format == &lb_format_logplex) {
+
+        h = ngx_http_logbroker_header(ctx->request, &name, NULL);
+
+        if (h) {
+            p = ngx_pnalloc(ctx->request->pool,
+                            sizeof("count") + h->value.len + 1);
+            if (p == NULL) {
+                return NGX_HTTP_LOGBROKER_NO_MEMORY;
+            }
+
+            ctx->params.data = p;
+            ctx->params.len = ngx_sprintf(p, "count%Z%V%Z", &h->value) - p;
+        }
+    }
+
+    return ngx_http_logbroker_stream(ctx);
+}
+
+
 static ngx_int_t
 ngx_http_logbroker_log_success(ngx_http_logbroker_ctx_t *ctx)
 {
@@ -91,6 +127,17 @@ ngx_http_logbroker_log_success(ngx_http_logbroker_ctx_t *ctx)
     r = ctx->request;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
+
+    if (ctx->format == &lb_format_logplex) {
+        /* the answer that Logplex's documentation shows */
+
+        b = ngx_calloc_buf(r->pool);
+        if (b == NULL) {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_logbroker_send(r, NGX_HTTP_OK, "text/plain", b);
+    }
 
     if (llcf->success == NGX_HTTP_NO_CONTENT) {
         r->headers_out.status = NGX_HTTP_NO_CONTENT;

@@ -91,6 +91,10 @@ static ngx_http_logbroker_counter_t  ngx_http_logbroker_counters[] = {
       "(logbroker_deduplicate).",
       offsetof(ngx_http_logbroker_counters_t, recognised) },
 
+    { "replaced_characters_total",
+      "Characters of these events that were not UTF-8 and are U+FFFD now.",
+      offsetof(ngx_http_logbroker_counters_t, replaced) },
+
     { "answers_dropped_total",
       "Requests that were stored and whose client had left.",
       offsetof(ngx_http_logbroker_counters_t, dropped) },

@@ -57,6 +57,7 @@ struct ngx_http_logbroker_ctx_s {
      * rejected was, error of an answer that is no refusal for another reason */
     lb_reply_t                       reply;
     ngx_uint_t                       rejected;
+    uint64_t                         replaced;      /* of the record */
     ngx_str_t                        first;
     size_t                           first_row;
     size_t                           first_column;

@@ -266,6 +266,7 @@ ngx_http_logbroker_scan(ngx_http_logbroker_worker_t *w,
                                              body);
 
     ctx->rejected = record.res.rejected;
+    ctx->replaced = record.res.replaced;
 
     if (reason == NGX_HTTP_LOGBROKER_MALFORMED
         || reason == NGX_HTTP_LOGBROKER_EVENT_TOO_BIG)

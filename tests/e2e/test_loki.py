@@ -19,7 +19,8 @@ PROTO = {"Content-Type": "application/x-protobuf"}
 
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory):
-    with Nginx(tmp_path_factory.mktemp("loki"), server="""
+    with Nginx(tmp_path_factory.mktemp("loki"), spool="size=32m",
+               http="client_max_body_size 4m;", server="""
             location = /loki/api/v1/push { logbroker_loki; }
             location = /ready { logbroker_loki; }
             location /all/ { logbroker_loki; logbroker_stream all; }
@@ -112,6 +113,55 @@ def test_proto(nginx, headers):
     assert last(nginx).payload.decode() == (
         '\x01{"fields":{"app":"x"}}\n{"timestamp":"2025-11-26T10:00:00.'
         '000000001Z","message":"one\ufffd","k":"v"}\n')
+
+
+@pytest.mark.parametrize("line, want", [
+    ('{"level": "warn", "msg": "a\\"\\u00e9", "n": [1]}',
+     '"level":"warn","msg":"a\\"\\u00e9","n":[1]'),
+    ('{"a":1}\n', '"a":1'), ('{"a":1} \r\n', '"a":1'),
+    ("{}", None), ("{a}", None), ('{"a":1}{"b":2}', None), ('{"a":1', None),
+    ('[{"a":1}]', None), ('"a"', None), ("{\0}", None),
+    ('{"a":"%s"}' % ("b" * 100_000), '"a":"%s"' % ("b" * 100_000)),
+    ('{"a":"%s"}' % ("b" * 2**20), "rejected"),
+    ('{"a":' * 200 + "1" + "}" * 200, None),
+], ids=range(13))
+@pytest.mark.parametrize("form", ["json", "older", "proto"])
+def test_lines_that_are_json(nginx, line, want, form):
+    """Their members are the event's."""
+    if form == "json":
+        body, headers = push(["1764151200000000001", line, {"k": "v"}]), JSON
+    elif form == "older":
+        body, headers = json.dumps({"streams": [{"labels": "{}", "entries": [
+            {"ts": "2025-11-26T10:00:00.000000001Z", "line": line,
+             "k": "v"}]}]}), JSON
+    else:
+        body, headers = snappy(field(1, field(1, b"{}") + entry(
+            1764151200000000001, line.encode(), k="v"))), PROTO
+    r, _ = ask(nginx, PUSH, body, headers)
+    assert r.status == 204
+    stored = last(nginx).payload.decode()
+    if want == "rejected":
+        assert '"reason":"the entry is too large"' in stored
+    else:
+        if want is None:
+            want = '"message":' + json.dumps(line, ensure_ascii=False)
+        assert stored.splitlines()[-1] == (
+            '{"timestamp":"2025-11-26T10:00:00.000000001Z",' + want +
+            ',"k":"v"}')
+
+
+def test_replaced_characters_are_counted(nginx):
+    def count():
+        text = ask(nginx, "/status", method="GET",
+                   headers={"Accept": "text/plain"})[1]
+        name = "logbroker_replaced_characters_total "
+        return int(text.split("\n" + name)[1].split()[0])
+
+    before = count()
+    for size in (1, 100_000):
+        ask(nginx, PUSH, snappy(field(1, field(1, b'{app="\xff"}') + entry(
+            1764151200000000001, b"\xffa\xe2\x82" + b"b" * size))), PROTO)
+    assert count() == before + 6
 
 
 def test_large_bodies_in_a_thread(nginx):

@@ -36,8 +36,8 @@ endforeach()
 get_target_property(format_sources lb_format SOURCES)
 list(TRANSFORM format_sources PREPEND ${CMAKE_SOURCE_DIR}/event/)
 
-foreach(format bulk gelf otlp_json otlp_proto splunk splunk_raw
-               loki_json loki_proto)
+foreach(format bulk form gelf logplex loki_json loki_proto otlp_json otlp_proto
+               splunk splunk_raw)
     add_executable(replay_${format}
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_format.c
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)

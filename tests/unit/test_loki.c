@@ -192,7 +192,7 @@ test_labels(void **state)
         int n;
 
         memcpy(in + 1, cases[i].text, len);
-        n = lb_loki_labels(in + 1, len, to, 1000);
+        n = lb_loki_labels(in + 1, len, to, 1000, NULL);
         if (cases[i].want == NULL) {
             assert_int_equal(n, -1);
         } else {
@@ -202,7 +202,7 @@ test_labels(void **state)
         for (size_t size = 0; size < 60; size++) {
             uint8_t *tight = malloc(size + 1);
 
-            assert_true(lb_loki_labels(in + 1, len, tight + 1, size) <=
+            assert_true(lb_loki_labels(in + 1, len, tight + 1, size, NULL) <=
                         (int)size);
             free(tight);
         }
