@@ -20,6 +20,7 @@
 #include "ngx_http_logbroker_reason.h"
 
 
+static ngx_int_t ngx_http_logbroker_gelf_greet(ngx_http_logbroker_ctx_t *ctx);
 static ngx_uint_t ngx_http_logbroker_gelf_stream(
     ngx_http_logbroker_ctx_t *ctx);
 static ngx_int_t ngx_http_logbroker_gelf_success(
@@ -41,11 +42,34 @@ const ngx_http_logbroker_dialect_t  ngx_http_logbroker_gelf = {
     ngx_http_logbroker_gelf_formats,
     ngx_null_string,                       /* key */
     0,                                     /* deduplicate */
-    NULL,                                  /* greet */
+    ngx_http_logbroker_gelf_greet,
     ngx_http_logbroker_gelf_stream,
     ngx_http_logbroker_gelf_success,
     ngx_http_logbroker_gelf_error
 };
+
+
+/* Handlers for Python name both codings they know and use one: the first bytes
+ * tell which. */
+
+static ngx_int_t
+ngx_http_logbroker_gelf_greet(ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_table_elt_t  *h;
+
+    static ngx_str_t  name = ngx_string("content-encoding");
+    static ngx_str_t  both = ngx_string("gzip,deflate");
+
+    h = ngx_http_logbroker_header(ctx->request, &name, NULL);
+
+    if (h && h->value.len == both.len
+        && ngx_strncasecmp(h->value.data, both.data, both.len) == 0)
+    {
+        ngx_str_set(&h->value, "identity");
+    }
+
+    return NGX_DECLINED;
+}
 
 
 static ngx_uint_t

@@ -48,6 +48,7 @@ def test_messages(nginx, headers, body):
     ({"Content-Encoding": "gzip"}, gzip.compress),
     ({}, gzip.compress),  # GELF has it in its first bytes
     ({}, zlib.compress),
+    ({"Content-Encoding": "gzip,deflate"}, zlib.compress),  # pygelf, graypy
 ])
 def test_compressed(nginx, headers, pack):
     body = b"".join(b'{"short_message":"%d"}\n' % i for i in range(20000))
