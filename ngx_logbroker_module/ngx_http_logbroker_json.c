@@ -50,7 +50,7 @@ u_char *
 ngx_http_logbroker_json(ngx_http_logbroker_snapshot_t *s, u_char *p,
     u_char *last)
 {
-    uint64_t                        lag;
+    uint64_t                        lag, lasts;
     ngx_uint_t                      i;
     ngx_http_logbroker_counters_t  *counters;
 
@@ -129,6 +129,14 @@ ngx_http_logbroker_json(ngx_http_logbroker_snapshot_t *s, u_char *p,
     p = ngx_http_logbroker_json_rings(s, p, last);
 
     lag = s->lag_us / 1000;
+    lasts = lb_lasting_seconds(&s->lasting, 0);
+
+    if (lasts == UINT64_MAX) {
+        p = ngx_slprintf(p, last, "\"lasts_seconds\": null,\n");
+
+    } else {
+        p = ngx_slprintf(p, last, "\"lasts_seconds\": %uL,\n", lasts);
+    }
 
     p = ngx_slprintf(p, last, "\"lag_seconds\": %uL.%03uL,\n"
                      "\"flusher_runs\": %s,\n\"flusher_state_age_seconds\": ",

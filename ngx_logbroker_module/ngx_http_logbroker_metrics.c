@@ -137,6 +137,7 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_snapshot_t *s, u_char *p,
     u_char *last)
 {
     json_t                     *root;
+    uint64_t                    lasts;
     ngx_http_logbroker_text_t   t;
 
     t.p = p;
@@ -155,6 +156,14 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_snapshot_t *s, u_char *p,
                               "Age of the oldest event not yet delivered.");
     ngx_http_logbroker_metrics_number(&t, "lag_seconds", "",
                                       s->lag_us, 1);
+
+    lasts = lb_lasting_seconds(&s->lasting, 0);
+
+    if (lasts != UINT64_MAX) {
+        ngx_http_logbroker_metric_value(&t, "lasts_seconds", "gauge",
+            "For how long the spool takes events if nothing is delivered from "
+            "now on and as much comes as on the last day.", lasts);
+    }
 
     ngx_http_logbroker_metric_value(&t, "flusher_running", "gauge",
         "1 if a flusher holds the checkpoint and has shown signs of life in "

@@ -38,7 +38,8 @@ static ngx_int_t ngx_http_logbroker_snapshot_rings(
     ngx_http_logbroker_snapshot_t *s);
 static ngx_int_t ngx_http_logbroker_snapshot_ring(
     ngx_http_logbroker_worker_t *w, ngx_pool_t *pool, lb_ckpt_state_t *acked,
-    ngx_http_logbroker_snapshot_ring_t *ring, uint64_t *oldest);
+    ngx_http_logbroker_snapshot_ring_t *ring, uint64_t *oldest,
+    lb_lasting_t *lasting);
 static ngx_uint_t ngx_http_logbroker_flusher_runs(
     ngx_http_logbroker_worker_t *w, ngx_msec_int_t age);
 static ngx_int_t ngx_http_logbroker_flusher_json(
@@ -122,7 +123,8 @@ ngx_http_logbroker_snapshot_rings(ngx_http_logbroker_worker_t *w,
 
         ring->slot = slots[i];
 
-        if (ngx_http_logbroker_snapshot_ring(w, pool, acked, ring, &oldest)
+        if (ngx_http_logbroker_snapshot_ring(w, pool, acked, ring, &oldest,
+                                             &s->lasting)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -156,7 +158,8 @@ ngx_http_logbroker_snapshot_rings(ngx_http_logbroker_worker_t *w,
 static ngx_int_t
 ngx_http_logbroker_snapshot_ring(ngx_http_logbroker_worker_t *w,
     ngx_pool_t *pool, lb_ckpt_state_t *acked,
-    ngx_http_logbroker_snapshot_ring_t *ring, uint64_t *oldest)
+    ngx_http_logbroker_snapshot_ring_t *ring, uint64_t *oldest,
+    lb_lasting_t *lasting)
 {
     int              rc;
     char             buf[128];
@@ -208,6 +211,8 @@ ngx_http_logbroker_snapshot_ring(ngx_http_logbroker_worker_t *w,
     {
         *oldest = received;
     }
+
+    lb_lasting_ring(lasting, reader, info, info->acked);
 
     lb_reader_close(reader);
 

@@ -16,6 +16,7 @@
 #include <ngx_http.h>
 
 #include "spool/lb_format.h"
+#include "spool/lb_lasting.h"
 #include "spool/lb_reader.h"
 #include "spool/lb_uuid.h"
 
@@ -55,6 +56,7 @@ typedef struct {
     uint64_t                         backlog_events;
     uint64_t                         total[LB_COUNTERS];
     uint64_t                         lag_us;        /* of the oldest event */
+    lb_lasting_t                     lasting;
 
     /* what the flusher has published, or "null"; what is true in any case */
     ngx_str_t                        flusher;

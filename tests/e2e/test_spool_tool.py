@@ -56,6 +56,35 @@ def test_stat(nginx):
     assert "0 events delivered, 0 set aside as dead letters, 0 bytes" in text
 
 
+def test_how_long_the_spool_lasts(nginx):
+    """At the rate of the last day, or since the ring was made; the module says
+    the same."""
+    assert "nothing has come" in tool(nginx, "stat").stdout
+    assert nginx.status()["lasts_seconds"] is None
+    for _ in range(10):
+        assert nginx.post("/log", json.dumps({"a": "x" * 9000})).status == 204
+    wait_for(lambda: nginx.status()["total"]["backlog_events"] == 10,
+             what="the last one in the status")
+    now = time.time()
+    s = json.loads(tool(nginx, "stat", "--json").stdout)
+    said = nginx.status()["lasts_seconds"]
+    lasting = s["lasting"]
+    assert lasting["received_bytes"] == \
+        sum(r["committed"] for r in s["rings"]) > 90000
+    made = min(r["created_us"] for r in nginx.status()["rings"]) / 1e6
+    assert now - made - 1 < lasting["window_seconds"] < now - made + 5
+    rate = lasting["received_bytes"] / lasting["window_seconds"]
+    room = 0.9 * sum(r["capacity"] for r in s["rings"])
+    backlog = sum(r["backlog_bytes"] for r in s["rings"])
+    assert abs(lasting["empty_seconds"] - room / rate) < 2
+    assert abs(lasting["seconds"] - (room - backlog) / rate) < 2
+    assert said * 0.5 < lasting["seconds"] < said * 2 + 10
+    hours = [float(x) for x in re.findall(
+        r"lasts ([0-9.]+) hours of outage, ([0-9.]+) hours from now on",
+        tool(nginx, "stat").stdout)[0]]
+    assert hours[1] <= hours[0] < lasting["empty_seconds"] / 3600 * 2 + 0.1
+
+
 def test_cat(nginx):
     """Every event on a line of its own, as it is stored, however long."""
     long = b'{"long":"%s"}' % (b"x" * 2500000)

@@ -1,5 +1,5 @@
 foreach(name test_record test_dead test_ring test_failures test_acquire
-             test_fill test_marks test_version test_resume test_recovery test_checkpoint
+             test_fill test_lasting test_marks test_version test_resume test_recovery test_checkpoint
              test_identity test_model)
     lb_unit_test(${name} SOURCES ${name}.c LIBS lb_spool)
 endforeach()

@@ -8,29 +8,35 @@
 #include <stdio.h>
 
 #include "output.h"
+#include "spool/lb_lasting.h"
 #include "walk.h"
 
-/* data: the array of rings, or NULL. */
+typedef struct {
+    json_t *rings; /* or NULL: each is printed */
+    lb_lasting_t lasting;
+} stat_t;
+
 static int
 stat_ring(const lb_tool_options_t *o, const lb_tool_look_t *look,
           lb_reader_t *reader, const lb_ring_info_t *info, void *data)
 {
     char uuid[LB_UUID_TEXT];
     uint64_t position, seq, bytes, events;
+    stat_t *stat = data;
 
     (void)o;
-    (void)reader;
 
     lb_tool_acked(&look->ckpt, info, &position, &seq);
+    lb_lasting_ring(&stat->lasting, reader, info, position);
     lb_uuid_format(info->uuid, uuid);
 
     /* after a power cut the commit cell may be older than the checkpoint */
     bytes = info->committed > position ? info->committed - position : 0;
     events = info->next_seq > seq ? info->next_seq - seq : 0;
 
-    if (data != NULL) {
+    if (stat->rings != NULL) {
         json_array_append_new(
-            data,
+            stat->rings,
             json_pack("{s:I, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
                       "s:I}",
                       "slot", (json_int_t)info->slot, "ring", uuid, "locked",
@@ -54,11 +60,43 @@ stat_ring(const lb_tool_options_t *o, const lb_tool_look_t *look,
     return 0;
 }
 
+/* Seconds, or null: nothing has come. */
+static json_t *
+stat_seconds(const lb_lasting_t *lasting, int empty)
+{
+    uint64_t seconds = lb_lasting_seconds(lasting, empty);
+
+    return seconds == UINT64_MAX ? json_null()
+                                 : json_integer((json_int_t)seconds);
+}
+
+static void
+stat_lasting(const lb_lasting_t *lasting)
+{
+    double hours = (double)lasting->window_us / 3.6e9;
+    double seconds = (double)lasting->window_us / 1e6;
+
+    if (lb_lasting_seconds(lasting, 1) == UINT64_MAX) {
+        printf("within the last %.1f hours nothing has come: for how long an "
+               "outage this spool lasts is not known\n",
+               hours);
+        return;
+    }
+
+    printf("at the rate of the last %.1f hours (%.3f MB/s in the rings, by "
+           "their marks) this spool lasts %.1f hours of outage, %.1f hours "
+           "from now on\n",
+           hours, (double)lasting->received / seconds / 1e6,
+           (double)lb_lasting_seconds(lasting, 1) / 3600,
+           (double)lb_lasting_seconds(lasting, 0) / 3600);
+}
+
 static void
 stat_json(const lb_tool_options_t *o, lb_tool_look_t *look)
 {
     char uuid[LB_UUID_TEXT];
-    json_t *root, *rings = json_array();
+    json_t *root;
+    stat_t stat = {.rings = json_array()};
     const lb_ckpt_state_t *ckpt = &look->ckpt;
     int in_flight = (ckpt->flags & LB_CKPT_IN_FLIGHT) != 0;
 
@@ -73,8 +111,15 @@ stat_json(const lb_tool_options_t *o, lb_tool_look_t *look)
                   "token", lb_tool_json_text(ckpt->token), "rows",
                   (json_int_t)(in_flight ? ckpt->rows : 0));
 
-    lb_tool_rings(look, o, stat_ring, rings);
-    json_object_set_new(root, "rings", rings);
+    lb_tool_rings(look, o, stat_ring, &stat);
+    json_object_set_new(root, "rings", stat.rings);
+    json_object_set_new(
+        root, "lasting",
+        json_pack("{s:I, s:f, s:o, s:o}", "received_bytes",
+                  (json_int_t)stat.lasting.received, "window_seconds",
+                  (double)stat.lasting.window_us / 1e6, "empty_seconds",
+                  stat_seconds(&stat.lasting, 1), "seconds",
+                  stat_seconds(&stat.lasting, 0)));
     lb_tool_json_print(root);
 }
 
@@ -83,6 +128,7 @@ stat_text(const lb_tool_options_t *o, lb_tool_look_t *look)
 {
     char uuid[LB_UUID_TEXT], when[LB_TOOL_TIME];
     const lb_ckpt_state_t *ckpt = &look->ckpt;
+    stat_t stat = {.rings = NULL};
 
     lb_uuid_format(lb_spool_uuid(look->spool), uuid);
 
@@ -105,7 +151,9 @@ stat_text(const lb_tool_options_t *o, lb_tool_look_t *look)
     puts("slot  ring                                  state        "
          "events so far  backlog events   full   backlog bytes");
 
-    lb_tool_rings(look, o, stat_ring, NULL);
+    lb_tool_rings(look, o, stat_ring, &stat);
+
+    stat_lasting(&stat.lasting);
 }
 
 int
