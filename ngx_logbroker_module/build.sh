@@ -28,6 +28,21 @@ if [ -f "$source/conf_flags" ]; then
     . "$source/conf_flags"
 fi
 
+# nginx's configure takes no path with a space in it: then by other names,
+# the same each time, so that make knows what it has made.
+case $module$build in
+*[[:space:]]*)
+    names=${TMPDIR:-/tmp}/logbroker-$(id -u)-$(printf %s "$module$build" | cksum | cut -d ' ' -f 1)
+    mkdir -p -m 700 "$names"
+    [ -O "$names" ] || { echo "$names belongs to somebody else" >&2; exit 1; }
+    mkdir -p "$build"
+    ln -sfn "$(dirname "$module")" "$names/root"
+    ln -sfn "$build" "$names/build"
+    module=$names/root/$(basename "$module")
+    build=$names/build
+    ;;
+esac
+
 configure=./configure
 if [ ! -f "$source/configure" ]; then
     configure=./auto/configure
