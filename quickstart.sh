@@ -2,6 +2,7 @@
 # The whole service on this machine: ClickHouse, brokers, edge; see --help.
 set -euo pipefail
 
+called_in=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 root=$PWD
 
@@ -11,8 +12,9 @@ usage: ./quickstart.sh [--once]
 
 Installs what is missing, builds, starts ClickHouse, brokers (nginx with the
 module, and a flusher each) and the edge nginx on loopback, posts a thousand
-real log lines, shows them arriving, and stays up until Ctrl-C. With --once it
-ends after the summary: exit 0 if every event arrived exactly once, else 1.
+real log lines, shows them arriving, and stays up until Ctrl-C; what dies
+meanwhile is started again. With --once it ends after the summary: exit 0 if
+every event arrived exactly once, else 1.
 
   LOGBROKER_PORT             the edge (8080); broker n listens on the port + n
   LOGBROKER_CLICKHOUSE_PORT  ClickHouse (8123)
@@ -41,7 +43,17 @@ nginx=/usr/sbin/nginx
 begun=$(date +%s)
 pids=()
 names=()
+commands=()
+started=()
 failed=
+
+while [ "${clickhouse%/}" != "$clickhouse" ]; do clickhouse=${clickhouse%/}; done
+# as it may be shown
+server=$(sed -E 's,//[^/@]*@,//,' <<<"$clickhouse")
+case $data in
+/*) ;;
+*) data=$called_in/$data ;;
+esac
 
 step() {
     printf '[%3d s] %s\n' $(($(date +%s) - begun)) "$*"
@@ -53,44 +65,79 @@ fail() {
     exit 1
 }
 
-for number in "$port" "$clickhouse_port" "$brokers"; do
-    case $number in
-    '' | *[!0-9]*) fail "\"$number\" is not a number, see --help" ;;
+# is NAME VALUE LEAST MOST
+is() {
+    case $2 in
+    '' | *[!0-9]* | ???????*) fail "$1 is \"$2\": it must be a number from $3 to $4" ;;
     esac
-done
-if [ "$brokers" -lt 1 ] || [ "$brokers" -gt 16 ]; then
-    fail "LOGBROKER_BROKERS must be 1 to 16"
+    if [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ]; then
+        fail "$1 is $2: it must be a number from $3 to $4"
+    fi
+}
+is LOGBROKER_BROKERS "$brokers" 1 16
+is LOGBROKER_PORT "$port" 1 $((65535 - brokers))
+is LOGBROKER_CLICKHOUSE_PORT "$clickhouse_port" 1 65535
+if [ -z "${LOGBROKER_CLICKHOUSE_URL-}" ] && [ "$clickhouse_port" -ge "$port" ] &&
+    [ "$clickhouse_port" -le $((port + brokers)) ]; then
+    fail "LOGBROKER_CLICKHOUSE_PORT is $clickhouse_port: $port to $((port + brokers)) are the edge's and the brokers'"
 fi
+
+# gone SECONDS PID: is it, within that time? -PID is a process group.
+gone() {
+    local i
+    for ((i = 0; i < 10 * $1; i++)); do
+        kill -0 -- "$2" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+# end PID: asked to, then made to; with it what it has started.
+end() {
+    kill -TERM "$1" 2>/dev/null || true
+    gone 15 "$1" || true
+    end_group "$1"
+    wait "$1" 2>/dev/null || true
+}
+
+end_group() {
+    kill -TERM -- "-$1" 2>/dev/null || return 0
+    gone 5 "-$1" || kill -KILL -- "-$1" 2>/dev/null || true
+}
 
 # Everything that was started, in the order in which it should end: no new
 # events, then what is left is delivered, then ClickHouse.
 stop() {
-    local i pid
-    trap '' INT TERM
+    local i
+    trap '' INT TERM HUP
     for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
-        pid=${pids[i]}
-        kill -0 "$pid" 2>/dev/null || continue
-        kill -TERM "$pid" 2>/dev/null || true
-        for _ in $(seq 150); do
-            kill -0 "$pid" 2>/dev/null || break
-            sleep 0.1
-        done
-        kill -KILL "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
+        end "${pids[i]}"
     done
-    [ -z "$failed" ] || [ ! -d "$data/logs" ] || echo "quickstart: the logs are in $data/logs" >&2
+    if [ -n "$failed" ] && [ -n "$(ls -A "$data/logs" 2>/dev/null)" ]; then
+        echo "quickstart: the logs are in $data/logs" >&2
+    fi
 }
 trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+trap 'exit 129' HUP
 
-# start NAME COMMAND...: in the background, output in the log of that name
+# launch NUMBER: in the background, output in the log of its name. In a process
+# group of its own: a Ctrl-C ends this script, which ends the others in order.
+launch() {
+    set -m
+    eval "${commands[$1]}" >>"$data/logs/${names[$1]}.log" 2>&1 </dev/null &
+    set +m
+    pids[$1]=$!
+    started[$1]=$(date +%s)
+}
+
+# start NAME COMMAND...
 start() {
-    local name=$1
+    names+=("$1")
     shift
-    "$@" >>"$data/logs/$name.log" 2>&1 </dev/null &
-    pids+=($!)
-    names+=("$name")
+    commands+=("exec $(printf '%q ' "$@")")
+    launch $((${#names[@]} - 1))
 }
 
 all_running() {
@@ -103,13 +150,34 @@ all_running() {
     done
 }
 
+# What has ended is started again; what ends again and again is not.
+keep_running() {
+    local i status how
+    for i in "${!pids[@]}"; do
+        ! kill -0 "${pids[i]}" 2>/dev/null || continue
+        status=0
+        wait "${pids[i]}" 2>/dev/null || status=$?
+        how="with $status"
+        [ $status -le 128 ] || how="by signal $(kill -l $status)"
+        if [ $(($(date +%s) - started[i])) -lt 5 ]; then
+            tail -n 5 "$data/logs/${names[i]}.log" >&2 || true
+            fail "${names[i]} has ended $how, as soon as it was started"
+        fi
+        step "${names[i]} has ended $how: starting it again"
+        # workers that an nginx left behind hold its port
+        end_group "${pids[i]}"
+        launch "$i"
+    done
+}
+
 # wait_for SECONDS WHAT COMMAND...
 wait_for() {
-    local end=$(($(date +%s) + $1)) what=$2
+    local waiting=$1 what=$2 end
+    end=$(($(date +%s) + waiting))
     shift 2
     until "$@" >/dev/null 2>&1; do
         all_running
-        [ "$(date +%s)" -lt "$end" ] || fail "$what: nothing after waiting"
+        [ "$(date +%s)" -lt "$end" ] || fail "$what: nothing after $waiting s of waiting"
         sleep 0.1
     done
 }
@@ -126,10 +194,32 @@ query() {
     curl -sS --fail-with-body --max-time 60 "$clickhouse/" --data-binary "$1"
 }
 
+# ---- what would be in the way
+
+mkdir -p "$data/logs"
+data=$(cd "$data" && pwd)
+
+exec 8>"$data/lock"
+flock -n 8 || fail "another quickstart uses $data: end it or set LOGBROKER_DATA"
+
+free_port "$port" LOGBROKER_PORT
+for ((i = 1; i <= brokers; i++)); do
+    free_port $((port + i)) LOGBROKER_PORT
+done
+[ -n "${LOGBROKER_CLICKHOUSE_URL-}" ] || free_port "$clickhouse_port" LOGBROKER_CLICKHOUSE_PORT
+
 # ---- build
 
 step "looking for missing packages"
 tools/install-deps.sh build broker edge quickstart
+
+if [ -n "${LOGBROKER_CLICKHOUSE_URL-}" ]; then
+    step "looking at ClickHouse at $server"
+    tools/clickhouse/apply.sh "$clickhouse" || fail "LOGBROKER_CLICKHOUSE_URL is of no use, see above"
+else
+    step "fetching ClickHouse, unless it is there"
+    tools/clickhouse/clickhouse.sh --fetch || fail "no ClickHouse, see above"
+fi
 
 step "building (log: build/build.log)"
 mkdir -p build
@@ -142,33 +232,16 @@ mkdir -p build
     fail "the build failed"
 }
 
-if [ -z "${LOGBROKER_CLICKHOUSE_URL-}" ]; then
-    step "fetching ClickHouse, unless it is there"
-    tools/clickhouse/clickhouse.sh --fetch || fail "no ClickHouse, see above"
-fi
-
 # ---- start
-
-mkdir -p "$data/logs"
-data=$(cd "$data" && pwd)
-
-exec 8>"$data/lock"
-flock -n 8 || fail "another quickstart uses $data: end it or set LOGBROKER_DATA"
-
-free_port "$port" LOGBROKER_PORT
-for ((i = 1; i <= brokers; i++)); do
-    free_port $((port + i)) LOGBROKER_PORT
-done
 
 password=
 if [ -z "${LOGBROKER_CLICKHOUSE_URL-}" ]; then
-    free_port "$clickhouse_port" LOGBROKER_CLICKHOUSE_PORT
     step "starting ClickHouse on 127.0.0.1:$clickhouse_port"
     start clickhouse tools/clickhouse/clickhouse.sh "$data/clickhouse" "$clickhouse_port"
     password=$data/clickhouse/password
+    wait_for 60 "ClickHouse at $server" query "SELECT 1"
+    tools/clickhouse/apply.sh "$clickhouse" || fail "the tables could not be made, see above"
 fi
-wait_for 60 "ClickHouse at $clickhouse" query "SELECT 1"
-tools/clickhouse/apply.sh "$clickhouse" || fail "the tables could not be made"
 before=$(query "SELECT count() FROM logbroker.logs")
 
 # nginx_conf KIND DIR NAME=VALUE...
@@ -283,12 +356,23 @@ Try it:
   curl -d '{"level":"info","message":"hi"}' localhost:$port/log
   curl '${clickhouse/127.0.0.1/localhost}/?query=SELECT+count()+FROM+logbroker.logs'
   curl localhost:$((port + 1))/status
-Logs: $data/logs. Ctrl-C ends everything; a later run goes on with the data.
+  kill -9 \$(cat '$data/broker-1/nginx.pid')     # or any other: nothing is lost
+Logs: $data/logs. What dies is started again. Ctrl-C ends everything; a later
+run goes on with the data.
 EOF
 
-# Ctrl-C reaches everything at once: only "wait" tells a trap at the moment
+# workers of nginx that died, which it has replaced itself
+died() {
+    cat "$data"/logs/broker-*.log | grep -c 'exited on signal' || true
+}
+dead=$(died)
+
+# only "wait" tells a trap at the moment
 while :; do
-    all_running
+    keep_running
+    now=$(died)
+    [ "$now" = "$dead" ] || step "a worker of a broker has ended by a signal: nginx has started another"
+    dead=$now
     sleep 1 >/dev/null 2>&1 &
     wait $! || true
 done

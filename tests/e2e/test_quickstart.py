@@ -1,14 +1,21 @@
 """The quickstart and the README as a newcomer meets them."""
 
+import http.server
+import json
 import os
 import pathlib
+import pty
 import re
+import select
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
+
+from env.build import find
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -33,31 +40,74 @@ def setup(tmp_path_factory):
     base = free_ports(5)
     env = dict(os.environ, LOGBROKER_PORT=str(base),
                LOGBROKER_CLICKHOUSE_PORT=str(base + 4),
-               LOGBROKER_DATA=str(tmp_path_factory.mktemp("quickstart")))
+               LOGBROKER_DATA=str(tmp_path_factory.mktemp("quick start")))
     return base, env
 
 
+class Terminal:
+    """A command at a terminal of its own."""
+
+    def __init__(self, command, env):
+        self.text = ""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execve(command, [str(command)], env)
+
+    def until(self, words, timeout=300):
+        """What it says from now on until then; all of it at its end."""
+        end = time.monotonic() + timeout
+        begin = len(self.text)
+        while words is None or words not in self.text[begin:]:
+            if not select.select([self.fd], [], [], 1)[0]:
+                assert time.monotonic() < end, self.text
+                continue
+            try:
+                more = os.read(self.fd, 65536)
+            except OSError:  # its last process is gone
+                assert words is None, self.text
+                break
+            self.text += more.decode().replace("\r\n", "\n")
+        return self.text[begin:]
+
+    def end(self, key):
+        os.write(self.fd, key)
+        self.until(None)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
 @pytest.fixture(scope="module")
-def quickstart(setup):
+def terminal(setup):
     """Up, as after ./quickstart.sh; ended by Ctrl-C."""
     base, env = setup
-    p = subprocess.Popen([ROOT / "quickstart.sh"], env=env, text=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                         start_new_session=True)
-    lines = []
-    for line in p.stdout:
-        lines.append(line)
-        if line.startswith("Logs:"):
-            break
-    text = "".join(lines)
+    terminal = Terminal(ROOT / "quickstart.sh", env)
+    text = terminal.until("goes on with the data.")
     assert "Try it:" in text, text
-    yield base, env, text
-    os.killpg(p.pid, signal.SIGINT)
-    rest = p.stdout.read()
-    assert p.wait(60) == 130, rest
+    yield terminal
+    # delivered although they have just come, and everything is gone
+    for i in range(20):
+        sh(f"curl -s -d 'the last ones {i}' -H 'Content-Type: text/plain' "
+           "localhost:8080/log", base)
+    assert terminal.end(b"\x03") == 130, terminal.text
     for port in range(base, base + 5):
         with socket.socket() as s:
             assert s.connect_ex(("127.0.0.1", port)) != 0, port
+    for spool in spools(env):
+        assert sum(r["backlog_events"] for r in stat(spool)["rings"]) == 0
+
+
+@pytest.fixture
+def quickstart(setup, terminal):
+    return (*setup, terminal.text)
+
+
+def spools(env):
+    return sorted(pathlib.Path(env["LOGBROKER_DATA"]).glob("broker-*/spool"))
+
+
+def stat(spool):
+    return json.loads(subprocess.run(
+        [find("logbroker-spool"), "stat", "--json", spool],
+        check=True, capture_output=True).stdout)
 
 
 def sh(command, base):
@@ -111,6 +161,46 @@ def test_error_example(quickstart):
     assert r.stdout.strip() == shown
 
 
+def process(env, words):
+    """The pid of the quickstart's process with these words in its command."""
+    for p in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            command = (p / "cmdline").read_bytes().decode()
+            parent = int((p / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, UnicodeDecodeError):
+            continue
+        if words in command and env["LOGBROKER_DATA"] in command:
+            return int(p.name), parent
+    raise AssertionError(words)
+
+
+def test_what_dies_is_started_again(setup, terminal):
+    """ClickHouse, a flusher, a master, the edge and a worker, by kill -9."""
+    base, env = setup
+    count = "SELECT count() FROM logbroker.logs WHERE stream = 'killed'"
+    time.sleep(5)  # what ends as soon as it was started is a fault
+    for n, (words, name) in enumerate((
+            ("/clickhouse/", "clickhouse"),
+            ("broker-2/flusher.json", "flusher-2"),
+            ("broker-1/nginx.conf", "broker-1"),
+            ("edge/nginx.conf", "edge"))):
+        os.kill(process(env, words)[0], signal.SIGKILL)
+        assert f"{name} has ended by signal KILL: starting it again" in \
+            terminal.until("starting it again")
+        posted = sh("curl -sf --retry 20 --retry-delay 1 --retry-all-errors "
+                    f"-H 'Idempotency-Key: {n}' -d '{{\"n\":{n}}}' "
+                    "localhost:8080/log/killed", base)
+        assert posted.returncode == 0, posted.stderr
+    master = process(env, "broker-2/nginx.conf")[0]
+    worker = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text()
+    os.kill(int(worker.split()[0]), signal.SIGKILL)
+    terminal.until("nginx has started another")
+    end = time.monotonic() + 60
+    while sh(f'curl -s localhost:8123 -d "{count}"', base).stdout != "4\n":
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
 def test_same_data_in_use(quickstart):
     _, env, _ = quickstart
     r = subprocess.run([ROOT / "quickstart.sh", "--once"], env=env, text=True,
@@ -126,6 +216,81 @@ def test_taken_port(quickstart, tmp_path):
                        capture_output=True, timeout=300)
     assert r.returncode == 1
     assert f"port {base} on 127.0.0.1 is taken" in r.stderr
+
+
+@pytest.mark.parametrize("settings, words", [
+    ({"LOGBROKER_PORT": "eighty"},
+     'LOGBROKER_PORT is "eighty": it must be a number from 1 to 65533'),
+    ({"LOGBROKER_PORT": "65535"}, "it must be a number from 1 to 65533"),
+    ({"LOGBROKER_PORT": "99999"}, "it must be a number from 1 to 65533"),
+    ({"LOGBROKER_CLICKHOUSE_PORT": "0"}, "it must be a number from 1 to 65535"),
+    ({"LOGBROKER_PORT": "8122"}, "8122 to 8124 are the edge's"),
+    ({"LOGBROKER_BROKERS": "17"}, "it must be a number from 1 to 16"),
+    ({"LOGBROKER_CLICKHOUSE_URL": "http://u:secret@127.0.0.1:1"},
+     "no answer from ClickHouse at http://127.0.0.1:1: curl: (7)"),
+    ({"LOGBROKER_CLICKHOUSE_URL": "http://u:secret@nowhere.invalid:8123/"},
+     "Could not resolve host"),
+    ({"LOGBROKER_CLICKHOUSE_URL": "127.0.0.1:@CLICKHOUSE@/play"},
+     "no answer from ClickHouse"),
+    ({"LOGBROKER_CLICKHOUSE_URL": "http://u:secret@127.0.0.1:@CLICKHOUSE@"},
+     "Authentication failed"),
+    ({"LOGBROKER_CLICKHOUSE_URL": "http://127.0.0.1:@EDGE@"},
+     "no answer from ClickHouse"),
+])
+def test_wrong_settings(quickstart, tmp_path, settings, words):
+    """Said at once, before anything is built, and without the password."""
+    base, _, _ = quickstart
+    fill = {"@CLICKHOUSE@": str(base + 4), "@EDGE@": str(base)}
+    for name, value in settings.items():
+        for old, new in fill.items():
+            value = value.replace(old, new)
+        settings[name] = value
+    env = {k: v for k, v in os.environ.items()
+           if not k.startswith("LOGBROKER_") or k == "LOGBROKER_CHDB_DIR"}
+    begun = time.monotonic()
+    r = subprocess.run([ROOT / "quickstart.sh", "--once"], text=True,
+                       env={**env, "LOGBROKER_PORT": str(free_ports(3)),
+                            **settings, "LOGBROKER_DATA": str(tmp_path)},
+                       capture_output=True, timeout=60)
+    assert r.returncode == 1
+    assert words in r.stderr, r.stderr
+    assert "building" not in r.stdout and "secret" not in r.stdout + r.stderr
+    assert "the logs are in" not in r.stderr
+    assert time.monotonic() - begun < 20
+
+
+def test_old_server(tmp_path):
+    """Debian's own is named as too old."""
+    with Old() as server:
+        r = subprocess.run(
+            [ROOT / "quickstart.sh", "--once"], text=True, timeout=60,
+            capture_output=True, env={
+                **os.environ, "LOGBROKER_PORT": str(free_ports(3)),
+                "LOGBROKER_DATA": str(tmp_path),
+                "LOGBROKER_CLICKHOUSE_URL":
+                    f"http://127.0.0.1:{server.server_port}"})
+    assert r.returncode == 1
+    assert "is 18.16.1, too old: it must be 24.8 or newer" in r.stderr
+
+
+class Old(http.server.HTTPServer):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"18.16.1\n")
+
+        def log_message(self, *_):
+            pass
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), self.Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *exc):
+        self.shutdown()
+        super().__exit__(*exc)
 
 
 def test_help():

@@ -5,18 +5,35 @@ set -euo pipefail
 
 [ $# = 1 ] || { echo "usage: apply.sh URL" >&2; exit 2; }
 url=$1
+while [ "${url%/}" != "$url" ]; do url=${url%/}; done
+# as it may be shown
+server=$(sed -E 's,//[^/@]*@,//,' <<<"$url")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 conf=$here/../../conf/clickhouse
 # in the image the statements lie beside this
 [ -d "$conf" ] || conf=$here
+oldest=24.8
 
+fail() {
+    echo "apply.sh: $*" >&2
+    exit 1
+}
+
+# run SQL WHAT: its answer
 run() {
     local answer
-    if ! answer=$(curl -sS --fail-with-body --max-time 60 --data-binary @- "$url/" <<<"$1"); then
-        echo "apply.sh: $2: $answer" >&2
-        exit 1
+    if ! answer=$(curl -sS --fail-with-body --max-time 60 --data-binary @- "$url/" <<<"$1" 2>&1); then
+        answer=${answer//"$url"/"$server"}
+        fail "$2: $(head -c 1000 <<<"$answer" | tr -s '\n' ' ')"
     fi
+    printf '%s\n' "$answer"
 }
+
+version=$(run "SELECT version()" "no answer from ClickHouse at $server")
+[[ $version =~ ^[0-9]+\.[0-9]+\.[0-9.]+$ ]] ||
+    fail "$server does not answer as ClickHouse does: it says \"$(head -c 60 <<<"$version" | tr -d '\n')\" to SELECT version()"
+[ "$(printf '%s\n' $oldest "$version" | sort -V | head -n 1)" = $oldest ] ||
+    fail "ClickHouse at $server is $version, too old: it must be $oldest or newer"
 
 for file in "$conf"/*.sql; do
     statement=
@@ -25,7 +42,7 @@ for file in "$conf"/*.sql; do
         --* | '') ;;
         *';')
             statement+="${line%;}"
-            run "$statement" "$file"
+            run "$statement" "$file" >/dev/null
             statement=
             ;;
         *) statement+="$line"$'\n' ;;

@@ -13,7 +13,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=${LOGBROKER_CHDB_DIR:-$root/build/chdb}
 version=3.4.0
-library=$cache/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
+case $(uname -m) in
+aarch64) platform=linux-arm64-gnu ;;
+*) platform=linux-x64-gnu ;;
+esac
+library=$cache/node_modules/@chdb/lib-$platform/libchdb.so
+other="install clickhouse so that it is on the PATH, or set LOGBROKER_CLICKHOUSE_URL to a server that is there"
 
 fail() {
     echo "clickhouse.sh: $*" >&2
@@ -21,21 +26,30 @@ fail() {
 }
 
 fetch() {
+    local words
     if command -v clickhouse >/dev/null || [ -f "$library" ]; then
         return
     fi
-    [ "$(uname -m)" = x86_64 ] ||
-        fail "the embedded engine is for x86_64; install clickhouse or set LOGBROKER_CLICKHOUSE_URL"
-    command -v npm >/dev/null || fail "npm is needed to fetch chdb@$version"
+    case $(uname -m) in
+    x86_64 | aarch64) ;;
+    *) fail "there is no embedded engine for $(uname -m): $other" ;;
+    esac
+    command -v npm >/dev/null || fail "npm is needed to fetch chdb@$version; or $other"
     mkdir -p "$cache"
     # one at a time: tests may start several servers at once
     exec 9>"$cache/.lock"
     flock 9
-    [ -f "$library" ] || npm install --prefix "$cache" --no-save --ignore-scripts \
-        --no-audit --no-fund --loglevel=error "chdb@$version" >/dev/null ||
-        fail "npm could not install chdb@$version"
+    if [ ! -f "$library" ]; then
+        # npm itself would try for minutes
+        words=$(timeout 40 npm view "chdb@$version" version --fetch-retries=1 \
+            --fetch-timeout=15000 --loglevel=error 2>&1) ||
+            fail "npm finds no chdb@$version in its registry within 40 s ($(tail -n 3 <<<"$words" | tr '\n' ' ')): $other"
+        npm install --prefix "$cache" --no-save --ignore-scripts --no-audit --no-fund \
+            --fetch-retries=2 --fetch-timeout=60000 --loglevel=error "chdb@$version" >/dev/null ||
+            fail "npm could not install chdb@$version: $other"
+    fi
     exec 9>&-
-    [ -f "$library" ] || fail "chdb@$version has no libchdb.so for this machine"
+    [ -f "$library" ] || fail "chdb@$version has no libchdb.so for this machine: $other"
 }
 
 if [ "${1-}" = --fetch ]; then
