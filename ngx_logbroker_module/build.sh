@@ -33,7 +33,7 @@ fi
 case $module$build in
 *[[:space:]]*)
     names=${TMPDIR:-/tmp}/logbroker-$(id -u)-$(printf %s "$module$build" | cksum | cut -d ' ' -f 1)
-    mkdir -p -m 700 "$names"
+    [ -d "$names" ] || mkdir -m 700 "$names"
     [ -O "$names" ] || { echo "$names belongs to somebody else" >&2; exit 1; }
     mkdir -p "$build"
     ln -sfn "$(dirname "$module")" "$names/root"
