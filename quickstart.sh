@@ -249,7 +249,7 @@ nginx_conf() {
     local kind=$1 dir=$2
     shift 2
     mkdir -p "$dir"
-    conf/nginx/render.sh "$kind" USER=root "RUN=$dir" "TEMP=$dir" LOG=stderr "$@" >"$dir/nginx.conf"
+    conf/nginx/render.sh "$kind" USER=root GRPC= "RUN=$dir" "TEMP=$dir" LOG=stderr "$@" >"$dir/nginx.conf"
 }
 
 addresses=

@@ -14,9 +14,11 @@
 #   edge         LOGBROKER_WORKERS (auto)
 #                LOGBROKER_BROKERS  "HOST:PORT ...", unless there is a file
 #                /etc/logbroker/edge/brokers.conf with "server HOST:PORT ...;"
-#                lines, which a HUP reads again
+#                lines, which a HUP reads again; for OTLP over gRPC their
+#                port 4317, or what is in grpc_brokers.conf beside it
 #                /etc/logbroker/edge/tls/{cert,key}.pem  turn TLS on
-#                Ports: 8080, 8443 with TLS; 8082 is HTTP/2 without TLS
+#                Ports: 8080, 8443 with TLS; 8082 is HTTP/2 without TLS;
+#                4317 is OTLP over gRPC, with TLS if there is a certificate
 #   clickhouse   LOGBROKER_CLICKHOUSE_MEMORY  share of the memory (0.8)
 #
 #   health       whether what this container runs is well
@@ -109,11 +111,13 @@ edge() {
         [ -n "${LOGBROKER_BROKERS-}" ] || fail "no brokers: set LOGBROKER_BROKERS or mount $brokers"
         brokers=$LOGBROKER_BROKERS
     fi
+    grpc=/etc/logbroker/edge/grpc_brokers.conf
+    [ -f $grpc ] || grpc=
     where="LISTEN=8080 H2C=8082"
     [ ! -f $tls/cert.pem ] || where="LISTEN=8443 TLS=$tls PLAIN=8080"
     # shellcheck disable=SC2086
     $share/nginx/render.sh edge USER= RUN=$run TEMP=$run LOG=stderr \
-        "WORKERS=${LOGBROKER_WORKERS:-auto}" $where "BROKERS=$brokers" \
+        "WORKERS=${LOGBROKER_WORKERS:-auto}" $where "BROKERS=$brokers" "GRPC_BROKERS=$grpc" \
         "ACCESS_LOG=/dev/stdout json if=\$kept" >$run/nginx.conf
     serve_nginx
 }

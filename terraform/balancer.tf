@@ -24,7 +24,7 @@ resource "yandex_lb_network_load_balancer" "edge" {
   type   = "external"
 
   dynamic "listener" {
-    for_each = { http = 80, https = 443 }
+    for_each = { http = 80, https = 443, grpc = 4317 }
     content {
       name        = listener.key
       port        = listener.value

@@ -27,10 +27,13 @@ locals {
 
       ["edge", "ingress", "TCP", 80, "clients"],
       ["edge", "ingress", "TCP", 443, "clients"],
+      ["edge", "ingress", "TCP", 4317, "clients"],
       ["edge", "ingress", "TCP", 22, "jump"],
       ["edge", "egress", "TCP", 8080, "broker"],
+      ["edge", "egress", "TCP", 4317, "broker"],
 
       ["broker", "ingress", "TCP", 8080, "edge"],
+      ["broker", "ingress", "TCP", 4317, "edge"],
       ["broker", "ingress", "TCP", 22, "jump"],
       ["broker", "egress", "TCP", 8123, "clickhouse"],
 

@@ -17,6 +17,7 @@
 #   LOG                   /var/log/nginx/error.log: a file or stderr
 #   MODULES               /usr/lib/nginx/modules
 #   LISTEN                80 at the edge (443 with TLS), 8080 at a broker
+#   GRPC                  4317: where OTLP over gRPC is taken, if anywhere
 # Broker
 #   SPOOL                 /var/spool/logbroker, on a local disk
 #   SIZE                  256m, of one ring
@@ -24,6 +25,7 @@
 # Edge
 #   BROKERS               "HOST:PORT ...", or a file of "server HOST:PORT ...;"
 #                         lines that is read again at a reload
+#   GRPC_BROKERS          the same for gRPC; by default port 4317 of BROKERS
 #   TLS                   folder of cert.pem and key.pem; without, plain HTTP
 #   PLAIN                 80: with TLS, where plain HTTP is sent on to it
 #   H2C                   another port, for HTTP/2 without TLS; from nginx 1.25.1
@@ -54,6 +56,8 @@ SPOOL=/var/spool/logbroker
 SIZE=256m
 TRUSTED=127.0.0.1
 BROKERS=
+GRPC_BROKERS=
+GRPC=4317
 TLS=
 PLAIN=80
 H2C=
@@ -64,7 +68,7 @@ for pair in "$@"; do
     case $pair in
     USER=* | WORKERS=* | RUN=* | TEMP=* | LOG=* | MODULES=* | LISTEN=* | \
         SPOOL=* | SIZE=* | TRUSTED=* | BROKERS=* | TLS=* | PLAIN=* | H2C=* | \
-        ACCESS_LOG=*) eval "${pair%%=*}=\$value" ;;
+        GRPC=* | GRPC_BROKERS=* | ACCESS_LOG=*) eval "${pair%%=*}=\$value" ;;
     *) fail "what is $pair?" ;;
     esac
 done
@@ -87,37 +91,6 @@ if [ -n "$USER" ] && [ "$(id -u)" = 0 ]; then
     echo "user $USER;"
 fi
 
-if [ "$kind" = broker ]; then
-    LISTEN=${LISTEN:-8080}
-    trusted=
-    for address in $TRUSTED; do
-        trusted="${trusted:+$trusted }set_real_ip_from $address;"
-    done
-    TRUSTED=$trusted
-    fill broker.conf CONF MODULES RUN TEMP LOG WORKERS LISTEN SPOOL SIZE TRUSTED
-    exit
-fi
-
-[ -n "$BROKERS" ] || fail "no BROKERS"
-case $BROKERS in
-/*)
-    addresses=$(sed -n 's/^ *server  *\([^ ;]*\).*/\1/p' "$BROKERS")
-    BROKERS="include $BROKERS;"
-    ;;
-*)
-    addresses=$BROKERS
-    BROKERS=
-    for address in $addresses; do
-        BROKERS="${BROKERS:+$BROKERS }server $address max_fails=3 fail_timeout=10s;"
-    done
-    ;;
-esac
-# who is out of the rotation still has its keys
-BROKERS_BY_KEY=
-for address in $addresses; do
-    BROKERS_BY_KEY="${BROKERS_BY_KEY:+$BROKERS_BY_KEY }server $address max_fails=0 weight=64;"
-done
-
 # from 1.25.1 on it is a directive, and may share a port with HTTP/1
 version=$(PATH=$PATH:/usr/sbin nginx -v 2>&1 | sed 's|.*/||')
 parameter=" http2"
@@ -127,8 +100,54 @@ if [ "$(printf '%s\n' 1.25.1 "$version" | sort -V | head -n 1)" = 1.25.1 ]; then
     directive="http2 on;"
 fi
 
+if [ "$kind" = broker ]; then
+    LISTEN=${LISTEN:-8080}
+    [ -z "$GRPC" ] || GRPC="listen $GRPC$parameter;${directive:+ $directive}"
+    trusted=
+    for address in $TRUSTED; do
+        trusted="${trusted:+$trusted }set_real_ip_from $address;"
+    done
+    TRUSTED=$trusted
+    fill broker.conf CONF MODULES RUN TEMP LOG WORKERS LISTEN GRPC SPOOL SIZE TRUSTED
+    exit
+fi
+
+# servers BROKERS: what stands in "upstream", in $servers, and for keys, which
+# those have who are out of the rotation, in $by_key
+servers() {
+    addresses=$1
+    servers="include $1;"
+    case $1 in
+    /*) addresses=$(sed -n 's/^ *server  *\([^ ;]*\).*/\1/p' "$1") ;;
+    *) servers= ;;
+    esac
+    by_key=
+    for address in $addresses; do
+        by_key="${by_key:+$by_key }server $address max_fails=0 weight=64;"
+        case $1 in
+        /*) ;;
+        *) servers="${servers:+$servers }server $address max_fails=3 fail_timeout=10s;" ;;
+        esac
+    done
+}
+
+[ -n "$BROKERS" ] || fail "no BROKERS"
+servers "$BROKERS"
+BROKERS=$servers
+BROKERS_BY_KEY=$by_key
+if [ -z "$GRPC_BROKERS" ]; then
+    for address in $addresses; do
+        GRPC_BROKERS="$GRPC_BROKERS ${address%:*}:4317"
+    done
+fi
+servers "$GRPC_BROKERS"
+GRPC_BROKERS=$servers
+GRPC_BROKERS_BY_KEY=$by_key
+
 REDIRECT=
+ssl=
 if [ -n "$TLS" ]; then
+    ssl=" ssl"
     LISTEN="${LISTEN:-443} ssl$parameter"
     REDIRECT=$(fill edge-redirect.conf PLAIN | tr '\n' ' ')
     TLS="${directive:+$directive }ssl_certificate $TLS/cert.pem; ssl_certificate_key $TLS/key.pem;"
@@ -136,6 +155,7 @@ else
     LISTEN=${LISTEN:-80}
     TLS=$directive
 fi
+[ -z "$GRPC" ] || GRPC="listen $GRPC$ssl$parameter;"
 [ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
 fill edge.conf CONF MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT ACCESS_LOG \
-    BROKERS_BY_KEY BROKERS
+    GRPC GRPC_BROKERS_BY_KEY GRPC_BROKERS BROKERS_BY_KEY BROKERS

@@ -119,13 +119,16 @@ run "rules" {
 
       "edge ingress TCP 80 0.0.0.0/0",
       "edge ingress TCP 443 0.0.0.0/0",
+      "edge ingress TCP 4317 0.0.0.0/0",
       "edge ingress TCP 22 jump",
       "edge egress TCP 8080 broker",
+      "edge egress TCP 4317 broker",
       "edge egress TCP 80 0.0.0.0/0",
       "edge egress TCP 443 0.0.0.0/0",
       "edge egress UDP 123 0.0.0.0/0",
 
       "broker ingress TCP 8080 edge",
+      "broker ingress TCP 4317 edge",
       "broker ingress TCP 22 jump",
       "broker egress TCP 8123 clickhouse",
       "broker egress TCP 80 0.0.0.0/0",
@@ -272,8 +275,8 @@ run "several_edges" {
     error_message = "Exactly the jump host and the edges have public addresses."
   }
   assert {
-    condition     = toset([for l in yandex_lb_network_load_balancer.edge[0].listener : l.port]) == toset([80, 443])
-    error_message = "The balancer listens on 80 and 443."
+    condition     = toset([for l in yandex_lb_network_load_balancer.edge[0].listener : l.port]) == toset([80, 443, 4317])
+    error_message = "The balancer listens on 80, 443 and 4317."
   }
   assert {
     condition     = alltrue([for l in yandex_lb_network_load_balancer.edge[0].listener : one(l.external_address_spec).address == "203.0.113.2" && l.target_port == l.port])

@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 PROJECT = "logbroker-test"
 PORT = free_port()
+GRPC_PORT = free_port()
 SERVICES = ("edge", "broker-1", "flusher-1", "broker-2", "flusher-2",
             "clickhouse")
 failures = []
@@ -24,7 +25,8 @@ failures = []
 
 def run(*argv, check=True, timeout=300):
     p = subprocess.run(argv, capture_output=True, text=True, timeout=timeout,
-                       env={**os.environ, "LOGBROKER_PORT": str(PORT)})
+                       env={**os.environ, "LOGBROKER_PORT": str(PORT),
+                            "LOGBROKER_GRPC_PORT": str(GRPC_PORT)})
     if check and p.returncode != 0:
         raise AssertionError(f"{' '.join(argv)}: {p.stdout}{p.stderr}")
     return p
@@ -122,7 +124,7 @@ def reaches(argv, url, seconds=4):
 
 
 def isolated():
-    """from outside only the edge answers, and it publishes the only port"""
+    """from outside only the edge answers, and it publishes the only ports"""
     inside = {s: address(s, "inside") for s in SERVICES}
     outside = ["run", "--rm", "--entrypoint", "", "logbroker/edge"]
     gateway = docker("network", "inspect", "bridge", "--format",
@@ -134,7 +136,7 @@ def isolated():
             service
     published = {s: [p for p, to in (inspect(s)["NetworkSettings"]["Ports"]
                                      or {}).items() if to] for s in SERVICES}
-    assert published.pop("edge") == ["8080/tcp"]
+    assert sorted(published.pop("edge")) == ["4317/tcp", "8080/tcp"]
     assert not any(published.values()), published
 
 

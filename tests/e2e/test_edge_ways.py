@@ -68,14 +68,15 @@ def ansible(d, kind):
     role = ROOT / "ansible/roles/edge"
     defaults = dict(re.findall(r"^(edge_broker_\w+): (.*)$", (
         role / "defaults/main.yml").read_text(), re.M))
-    line = (role / "templates/brokers.conf.j2").read_text().splitlines()[1]
-    for name, value in defaults.items():
-        line = line.replace(f"{{{{ {name} }}}}", value)
     (d / "etc").mkdir()
-    (d / "etc/brokers.conf").write_text("".join(
-        re.sub(r"\{\{ hostvars.*?\}\}", a.split(":")[0], line) + "\n"
-        for a in ADDRESSES))
-    assert "{" not in (d / "etc/brokers.conf").read_text()
+    for name in ("brokers.conf", "grpc_brokers.conf"):
+        line = (role / f"templates/{name}.j2").read_text().splitlines()[1]
+        for key, value in defaults.items():
+            line = line.replace(f"{{{{ {key} }}}}", value)
+        (d / "etc" / name).write_text("".join(
+            re.sub(r"\{\{ hostvars.*?\}\}", a.split(":")[0], line) + "\n"
+            for a in ADDRESSES))
+        assert "{" not in (d / "etc" / name).read_text()
     return entrypoint(d, kind, LOGBROKER_WORKERS="auto",
                       LOGBROKER_TRUSTED="192.0.2.10 192.0.2.11",
                       LOGBROKER_RING_SIZE="2g")

@@ -9,6 +9,7 @@ import threading
 
 from env.build import BUILD, ROOT
 from env.nginx import Nginx
+from env.process import free_port
 
 
 def render(kind, **values):
@@ -42,17 +43,23 @@ class Shipped(Nginx):
 
 class Edge(Shipped):
     def __init__(self, directory, ports, tls="", plain=0, replace=(),
-                 access_log="json", http2=0):
+                 access_log="json", http2=0, grpc=()):
+        """grpc: the brokers' ports for it; the edge's is self.grpc then."""
+        self.grpc = free_port() if grpc else None
         super().__init__(directory, "edge", {
             "BROKERS": " ".join(f"127.0.0.1:{p}" for p in ports),
             "ACCESS_LOG": f"{directory}/access.log {access_log}",
             "TLS": tls, "PLAIN": f"127.0.0.1:{plain}",
+            "GRPC": f"127.0.0.1:{self.grpc}" if grpc else "",
+            "GRPC_BROKERS": " ".join(f"127.0.0.1:{p}" for p in grpc),
             "H2C": f"127.0.0.1:{http2}" if http2 else ""}, replace)
 
 
 class ShippedBroker(Shipped):
     def __init__(self, directory, size="4m"):
+        self.grpc = free_port()
         super().__init__(directory, "broker", {
+            "GRPC": f"127.0.0.1:{self.grpc}",
             "MODULES": BUILD, "SPOOL": directory / "spool", "SIZE": size})
 
 
