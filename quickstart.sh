@@ -274,7 +274,7 @@ for ((i = 1; i <= brokers; i++)); do
 done
 
 step "starting the edge on 127.0.0.1:$port"
-nginx_conf edge "$data/edge" WORKERS=1 "LISTEN=127.0.0.1:$port" "BROKERS=$addresses" \
+nginx_conf edge "$data/edge" "MODULES=$root/build" WORKERS=1 "LISTEN=127.0.0.1:$port" "BROKERS=$addresses" \
     "ACCESS_LOG=/dev/stderr json if=\$trouble"
 start edge "$nginx" -p "$data/edge" -e stderr -c "$data/edge/nginx.conf" -g "daemon off;"
 wait_for 30 "the edge" curl -fsS "http://127.0.0.1:$port/health"

@@ -179,12 +179,25 @@ ngx_http_logbroker_send_refusal(ngx_http_logbroker_ctx_t *ctx,
     u_char                       *value;
     ngx_str_t                     error;
     ngx_http_request_t           *r;
-    ngx_http_logbroker_reason_t  *why;
+    ngx_http_logbroker_reason_t  *why, unknown;
 
     r = ctx->request;
     why = &ngx_http_logbroker_reasons[reason];
 
     ctx->reason = reason;
+
+    /* Of this attempt nothing is stored, of another one there may be, here: no
+     * other broker may have it.  A client knows no difference. */
+
+    if (ctx->digest
+        && (reason == NGX_HTTP_LOGBROKER_KEY_BUSY
+            || reason == NGX_HTTP_LOGBROKER_KEYS_LOADING)
+        && ngx_http_logbroker_through_edge(r))
+    {
+        unknown = *why;
+        unknown.status = NGX_HTTP_BAD_GATEWAY;
+        why = &unknown;
+    }
 
     (void) ngx_atomic_fetch_add(
                  &ngx_http_logbroker_worker->counters->refused[reason], 1);

@@ -44,7 +44,6 @@ static ngx_int_t ngx_http_logbroker_grpc_details(ngx_http_request_t *r,
 static ngx_int_t ngx_http_logbroker_grpc_codings(ngx_http_request_t *r);
 static void ngx_http_logbroker_grpc_header(ngx_http_request_t *r,
     ngx_uint_t status);
-static ngx_uint_t ngx_http_logbroker_grpc_through_edge(ngx_http_request_t *r);
 
 
 static const lb_format_t  *const ngx_http_logbroker_grpc_formats[] = {
@@ -281,7 +280,7 @@ ngx_http_logbroker_grpc_refuse(ngx_http_request_t *r, ngx_uint_t status,
     }
 
     if (status != NGX_HTTP_SERVICE_UNAVAILABLE
-        || !ngx_http_logbroker_grpc_through_edge(r))
+        || !ngx_http_logbroker_through_edge(r))
     {
         status = NGX_HTTP_OK;
     }
@@ -368,13 +367,4 @@ ngx_http_logbroker_grpc_header(ngx_http_request_t *r, ngx_uint_t status)
     ngx_str_set(&r->headers_out.content_type, "application/grpc");
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = NULL;
-}
-
-
-static ngx_uint_t
-ngx_http_logbroker_grpc_through_edge(ngx_http_request_t *r)
-{
-    static ngx_str_t  name = ngx_string("x-logbroker-edge");
-
-    return ngx_http_logbroker_header(r, &name, NULL) != NULL;
 }

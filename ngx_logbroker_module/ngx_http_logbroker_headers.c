@@ -45,6 +45,15 @@ ngx_http_logbroker_header(ngx_http_request_t *r, const ngx_str_t *name,
 }
 
 
+ngx_uint_t
+ngx_http_logbroker_through_edge(ngx_http_request_t *r)
+{
+    static const ngx_str_t  name = ngx_string("x-logbroker-edge");
+
+    return ngx_http_logbroker_header(r, &name, NULL) != NULL;
+}
+
+
 ngx_int_t
 ngx_http_logbroker_add_header(ngx_http_request_t *r, char *name, char *value)
 {

@@ -24,6 +24,10 @@
 ngx_table_elt_t *ngx_http_logbroker_header(ngx_http_request_t *r,
     const ngx_str_t *name, ngx_table_elt_t *prev);
 
+/* Does the request come from the shipped edge, which asks another broker where
+ * the answer is 503? */
+ngx_uint_t ngx_http_logbroker_through_edge(ngx_http_request_t *r);
+
 /* Adds a header to the answer.  Name and value, zero-terminated, are not
  * copied. */
 ngx_int_t ngx_http_logbroker_add_header(ngx_http_request_t *r, char *name,

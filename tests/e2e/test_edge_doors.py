@@ -72,7 +72,8 @@ def test_doors(broker, edge, name, key):
     for _ in range(2):
         status, headers, body = send(edge.port, door, **key)
         assert status == door.ok, body
-    assert stored(broker) - before == (1 if key else 2)
+    once = key or name.split()[0] in ("otlp", "loki")  # by their bytes
+    assert stored(broker) - before == (1 if once else 2)
     line = (edge.dir / "access.log").read_text().splitlines()[-1]
     assert json.loads(line)["uri"] == door.path
 

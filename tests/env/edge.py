@@ -47,6 +47,7 @@ class Edge(Shipped):
         """grpc: the brokers' ports for it; the edge's is self.grpc then."""
         self.grpc = free_port() if grpc else None
         super().__init__(directory, "edge", {
+            "MODULES": BUILD,
             "BROKERS": " ".join(f"127.0.0.1:{p}" for p in ports),
             "ACCESS_LOG": f"{directory}/access.log {access_log}",
             "TLS": tls, "PLAIN": f"127.0.0.1:{plain}",
