@@ -75,6 +75,7 @@ static const struct {
     {"failure", ERROR},
     {"severe", ERROR},
     {"alert", FATAL},
+    {"assert", FATAL},
     {"c", FATAL},
     {"crit", FATAL},
     {"critical", FATAL},

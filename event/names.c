@@ -2,6 +2,9 @@
 
 #define FIELD(f) (1u << (f))
 #define ALL 0x3fu
+#define PROPERTIES                                                             \
+    (FIELD(LB_SERVICE) | FIELD(LB_HOST) | FIELD(LB_MESSAGE) |                  \
+     FIELD(LB_TRACE_ID))
 
 /* clang-format off */
 #define TIME(name)     {name, LB_TIMESTAMP, LB_READ_TIME, 0, 0, 0}
@@ -22,7 +25,7 @@ const lb_name_t lb_names[] = {
     TIME("@timestamp"),
     TIME("Timestamp"),
     TIME("@t"),
-    TIME("datetime"),
+    {"datetime", LB_TIMESTAMP, LB_READ_TIME, LB_DOTTED, 0, 0},
     TIME("date"),
     TIME("asctime"),
     TIME("timeMillis"),
@@ -44,6 +47,14 @@ const lb_name_t lb_names[] = {
     TIME("created_at"),
     TIME("observedTimeUnixNano"),
     TIME("ObservedTimestamp"),
+    TIME("datetime.date"),
+    TIME("date_time"),
+    TIME("msec"),
+    TIME("start_time"),
+    TIME("startTime"),
+    TIME("EdgeStartTimestamp"),
+    TIME("requestReceivedTimestamp"),
+    TIME("lastTimestamp"),
 
     {"level", LB_LEVEL, LB_READ_LEVEL, LB_DOTTED, 0, 0},
     LEVEL("severity"),
@@ -53,6 +64,7 @@ const lb_name_t lb_names[] = {
     WORD("loglevel"),
     LEVEL("Level"),
     WORD("@l"),
+    WORD("@level"),
     WORD("severity_text"),
     WORD("SeverityText"),
     WORD("severityText"),
@@ -62,6 +74,7 @@ const lb_name_t lb_names[] = {
     WORD("level_name"),
     WORD("levelName"),
     WORD("level.name"),
+    WORD("level.levelStr"),
     WORD("LEVEL"),
     LEVEL("Severity"),
     WORD("error_severity"),
@@ -71,6 +84,8 @@ const lb_name_t lb_names[] = {
     {"severityNumber", LB_LEVEL, LB_READ_OTEL, 0, 0, 0},
     {"levelno", LB_LEVEL, LB_READ_PYTHON, 0, 0, 0},
     WORD("priority"),
+    WORD("sev"),
+    WORD("detected_level"),
     {"status", LB_LEVEL, LB_READ_WORD, 0, 0, LB_SIGN_DATADOG},
     {"s", LB_LEVEL, LB_READ_WORD, 0, 0, LB_SIGN_MONGO},
 
@@ -93,6 +108,16 @@ const lb_name_t lb_names[] = {
     SERVICE("kubernetes.container_name"),
     SERVICE("kubernetes.container.name"),
     SERVICE("_SYSTEMD_UNIT"),
+    SERVICE("ApplicationName"),
+    SERVICE("cloud_RoleName"),
+    SERVICE("app-name"),
+    SERVICE("programname"),
+    SERVICE("program"),
+    SERVICE("progname"),
+    SERVICE("ident"),
+    SERVICE("container_name"),
+    SERVICE("container"),
+    SERVICE("job"),
     {"name", LB_SERVICE, LB_READ_SIGNED, 0, 0, LB_SIGN_PID},
 
     {"host", LB_HOST, LB_READ_TEXT, LB_DOTTED, 0, 0},
@@ -113,7 +138,21 @@ const lb_name_t lb_names[] = {
     HOST("kubernetes.node.name"),
     HOST("agent.hostname"),
     HOST("beat.hostname"),
+    HOST("HOSTNAME"),
+    HOST("machineName"),
+    HOST("machine_name"),
+    HOST("computer_name"),
+    HOST("Computer"),
+    HOST("winlog.computer_name"),
+    HOST("node_name"),
+    HOST("node.name"),
+    HOST("kubernetes.pod_node_name"),
+    HOST("cloud_RoleInstance"),
+    HOST("instance"),
+    HOST("pod_name"),
+    HOST("pod"),
 
+    TEXT("formattedMessage"),
     MESSAGE("message"),
     MESSAGE("msg"),
     {"log", LB_MESSAGE, LB_READ_TEXT, LB_DOTTED | ALL, 0, 0},
@@ -121,6 +160,7 @@ const lb_name_t lb_names[] = {
     {"event", LB_MESSAGE, LB_READ_TEXT, LB_DOTTED | ALL, 0, 0},
     MESSAGE("Message"),
     MESSAGE("@m"),
+    MESSAGE("@message"),
     MESSAGE("RenderedMessage"),
     MESSAGE("renderedMessage"),
     {"MESSAGE", LB_MESSAGE, LB_READ_BYTES, 0, 0, 0},
@@ -136,6 +176,8 @@ const lb_name_t lb_names[] = {
     TEXT("full_message"),
     TEXT("text"),
     TEXT("line"),
+    TEXT("_raw"),
+    {"record", LB_MESSAGE, LB_READ_TEXT, LB_DOTTED | ALL, 0, 0},
 
     TRACE("trace_id"),
     TRACE("traceId"),
@@ -150,19 +192,24 @@ const lb_name_t lb_names[] = {
     TRACE("@tr"),
     {"traceparent", LB_TRACE_ID, LB_READ_TRACEPARENT, 0, 0, 0},
     {"logging.googleapis.com/trace", LB_TRACE_ID, LB_READ_PATH, 0, 0, 0},
+    {"trace", LB_TRACE_ID, LB_READ_PATH, LB_DOTTED | FIELD(LB_TRACE_ID), 0, 0},
+    TRACE("operation_Id"),
+    TRACE("xray_trace_id"),
 
     /* objects whose members count */
     INSIDE("fields", LB_DOTTED | ALL), /* Rust's tracing */
     INSIDE("jsonPayload", LB_DOTTED | ALL),
-    INSIDE("record", LB_DOTTED | ALL),
     INSIDE("resource", LB_DOTTED | FIELD(LB_SERVICE) | FIELD(LB_HOST)),
     INSIDE("Resource", LB_DOTTED | FIELD(LB_SERVICE) | FIELD(LB_HOST)),
     INSIDE("ResourceAttributes",
            LB_DOTTED | FIELD(LB_SERVICE) | FIELD(LB_HOST)),
+    INSIDE("Properties", LB_DOTTED | PROPERTIES), /* Serilog */
+    INSIDE("properties", LB_DOTTED | PROPERTIES), /* Azure */
     INSIDE("kubernetes", LB_DOTTED),
+    INSIDE("winlog", LB_DOTTED),
+    INSIDE("node", LB_DOTTED),
     INSIDE("agent", LB_DOTTED),
     INSIDE("beat", LB_DOTTED),
-    INSIDE("trace", LB_DOTTED | FIELD(LB_TRACE_ID)),
     INSIDE("span", LB_DOTTED | FIELD(LB_TRACE_ID)),
     INSIDE("mdc", LB_DOTTED | FIELD(LB_TRACE_ID)),
     INSIDE("contextMap", LB_DOTTED | FIELD(LB_TRACE_ID)),

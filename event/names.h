@@ -32,7 +32,7 @@ typedef enum {
     LB_READ_OTEL,        /* of OpenTelemetry, 1 to 24 */
     LB_READ_PYTHON,      /* of Python's logging, 10 to 50 */
     LB_READ_TRACEPARENT, /* of a W3C traceparent, the id */
-    LB_READ_PATH,        /* of a path, what is behind the last '/' */
+    LB_READ_PATH,        /* of projects/NAME/traces/ID, the id */
     LB_READ_SIGNED,      /* as the next, of a name that needs a sign */
     /* all of a string that is not empty */
     LB_READ_TEXT,

@@ -416,15 +416,17 @@ one_of(const char *names, const uint8_t *p, const uint8_t *end)
  * F a fraction or none, Z a zone or none; anything else is itself.
  */
 static const char *const patterns[] = {
-    "Y/m/dTH:M:SFZ",    /* Go, nginx's error log */
-    "YmdTHMSFZ",        /* ISO 8601, basic */
-    "d/b/Y:H:M:SFZ",    /* Common Log Format */
-    "[d/b/Y:H:M:SFZ]",  /* ditto */
-    "a, e b Y H:M:SFZ", /* RFC 2822, HTTP */
-    "e b Y H:M:SFZ",    /* RFC 2822 */
-    "a b e H:M:SF Y",   /* asctime() */
-    "a b e H:M:SFZ Y",  /* date */
-    "a b e Y H:M:SFZ",  /* JavaScript */
+    "Y/m/dTH:M:SFZ",                     /* Go, nginx's error log */
+    "YmdTHMSFZ",                         /* ISO 8601, basic */
+    "d/b/Y:H:M:SFZ",                     /* Common Log Format */
+    "[d/b/Y:H:M:SFZ]",                   /* ditto */
+    "d/b/Y H:M:SFZ",    "d-b-Y H:M:SFZ", /* BIND, Tomcat */
+    "d.m.YTH:M:SFZ",                     /* as many countries write it */
+    "a, e b Y H:M:SFZ",                  /* RFC 2822, HTTP */
+    "e b Y H:M:SFZ",                     /* RFC 2822 */
+    "a b e H:M:SF Y",                    /* asctime() */
+    "a b e H:M:SFZ Y",                   /* date */
+    "a b e Y H:M:SFZ",                   /* JavaScript */
 };
 
 static int

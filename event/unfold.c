@@ -6,6 +6,7 @@
 
 #include "event/unfold.h"
 #include "event/members.h"
+#include "event/names.h"
 
 #include <string.h>
 
@@ -18,6 +19,19 @@ one_of(const char *const *names, const uint8_t *key, size_t len)
         }
     }
     return 0;
+}
+
+/* Does a member of that name stand for what an event says itself: its time, its
+ * level, its message?  Names that need a sign do not. */
+static int
+is_own(const uint8_t *key, size_t len)
+{
+    int row = lb_name_find(key, len);
+
+    return row >= 0 && lb_names[row].needs == 0 &&
+           (lb_names[row].field == LB_TIMESTAMP ||
+            lb_names[row].field == LB_LEVEL ||
+            lb_names[row].field == LB_MESSAGE);
 }
 
 /* Is the value an array of objects, of at least one? */
@@ -71,12 +85,6 @@ lb_unfold(const uint8_t *line, size_t len, uint8_t *out, size_t cap,
         "logs",  "events", "Events",    "entries", "records",
         "lines", "batch",  "logEvents", NULL,
     };
-    /* those of lift.c */
-    static const char *const own[] = {
-        "message",   "msg", "log",        "body",      "event", "level",
-        "severity",  "lvl", "loglevel",   "log.level", "time",  "levelname",
-        "timestamp", "ts",  "@timestamp", NULL,
-    };
     const uint8_t *first = line + 1;
     const uint8_t *end;
     const uint8_t *p, *next, *object;
@@ -104,7 +112,7 @@ lb_unfold(const uint8_t *line, size_t len, uint8_t *out, size_t cap,
             before = p;
             behind = next;
 
-        } else if (one_of(own, m.key, m.key_len)) {
+        } else if (is_own(m.key, m.key_len)) {
             return LB_SCAN_EMPTY;
         }
     }

@@ -184,16 +184,19 @@ traceparent(lb_walk_t *walk, const uint8_t *value, const uint8_t *end)
     return 0;
 }
 
-/* What is behind the last '/' of a string. */
+/* projects/NAME/traces/ID of Google's: the id. */
 static int
 behind_path(lb_walk_t *walk, const uint8_t *value, const uint8_t *end)
 {
+    static const char traces[] = "/traces/";
+    const ptrdiff_t n = sizeof(traces) - 1;
     const uint8_t *p = end - 1;
 
     while (p > value && p[-1] != '/') {
         p--;
     }
-    if (*value != '"' || p == value || p == end - 1) {
+    if (*value != '"' || p == end - 1 || p - value < n + 1 ||
+        memcmp(p - n, traces, (size_t)n) != 0) {
         return -1;
     }
     walk->part = p;

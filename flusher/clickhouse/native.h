@@ -19,7 +19,7 @@
 
 #include "flusher/encode.h"
 
-#define LB_NATIVE_VERSION 3u
+#define LB_NATIVE_VERSION 4u
 #define LB_NATIVE_ROWS 8192u
 #define LB_NATIVE_BYTES (1u << 20)
 #define LB_NATIVE_COLUMNS 13u

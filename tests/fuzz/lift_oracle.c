@@ -34,35 +34,43 @@ static const char *const aliases[FIELDS] = {
     "timeMillis instant __REALTIME_TIMESTAMP timeUnixNano time_unix_nano "
     "eventTime event_time event.created Time _time time_iso8601 time_local "
     "timestamp.$date t.$date t created created_at observedTimeUnixNano "
-    "ObservedTimestamp",
-    "level:l severity:l lvl:l log.level:l levelname loglevel Level:l @l "
+    "ObservedTimestamp datetime.date date_time msec start_time startTime "
+    "EdgeStartTimestamp requestReceivedTimestamp lastTimestamp",
+    "level:l severity:l lvl:l log.level:l levelname loglevel Level:l @l @level "
     "severity_text SeverityText severityText logLevel LogLevel log_level "
-    "level_name levelName level.name LEVEL Severity:l error_severity "
+    "level_name levelName level.name level.levelStr LEVEL Severity:l "
+    "error_severity "
     "PRIORITY:y severity_number:o SeverityNumber:o severityNumber:o levelno:p "
-    "priority status:D s:M",
+    "priority sev detected_level status:D s:M",
     "service service.name service_name app application serviceName "
     "ServiceName Service app_name appname appName application_name "
     "applicationName Application SYSLOG_IDENTIFIER dd.service "
-    "kubernetes.container_name kubernetes.container.name _SYSTEMD_UNIT name:P",
+    "kubernetes.container_name kubernetes.container.name _SYSTEMD_UNIT "
+    "ApplicationName cloud_RoleName app-name programname program progname "
+    "ident container_name container job name:P",
     "host hostname host.name host.hostname host_name Hostname HostName Host "
     "hostName _HOSTNAME MachineName source_host syslog_hostname "
     "kubernetes.host kubernetes.node_name kubernetes.node.name agent.hostname "
-    "beat.hostname",
-    "message:a msg:a log body:a event Message:a @m:a RenderedMessage:a "
+    "beat.hostname HOSTNAME machineName machine_name computer_name Computer "
+    "winlog.computer_name node_name node.name kubernetes.pod_node_name "
+    "cloud_RoleInstance instance pod_name pod",
+    "formattedMessage message:a msg:a log body:a event Message:a @m:a "
+    "@message:a RenderedMessage:a "
     "renderedMessage:a MESSAGE:b Body:a body.stringValue Body.stringValue "
     "short_message textPayload _msg @mt MessageTemplate messageTemplate "
-    "full_message text line",
+    "full_message text line _raw record",
     "trace_id traceId trace.id traceid traceID dd.trace_id otelTraceID "
     "TraceId TraceID otel.trace_id @tr traceparent:w "
-    "logging.googleapis.com/trace:/",
+    "logging.googleapis.com/trace:/ trace:/ operation_Id xray_trace_id",
 };
 
 /* Objects that are looked into; behind a ':' the fields their members count
  * for under their own names. */
 static const char *const parents =
-    "timestamp t level service host log:012345 body event:012345 Body "
+    "timestamp datetime t level service host log:012345 body event:012345 Body "
     "fields:012345 jsonPayload:012345 record:012345 resource:23 Resource:23 "
-    "ResourceAttributes:23 kubernetes agent beat trace:5 span:5 mdc:5 "
+    "ResourceAttributes:23 Properties:2345 properties:2345 winlog node "
+    "kubernetes agent beat trace:5 span:5 mdc:5 "
     "contextMap:5 otel:5 dd";
 
 /* A member that may become a field. */

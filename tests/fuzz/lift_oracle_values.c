@@ -47,9 +47,10 @@ lift_oracle_listed(const char *list, const char *word, size_t len,
 
 /* As in timestamp.c, but for what makes of them regular expressions. */
 static const char *const dates[] = {
-    "Y-m-dTH:M:SFZ",   "Y/m/dTH:M:SFZ",    "YmdTHMSFZ",     "d/b/Y:H:M:SFZ",
-    "[d/b/Y:H:M:SFZ]", "a, e b Y H:M:SFZ", "e b Y H:M:SFZ", "a b e H:M:SF Y",
-    "a b e H:M:SFZ Y", "a b e Y H:M:SFZ",
+    "Y-m-dTH:M:SFZ",    "Y/m/dTH:M:SFZ", "YmdTHMSFZ",      "d/b/Y:H:M:SFZ",
+    "d/b/Y H:M:SFZ",    "d-b-Y H:M:SFZ", "d.m.YTH:M:SFZ",  "[d/b/Y:H:M:SFZ]",
+    "a, e b Y H:M:SFZ", "e b Y H:M:SFZ", "a b e H:M:SF Y", "a b e H:M:SFZ Y",
+    "a b e Y H:M:SFZ",
 };
 
 static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -70,7 +71,7 @@ compiled(size_t i)
         int groups = 1;
 
         for (const char *f = dates[k]; *f; f++) {
-            char one[4] = {*f == '[' || *f == ']' ? '\\' : *f, 0, 0, 0};
+            char one[4] = {strchr("[].", *f) != NULL ? '\\' : *f, 0, 0, 0};
             const char *part = one;
             int inner = 0;
 
@@ -380,8 +381,9 @@ static const char *const words[][2] = {
     {"notice", "notice n note ntc"},
     {"warn", "warn w warning wrn"},
     {"error", "error e eror err erro fail failed failure severe"},
-    {"fatal", "fatal alert c crit critical dpanic emerg emergency f fata ftl "
-              "pani panic"},
+    {"fatal",
+     "fatal alert assert c crit critical dpanic emerg emergency f fata ftl "
+     "pani panic"},
 };
 
 static const char *
@@ -541,7 +543,12 @@ lift_oracle_text_rank(const pair_t *pair, char how)
             return -1;
         }
         if (how == '/') {
-            return strrchr(s, '/') && strrchr(s, '/')[1] ? 0 : -1;
+            const char *slash = strrchr(s, '/');
+
+            return slash != NULL && slash[1] != '\0' && slash - s >= 7 &&
+                           memcmp(slash - 7, "/traces", 7) == 0
+                       ? 0
+                       : -1;
         }
         return strlen(s) >= 55 && s[2] == '-' && s[35] == '-' && s[52] == '-' &&
                        strspn(s + 3, "0123456789abcdefABCDEF") == 32

@@ -256,7 +256,7 @@ bytes_of_a_version(void **state)
 
     (void)state;
 
-    assert_int_equal(enc->version, 3);
+    assert_int_equal(enc->version, 4);
 
     for (i = 0; i < 2; i++) {
         e = enc->open("broker");
