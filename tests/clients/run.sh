@@ -2,8 +2,9 @@
 # Real senders, as on docs/senders.md, against a real broker and ClickHouse. They
 # are installed below LOGBROKER_CLIENTS_DIR (build/clients) at the versions that
 # stand beside this file; what cannot be installed is skipped by name. --quick
-# runs those in Python and JavaScript, once each, and one of each door while it
-# is disturbed; without it compilers are at work for minutes the first time.
+# runs those that need no compiler, once each, and some while the broker or
+# ClickHouse is killed; without it compilers are at work for minutes the first
+# time, and chromium is installed if it is not there.
 # Ends with one line: N passed, N failed, N skipped
 set -uo pipefail
 
@@ -51,9 +52,27 @@ collector() {
     timeout 900 go build -o collector .
 }
 
+filebeat() {
+    timeout 900 go build -o filebeat .
+}
+
+# unpacked rather than installed: they would replace the machine's own syslog
+debian() {
+    local package
+    sed -n 's/^unpacked  *//p' packages.txt | xargs timeout 200 apt-get download -q || return
+    for package in *.deb; do
+        dpkg -x "$package" . || return
+    done
+    rm -- *.deb
+}
+
+chromium() {
+    type -P chromium
+}
+
 # install NAME WHAT FILE...: these made what is installed
 install() {
-    local name=$1 what=$2 file
+    local name=$1 what=$2 file=
     shift 2
     for file in "$@"; do
         cmp -s "$here/$file" "$there/$name/$(basename "$file")" || break
@@ -61,7 +80,7 @@ install() {
     done
     [ -n "$file" ] || [ ! -f "$there/$name/.installed" ] || return 0
     rm -rf "${there:?}/$name" && mkdir "$there/$name"
-    cp "${@/#/$here/}" "$there/$name/"
+    [ $# = 0 ] || cp "${@/#/$here/}" "$there/$name/"
     if (cd "$there/$name" && "$name") >"$there/$name.log" 2>&1; then
         touch "$there/$name/.installed"
     else
@@ -69,12 +88,17 @@ install() {
     fi
 }
 
+[ -n "$quick" ] || tools/install-deps.sh browser || true
+
 install venv Python requirements.txt &
 install npm JavaScript package.json &
+install debian "packages of Debian" ../../packages.txt &
+install chromium "a browser"
 if [ -z "$quick" ]; then
     install java Java java/pom.xml &
     install go Go go/go.mod go/go.sum &
     install rust Rust rust/Cargo.toml &
+    install filebeat Filebeat filebeat/go.mod filebeat/go.sum filebeat/main.go &
     install collector "a Collector" collector/go.mod collector/go.sum collector/main.go &
 fi
 wait

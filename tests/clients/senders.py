@@ -12,6 +12,7 @@ import socket
 import subprocess
 
 from env.build import ROOT
+from env.process import wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
 INSTALLED = pathlib.Path(
@@ -40,10 +41,14 @@ class Use:
         self.found = re.findall(r"```(\w[\w-]*)\n(.*?)```", section(heading),
                                 re.S)
 
+    def blocks(self, language):
+        return [re.sub(r"\bedge\b", "127.0.0.1", re.sub(
+            r"\b8080\b", str(self.port), text))
+            for name, text in self.found if name == language]
+
     def block(self, language, *pairs):
-        text, = (t for name, t in self.found if name == language)
-        return re.sub(r"\bedge\b", "127.0.0.1", re.sub(
-            r"\b8080\b", str(self.port), change(text, *pairs)))
+        text, = self.blocks(language)
+        return change(text, *pairs)
 
     def write(self, name, text):
         (self.directory / name).write_text(text)
@@ -271,9 +276,95 @@ def collector(use):
     return [INSTALLED / "collector/collector", "--config", "config.yaml"]
 
 
+def filebeat(use):
+    (use.directory / "logs").mkdir()
+    use.write("filebeat.yml", use.block(
+        "yaml", ("/var/log/shop", str(use.directory / "logs"))))
+    return [INSTALLED / "filebeat/filebeat", "-e", "-c", "filebeat.yml",
+            "--path.home", use.directory]
+
+
 def to_file(use, n):
     with open(use.directory / "logs/shop.log", "a") as out:
         out.write(line(n) + "\n")
+
+
+def system_python(use):
+    """All blocks of the section together."""
+    use.write("use.py", "from watch import *\n" + looped(
+        "".join(use.blocks("python")), "for n in numbers():\n    "))
+    return ["/usr/bin/python3", "use.py"]
+
+
+def own_stream(use):
+    """Two files."""
+    stream, text = use.blocks("js")
+    use.write("logbroker.mjs", stream)
+    use.found = [("js", text)]
+    return node(use)
+
+
+def debian(program, *argv):
+    """Unpacked rather than installed, as its package would replace the
+    machine's own."""
+    root = INSTALLED / "debian"
+    libraries = {str(path.parent) for path in root.glob("**/lib*.so*")}
+    return ["env", "LD_LIBRARY_PATH=" + ":".join(libraries),
+            root / "usr/sbin" / program, *argv]
+
+
+def syslog_ng(use):
+    use.write("conf", f"""@version: 3.38
+source src {{ unix-dgram("{use.directory}/socket"); }};
+{use.block("syslog-ng")}
+log {{ source(src); destination(logbroker); }};
+""")
+    modules = next(INSTALLED.glob("debian/usr/lib/syslog-ng/3*"))
+    return debian("syslog-ng", "-F", "--no-caps", "-f", "conf",
+                  f"--module-path={modules}", *(
+                      f"--{name}={use.directory}/{name}"
+                      for name in ("persist-file", "control", "pidfile")))
+
+
+def rsyslog(use):
+    modules = next(INSTALLED.glob("debian/usr/lib/*/rsyslog"))
+    use.write("conf", f"""
+global(workDirectory="{use.directory}")
+module(load="imuxsock" SysSock.Use="off")
+input(type="imuxsock" Socket="{use.directory}/socket")
+""" + use.block("rsyslog", ("/var/log/", f"{use.directory}/")))
+    return debian("rsyslogd", "-n", "-f", use.directory / "conf", "-i",
+                  use.directory / "pid", "-M", modules)
+
+
+def to_syslog(use, n):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    wait_for((use.directory / "socket").exists, what="its socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.connect(str(use.directory / "socket"))
+        s.send(f"<11>{now:%b %e %H:%M:%S} checkout[17]: order {n} failed"
+               .encode())
+
+
+def browser(use, *pairs):
+    """The page is done when nothing is left to send."""
+    text = looped(use.block("js", *pairs), "for (let n = first; n < first + count; n++)"
+                  " {\n", "await pause(2);\n}\n")
+    use.write("page.html", f"""<!DOCTYPE html><script type="module">
+const first = FIRST, count = COUNT;
+const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
+{text}
+do await pause(3000);
+while (typeof batch !== 'undefined' && events.length + batch.length);
+await fetch('/done');
+</script>""")
+    return ["/usr/bin/python3", HERE / "browse.py"]
+
+
+def beacon(use):
+    return browser(use, ("log('error', `order ${17} failed`);",
+                         "while (!log('error', `order ${17} failed`)) "
+                         "await pause(10); await pause(20);"))
 
 
 def elastic_go(use):
@@ -305,7 +396,8 @@ def winston_loki(use):
 
 @dataclasses.dataclass
 class Row:
-    """make(use) gives the command.  One that does not end by itself gets the
+    """count: how many orders while disturbed.  regroups: what it sends
+    again may stand in another batch.  make(use) gives the command.  One that does not end by itself gets the
     orders by feed(use, n).  stream, host: of its rows.  behind: by how much its
     clock may be (ns)."""
     heading: str
@@ -315,10 +407,13 @@ class Row:
     stream: str = "shop"
     host: str = dataclasses.field(default_factory=socket.gethostname)
     behind: int = 10**6
+    count: int = 1000
+    regroups: bool = False
     ids: bool = False
 
     def installed(self):
-        return (INSTALLED / self.needs / ".installed").exists()
+        return not self.needs or (
+            INSTALLED / self.needs / ".installed").exists()
 
 
 OTLP = {"stream": "default", "ids": True}
@@ -340,6 +435,7 @@ SENDERS = {
     "logback": Row("Logback", "java", logback, **OTLP),
     "collector": Row("OpenTelemetry Collector", "collector", collector, to_file,
                      host="till-3", **OTLP),
+    "filebeat": Row("Filebeat", "filebeat", filebeat, to_file, regroups=True),
     "elasticsearch-py": Row("Elasticsearch for Python", "venv",
                             elastic_python),
     "elasticsearch-py-bulk": Row("Elasticsearch for Python", "venv",
@@ -357,10 +453,24 @@ SENDERS = {
     "docker": Row("Docker", "go", docker),
     "python-loki": Row("python-logging-loki", "venv", python, **LOKI),
     "pino-loki": Row("pino-loki", "npm", pino_loki, host="till-3", **LOKI),
-    "winston-loki": Row("winston-loki", "npm", winston_loki, **LOKI),
+    "winston-loki": Row("winston-loki", "npm", winston_loki, regroups=True,
+                        **LOKI),
     "loki4j": Row("loki4j", "java", with_xml("logback.xml"), **LOKI),
     "loki-go": Row("loki-client-go", "go", lambda use: go(use, name="loki"),
                    **LOKI),
     "log4j2": Row("log4j2", "java", with_xml("log4j2.xml")),
     "winston-http": Row("winston", "npm", node),
+    "http-handler": Row("HTTPHandler of Python", "", system_python),
+    "own-handler": Row("A handler for Python", "", system_python),
+    "own-stream": Row("A stream for pino", "npm", own_stream, host="till-3"),
+    "syslog-ng": Row("syslog-ng", "debian", syslog_ng, to_syslog,
+                     stream="syslog", behind=10**9),
+    "rsyslog": Row("rsyslog", "debian", rsyslog, to_syslog, behind=10**9,
+                   regroups=True),
+    "pygelf": Row("pygelf", "venv", python, stream="default"),
+    "graypy": Row("graypy", "venv", python, stream="default"),
+    "browser-fetch": Row("fetch in a browser", "chromium", browser,
+                         host="127.0.0.1"),
+    "browser-beacon": Row("sendBeacon in a browser", "chromium", beacon,
+                          host="127.0.0.1", count=200),
 }

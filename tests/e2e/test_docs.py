@@ -25,8 +25,7 @@ ELSEWHERE = {
     "docs/deploy-terraform.md": "tests/deploy/terraform.sh; yc needs a cloud",
     "docs/deploy.md": "tests/deploy; yc needs a cloud",
     "docs/packages.md": "tests/packages/run.sh",
-    "docs/senders.md": "tests/clients/run.sh",
-    "docs/shippers.md": "test_shippers.py",
+    "docs/senders.md": "tests/clients/run.sh, test_shippers.py",
     "docs/queries.md": "test_queries.py",
 }
 HERE = {"docs/directives.md", "docs/flusher.md", "docs/operations.md",
