@@ -5,6 +5,8 @@
 #include "event/door.h"
 #include "event/lines.h"
 #include "event/reject.h"
+#include "event/repair.h"
+#include "event/text.h"
 
 #include <stdio.h>
 
@@ -38,7 +40,7 @@ lb_door_start(lb_door_t *d, uint8_t *out, size_t cap,
 }
 
 int
-lb_door_begin(lb_door_t *d)
+lb_door_enter(lb_door_t *d)
 {
     const uint8_t *context = d->context;
     size_t len = d->context_len;
@@ -53,6 +55,15 @@ lb_door_begin(lb_door_t *d)
         }
         d->in_force = LB_DOOR_OURS;
         d->res->contexts = 1;
+    }
+    return 0;
+}
+
+int
+lb_door_begin(lb_door_t *d)
+{
+    if (lb_door_enter(d) != 0) {
+        return -1;
     }
     d->begin = d->out.o;
     return lb_out_puts(&d->out, "{");
@@ -114,16 +125,99 @@ no_object(void *data, const uint8_t *piece, size_t len, lb_piece_fault_t fault)
                           fault == LB_PIECE_SIZE ? words_size : words_object);
 }
 
+static void
+set_pieces(lb_door_t *d)
+{
+    d->pieces.data = d;
+    d->pieces.bad = no_object;
+    d->pieces.max = d->options->max_event;
+    d->pieces.patient = d->options->patient;
+}
+
+/* The inside of a string; not 0: there is no room. */
+static int
+quote(lb_out_t *out, const uint8_t *s, size_t len, uint64_t *replaced)
+{
+    while (len > 0) {
+        size_t n =
+            lb_repair_quote(&out->o, s, len, lb_out_room(out) / 6, replaced);
+
+        if (n == 0) {
+            return -1;
+        }
+        s += n;
+        len -= n;
+    }
+    return 0;
+}
+
+/* A line without its end, that no scanner takes. */
+static lb_scan_status_t
+put_line(lb_door_t *d, const uint8_t *line, size_t len)
+{
+    len -= len > 0 && line[len - 1] == '\r';
+    if (len == 0) {
+        return LB_SCAN_OK;
+    }
+    if (lb_door_begin(d) != 0 || lb_out_puts(&d->out, "\"message\":\"") != 0 ||
+        quote(&d->out, line, len, &d->res->replaced) != 0 ||
+        lb_out_puts(&d->out, "\",")) {
+        return LB_SCAN_NOSPACE;
+    }
+    return lb_door_end(d);
+}
+
+/* All lines at once, if there is nothing to be replaced and none is too large;
+ * or one by one. */
+static lb_scan_status_t
+put_text(void *data, const uint8_t *p, size_t len)
+{
+    const uint8_t *const end = p + len;
+    lb_door_t *d = data;
+    lb_scan_result_t res;
+    lb_scan_status_t rc;
+
+    if (lb_door_enter(d) != 0) {
+        return LB_SCAN_NOSPACE;
+    }
+    rc = lb_scan_text(p, len, d->out.o, lb_out_room(&d->out),
+                      d->options->max_event, &res);
+    if (rc == LB_SCAN_OK) {
+        d->out.o += res.out_len;
+        d->res->events += res.events;
+        return LB_SCAN_OK;
+    }
+    if (rc == LB_SCAN_EMPTY || rc == LB_SCAN_NOSPACE) {
+        return rc == LB_SCAN_EMPTY ? LB_SCAN_OK : rc;
+    }
+    for (rc = LB_SCAN_OK; p < end && rc == LB_SCAN_OK; d->pieces.number++) {
+        const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
+
+        d->pieces.at = p;
+        d->pieces.behind = nl != NULL ? nl : end;
+        d->pieces.at_number = d->pieces.number;
+        rc = put_line(d, p, (size_t)(d->pieces.behind - p));
+        p = nl != NULL ? nl + 1 : end;
+    }
+    d->pieces.at_number = d->pieces.number;
+    d->pieces.behind = end;
+    return rc;
+}
+
+lb_scan_status_t
+lb_door_lines(lb_door_t *d, const uint8_t *in, size_t len)
+{
+    set_pieces(d);
+    d->pieces.text = put_text;
+    return lb_pieces_lines(&d->pieces, in, len);
+}
+
 lb_scan_status_t
 lb_door_objects(lb_door_t *d, const uint8_t *in, size_t len)
 {
     lb_scan_status_t rc;
 
-    d->pieces.data = d;
-    d->pieces.bad = no_object;
-    d->pieces.max = d->options->max_event;
-    d->pieces.patient = d->options->patient;
-
+    set_pieces(d);
     rc = lb_pieces(&d->pieces, in, len);
     if (rc != LB_SCAN_OK && rc != LB_SCAN_BAD) {
         return rc;

@@ -39,6 +39,10 @@ typedef struct {
 void lb_door_start(lb_door_t *door, uint8_t *out, size_t cap,
                    const lb_scan_options_t *options, lb_scan_result_t *res);
 
+/* What lines of text bring, written behind the context: 0, or not 0 if there is
+ * no room. */
+int lb_door_enter(lb_door_t *door);
+
 /* An event: begun, written member by member with a comma behind each (put.h),
  * ended.  begin: 0, or not 0 if there is no room; end: LB_SCAN_OK, also where
  * the event was too large and the object at hand is rejected instead, or
@@ -56,6 +60,11 @@ lb_scan_status_t lb_door_reject_this(lb_door_t *door, const char *reason);
  * LB_SCAN_BAD, one without anything LB_SCAN_EMPTY. */
 lb_scan_status_t lb_door_objects(lb_door_t *door, const uint8_t *in,
                                  size_t len);
+
+/* The same of a body that may be text: each line that is no object is the
+ * message of an event, what is not UTF-8 in it replaced.  LB_SCAN_OK also
+ * without any; nothing is LB_SCAN_BAD. */
+lb_scan_status_t lb_door_lines(lb_door_t *door, const uint8_t *in, size_t len);
 
 /* The last status of all but LB_SCAN_BAD: what the result says. */
 lb_scan_status_t lb_door_finish(lb_door_t *door, const uint8_t *out);

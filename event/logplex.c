@@ -47,7 +47,9 @@ typedef struct {
     const uint8_t *in;
     lb_out_t out;
     size_t frames;
-    int rejecting; /* the context of rejected events is in force */
+    const char *context; /* of the events */
+    int entered;         /* it is in force */
+    int rejecting;       /* that of rejected ones is */
 } logplex_t;
 
 /* Digits, at most nine; how many, or 0. */
@@ -162,6 +164,20 @@ reject(logplex_t *l, const uint8_t *p, const uint8_t *end, const char *reason)
     return rc;
 }
 
+/* The context line of an event, if another one is in force: what is behind a
+ * rejected one is of the record's stream again. */
+static int
+enter(logplex_t *l)
+{
+    if (!l->rejecting && (l->entered || l->context == NULL)) {
+        return 0;
+    }
+    l->res->contexts = 1;
+    return lb_out_puts(&l->out, "\001") ||
+           lb_out_puts(&l->out, l->context != NULL ? l->context : "{}") ||
+           lb_out_puts(&l->out, "\n");
+}
+
 static lb_scan_status_t
 take(logplex_t *l, const uint8_t *p, const uint8_t *end)
 {
@@ -173,8 +189,7 @@ take(logplex_t *l, const uint8_t *p, const uint8_t *end)
         return reject(l, p, end,
                       "a frame is <PRI>1 TIME HOST APP PROC ID MESSAGE");
     }
-    /* what is behind a rejected one is of the record's stream again */
-    if (l->rejecting && lb_out_puts(&l->out, "\001{}\n") != 0) {
+    if (enter(l) != 0) {
         return LB_SCAN_NOSPACE;
     }
     begin = l->out.o;
@@ -186,6 +201,7 @@ take(logplex_t *l, const uint8_t *p, const uint8_t *end)
         return reject(l, p, end, "the event is too large");
     }
     l->rejecting = 0;
+    l->entered = 1;
     l->res->events++;
     return LB_SCAN_OK;
 }
@@ -213,6 +229,7 @@ scan_logplex(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         .res = res,
         .in = in,
         .out = {out, out + cap},
+        .context = lb_param(options, "context"),
     };
     const uint8_t *p = in, *end = in + len, *frame;
     lb_scan_status_t rc = LB_SCAN_OK;

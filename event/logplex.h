@@ -9,7 +9,8 @@
  *
  * A frame that is none is kept in the stream "rejected", and its neighbours
  * are taken.  The parameter "count" is the number of frames that there should
- * be (Logplex-Msg-Count); another number is LB_SCAN_BAD.
+ * be (Logplex-Msg-Count); another number is LB_SCAN_BAD.  The parameter
+ * "context", the object of a context line, holds for all events.
  */
 
 #ifndef _LB_EVENT_LOGPLEX_H_INCLUDED_

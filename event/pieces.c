@@ -133,8 +133,59 @@ take_pieces(lb_pieces_t *s, const uint8_t *p, size_t len, uint8_t *line,
     return rc;
 }
 
-lb_scan_status_t
-lb_pieces(lb_pieces_t *s, const uint8_t *in, size_t len)
+/* Behind the line at p. */
+static const uint8_t *
+line_end(const uint8_t *p, const uint8_t *end)
+{
+    const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
+
+    return nl != NULL ? nl + 1 : end;
+}
+
+/* From p over all lines that do not begin with a brace. */
+static const uint8_t *
+text_end(const uint8_t *p, const uint8_t *end)
+{
+    while (p < end && *p != '{') {
+        p = line_end(p, end);
+    }
+    return p;
+}
+
+static lb_scan_status_t
+take_lines(lb_pieces_t *s, const uint8_t *p, size_t len, uint8_t *line,
+           size_t cap)
+{
+    const uint8_t *const end = p + len;
+    lb_scan_status_t rc = LB_SCAN_OK;
+
+    for (s->number = 0; p < end && rc == LB_SCAN_OK; s->number++) {
+        int fault = LB_PIECE_JSON;
+
+        s->at = p;
+        s->behind = *p == '{' ? line_end(p, end) : text_end(p, end);
+        s->at_number = s->number;
+        len = (size_t)(s->behind - p);
+
+        if (*p == '{') {
+            fault = -1;
+            rc = take_piece(s, p, len, line, cap, &fault);
+        }
+        if (fault == LB_PIECE_JSON) {
+            rc = s->text(s->data, p, len);
+        } else if (fault == LB_PIECE_SIZE) {
+            rc = s->bad(s->data, p, len, LB_PIECE_SIZE);
+        }
+        p = s->behind;
+    }
+    return rc;
+}
+
+typedef lb_scan_status_t (*take_fn)(lb_pieces_t *, const uint8_t *, size_t,
+                                    uint8_t *, size_t);
+
+static lb_scan_status_t
+pieces(lb_pieces_t *s, const uint8_t *in, size_t len, take_fn take)
 {
     uint8_t stack[STACK_MAX];
     uint8_t *lines = stack;
@@ -160,12 +211,24 @@ lb_pieces(lb_pieces_t *s, const uint8_t *in, size_t len)
         }
     }
     if (!take_all(s, in, len, lines, cap, &rc)) {
-        rc = take_pieces(s, in, len, lines, cap);
+        rc = take(s, in, len, lines, cap);
     }
     if (lines != stack) {
         free(lines);
     }
     return rc == LB_SCAN_EMPTY ? LB_SCAN_OK : rc;
+}
+
+lb_scan_status_t
+lb_pieces(lb_pieces_t *s, const uint8_t *in, size_t len)
+{
+    return pieces(s, in, len, take_pieces);
+}
+
+lb_scan_status_t
+lb_pieces_lines(lb_pieces_t *s, const uint8_t *in, size_t len)
+{
+    return pieces(s, in, len, take_lines);
 }
 
 const uint8_t *

@@ -28,6 +28,10 @@ typedef struct {
     lb_scan_status_t (*bad)(void *data, const uint8_t *piece, size_t len,
                             lb_piece_fault_t fault);
 
+    /* Lines that do not begin with a brace, or one that is no object: of
+     * lb_pieces_lines(). */
+    lb_scan_status_t (*text)(void *data, const uint8_t *lines, size_t len);
+
     size_t max;    /* bytes of an object */
     int patient;   /* as in lb_scan_options_t */
     size_t number; /* of the piece at hand, from 0; behind the last: of all */
@@ -42,6 +46,11 @@ typedef struct {
 /* LB_SCAN_OK; LB_SCAN_BAD: so many brackets that lead nowhere are no body;
  * LB_SCAN_LATER, LB_SCAN_NOMEM, or what a function has returned. */
 lb_scan_status_t lb_pieces(lb_pieces_t *pieces, const uint8_t *in, size_t len);
+
+/* The same of a body that may be text: where it is not all objects, each line is
+ * one or none.  Nothing is LB_SCAN_BAD. */
+lb_scan_status_t lb_pieces_lines(lb_pieces_t *pieces, const uint8_t *in,
+                                 size_t len);
 
 /* The bytes of the body that the object at hand was made of; for objects in
  * their order. */

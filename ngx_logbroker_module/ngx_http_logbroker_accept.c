@@ -327,6 +327,21 @@ ngx_http_logbroker_stream_valid(ngx_str_t *stream)
 
 
 ngx_uint_t
+ngx_http_logbroker_ends(ngx_str_t *path, char *end)
+{
+    size_t  len, n;
+
+    n = ngx_strlen(end);
+
+    for (len = path->len; len && path->data[len - 1] == '/'; len--) {
+        /* void */
+    }
+
+    return len >= n && ngx_strncmp(path->data + len - n, end, n) == 0;
+}
+
+
+ngx_uint_t
 ngx_http_logbroker_params(ngx_http_logbroker_ctx_t *ctx,
     const ngx_http_logbroker_param_t *params, ngx_uint_t n)
 {

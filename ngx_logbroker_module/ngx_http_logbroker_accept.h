@@ -36,6 +36,9 @@ ngx_uint_t ngx_http_logbroker_stream_set(ngx_http_logbroker_ctx_t *ctx);
 /* What follows the location's name in the URI, without slashes around it. */
 void ngx_http_logbroker_path(ngx_http_request_t *r, ngx_str_t *path);
 
+/* Is this the end of the path, but for slashes? */
+ngx_uint_t ngx_http_logbroker_ends(ngx_str_t *path, char *end);
+
 /* Sets ctx->params to those that have a value.  0 or a reason. */
 ngx_uint_t ngx_http_logbroker_params(ngx_http_logbroker_ctx_t *ctx,
     const ngx_http_logbroker_param_t *params, ngx_uint_t n);

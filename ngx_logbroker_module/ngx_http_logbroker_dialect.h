@@ -107,6 +107,7 @@ extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_grpc;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_splunk;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_loki;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_gelf;
+extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_datadog;
 
 
 #endif /* _NGX_HTTP_LOGBROKER_DIALECT_H_INCLUDED_ */

@@ -25,7 +25,6 @@
 
 
 static ngx_int_t ngx_http_logbroker_loki_greet(ngx_http_logbroker_ctx_t *ctx);
-static ngx_uint_t ngx_http_logbroker_loki_ends(ngx_str_t *uri, char *end);
 static ngx_int_t ngx_http_logbroker_loki_ready(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_logbroker_loki_stream(
     ngx_http_logbroker_ctx_t *ctx);
@@ -76,12 +75,12 @@ ngx_http_logbroker_loki_greet(ngx_http_logbroker_ctx_t *ctx)
 
     r = ctx->request;
 
-    ready = ngx_http_logbroker_loki_ends(&r->uri, "/ready");
+    ready = ngx_http_logbroker_ends(&r->uri, "/ready");
 
     ngx_http_logbroker_path(r, &path);
 
     if (!ready
-        && (path.len == 0 || ngx_http_logbroker_loki_ends(&r->uri, "/push")))
+        && (path.len == 0 || ngx_http_logbroker_ends(&r->uri, "/push")))
     {
         /* Vector names the snappy that is part of the form */
 
@@ -106,18 +105,6 @@ ngx_http_logbroker_loki_greet(ngx_http_logbroker_ctx_t *ctx)
     }
 
     return ngx_http_logbroker_loki_send(r, NGX_HTTP_NOT_FOUND, &unknown);
-}
-
-
-static ngx_uint_t
-ngx_http_logbroker_loki_ends(ngx_str_t *uri, char *end)
-{
-    size_t  n;
-
-    n = ngx_strlen(end);
-
-    return uri->len >= n
-           && ngx_strncmp(uri->data + uri->len - n, end, n) == 0;
 }
 
 

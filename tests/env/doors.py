@@ -38,6 +38,9 @@ ELASTIC = Tells("application/json",
                            json.loads(b)["error"]["reason"]))
 SPLUNK = Tells("application/json",
                lambda b: (json.loads(b)["code"], json.loads(b)["reason"]))
+DATADOG = Tells("application/json",
+                lambda b: (int(json.loads(b)["errors"][0]["status"]),
+                           json.loads(b)["errors"][0]["detail"]))
 LOKI = Tells("text/plain", lambda b: (None, b.decode()))
 
 OTLP_BODY = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [
@@ -70,6 +73,10 @@ DOORS = {
                          '{"event":"x"}', 200, SPLUNK, (6, 8, 9)),
     "splunk raw": Door("/services/collector/raw", {}, "x", 200, SPLUNK,
                        (6, 8, 9)),
+    "gelf": Door("/gelf", JSON, '{"short_message":"x"}', 202, LOG,
+                 (None, None, None)),
+    "datadog": Door("/api/v2/logs", JSON, '[{"message":"x"}]', 202, DATADOG,
+                    (413, 502, 503)),
     "loki": Door("/loki/api/v1/push", JSON, PUSH, 204, LOKI,
                  (None, None, None)),
 }
@@ -83,5 +90,5 @@ ASKED = [
     ("PUT", "/es/idx", b"acknowledged"),
     ("GET", "/services/collector/health", b"17"),
     ("OPTIONS", "/services/collector/event", b"17"),
-    ("GET", "/ready", b"ready"),
+    ("GET", "/ready", b"ready"), ("GET", "/api/v1/validate", b"true"),
 ]

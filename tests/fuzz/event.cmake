@@ -36,13 +36,14 @@ endforeach()
 get_target_property(format_sources lb_format SOURCES)
 list(TRANSFORM format_sources PREPEND ${CMAKE_SOURCE_DIR}/event/)
 
-foreach(format bulk form gelf logplex loki_json loki_proto otlp_json otlp_proto
-               splunk splunk_raw)
+foreach(format bulk datadog datadog_text datadog_logplex form gelf logplex loki_json loki_proto
+               otlp_json otlp_proto splunk splunk_raw)
+    string(REGEX REPLACE "^datadog_.*" "datadog" header ${format})
     add_executable(replay_${format}
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_format.c
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)
     target_compile_options(replay_${format} PRIVATE
-        -include ${CMAKE_SOURCE_DIR}/event/${format}.h
+        -include ${CMAKE_SOURCE_DIR}/event/${header}.h
         -DLB_FUZZ_FORMAT=lb_format_${format})
     target_link_libraries(replay_${format} PRIVATE lb_format)
     add_test(NAME replay_${format}
@@ -54,7 +55,7 @@ foreach(format bulk form gelf logplex loki_json loki_proto otlp_json otlp_proto
                        ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_format.c
                        ${format_sources} ${event_sources})
         target_compile_options(fuzz_${format} PRIVATE
-            -include ${CMAKE_SOURCE_DIR}/event/${format}.h
+            -include ${CMAKE_SOURCE_DIR}/event/${header}.h
             -DLB_FUZZ_FORMAT=lb_format_${format}
             -fsanitize=fuzzer,address,undefined
             -fno-sanitize-recover=undefined)

@@ -63,7 +63,7 @@ check_lines(const uint8_t *out, const lb_scan_result_t *res)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char params[] = "index\0app\0host\0h\0stream\0s";
+    static const char params[] = "index\0app\0host\0h\0stream\0s\0service\0a";
     lb_reply_t reply = {0}, second = {0};
     lb_scan_options_t options = {
         .max_event = 4096,

@@ -8,6 +8,7 @@ lb_unit_test(test_scanner_flat SOURCES test_scanner_flat.c LIBS lb_event)
 
 lb_unit_test(test_format SOURCES test_format.c LIBS lb_format)
 lb_unit_test(test_bulk SOURCES test_bulk.c LIBS lb_format)
+lb_unit_test(test_datadog SOURCES test_datadog.c LIBS lb_format)
 lb_unit_test(test_gelf SOURCES test_gelf.c LIBS lb_format)
 lb_unit_test(test_splunk SOURCES test_splunk.c LIBS lb_format)
 lb_unit_test(test_loki SOURCES test_loki.c LIBS lb_format)
