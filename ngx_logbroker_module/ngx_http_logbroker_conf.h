@@ -56,6 +56,7 @@ typedef struct {
     ngx_uint_t                       success;       /* 204 or 200 */
     ngx_uint_t                       content_type;
     ngx_array_t                     *cors;          /* ngx_str_t; NULL: off */
+    ngx_msec_t                       answer_within; /* 0: no bound */
     size_t                           max_event;
     size_t                           max_body;
     ngx_flag_t                       deduplicate;   /* as it is set */

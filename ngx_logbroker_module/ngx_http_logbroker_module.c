@@ -12,6 +12,7 @@
 #include "ngx_http_logbroker_access.h"
 #include "ngx_http_logbroker_access_conf.h"
 #include "ngx_http_logbroker_cors.h"
+#include "ngx_http_logbroker_deadline.h"
 #include "ngx_http_logbroker_dialect.h"
 #include "ngx_http_logbroker_digest.h"
 #include "ngx_http_logbroker_keys.h"
@@ -182,6 +183,13 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       0,
       NULL },
 
+    { ngx_string("logbroker_answer_within"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_logbroker_loc_conf_t, answer_within),
+      NULL },
+
     { ngx_string("logbroker_deduplicate"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -264,6 +272,7 @@ static ngx_int_t
 ngx_http_logbroker_init(ngx_conf_t *cf)
 {
     if (ngx_http_logbroker_cors_init(cf) != NGX_OK
+        || ngx_http_logbroker_deadline_init(cf) != NGX_OK
         || ngx_http_logbroker_access_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -449,6 +458,7 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
     conf->success = NGX_CONF_UNSET_UINT;
     conf->content_type = NGX_CONF_UNSET_UINT;
     conf->cors = NGX_CONF_UNSET_PTR;
+    conf->answer_within = NGX_CONF_UNSET_MSEC;
     conf->max_event = NGX_CONF_UNSET_SIZE;
     conf->max_body = NGX_CONF_UNSET_SIZE;
     conf->deduplicate = NGX_CONF_UNSET;
@@ -493,6 +503,7 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->content_type, prev->content_type,
                               NGX_HTTP_LOGBROKER_CONTENT_TYPE_AUTO);
     ngx_conf_merge_ptr_value(conf->cors, prev->cors, NULL);
+    ngx_conf_merge_msec_value(conf->answer_within, prev->answer_within, 0);
     ngx_conf_merge_size_value(conf->max_event, prev->max_event, 1024 * 1024);
     ngx_conf_merge_size_value(conf->max_body, prev->max_body,
                               64 * 1024 * 1024);

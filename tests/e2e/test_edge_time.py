@@ -1,6 +1,7 @@
 """An answer within 8 seconds, whatever the brokers do, and no request is given to
 a second one that the first may have stored."""
 
+import contextlib
 import itertools
 import socket
 import threading
@@ -10,6 +11,7 @@ import pytest
 
 from env.edge import REFUSAL, Script
 from env.http import post
+from env.nginx import Nginx
 from env.process import free_port
 
 WITHIN = 8
@@ -123,3 +125,104 @@ def test_one_that_is_well(make_edge):
         assert post(edge.port, "{}")[0] == 204
         assert time.monotonic() - begun < 3
         assert well.requests == n
+
+
+class Drips(Script):
+    """An answer that comes byte by byte and never ends."""
+
+    def __init__(self):
+        super().__init__(b"")
+
+    def _answer(self, c):
+        with c, contextlib.suppress(OSError):
+            c.recv(65536)
+            self.requests += 1
+            c.sendall(b"HTTP/1.1 204 No Content\r\nX-Slow: ")
+            while True:
+                c.sendall(b"x")
+                time.sleep(0.1)
+
+
+class Sips(Script):
+    """Reads a large request bit by bit."""
+
+    def __init__(self):
+        super().__init__(b"")
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    def _answer(self, c):
+        with c, contextlib.suppress(OSError):
+            self.requests += 1
+            while c.recv(4096):
+                time.sleep(0.05)
+
+
+LARGE = b"{}" + b" " * 20_000_000
+
+
+@pytest.fixture(scope="module")
+def passes(tmp_path_factory):
+    """Makes an nginx that passes on to such a server within two seconds."""
+    made = []
+
+    def make(server, also=""):
+        made.append(Nginx(
+            tmp_path_factory.mktemp("passes"), http=f"""
+            upstream servers {{ server 127.0.0.1:{server.port}; {also} }}""",
+            server="""
+            client_max_body_size 64m;
+            logbroker_answer_within 2s;
+            location /slow {
+                proxy_pass http://servers;
+                proxy_next_upstream error timeout non_idempotent;
+                proxy_next_upstream_timeout 1s;
+                error_page 502 504 = @again;
+            }
+            location @again {
+                proxy_pass http://servers;
+                proxy_next_upstream off;
+            }"""))
+        made[-1].start(ring=False)
+        return made[-1]
+
+    yield make
+    for nginx in made:
+        nginx.stop()
+
+
+@pytest.mark.parametrize("kind, body", [(Drips, b"{}"), (Sips, LARGE)],
+                         ids=["drips", "sips"])
+def test_within(passes, kind, body):
+    """Also where the next location asks again: that has no time any more."""
+    server = kind()
+    nginx = passes(server)
+    begun = time.monotonic()
+    assert post(nginx.port, body, "/slow")[0] == 504
+    assert 1.9 < time.monotonic() - begun < 4
+    assert server.requests == 2
+    # and nginx goes on
+    assert post(nginx.port, "{}")[0] == 204
+
+
+def test_within_counts_from_the_end_of_the_request(passes):
+    nginx = passes(Slow(OK, 1))
+    with socket.create_connection(("127.0.0.1", nginx.port)) as s:
+        s.sendall(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
+        for _ in range(3):
+            time.sleep(1)
+            s.sendall(b"x")
+        assert s.recv(4096).startswith(b"HTTP/1.1 204")
+
+
+def test_within_lets_an_answer_end(passes):
+    class Long(Script):
+        def _answer(self, c):
+            with c:
+                c.recv(65536)
+                c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n")
+                for _ in range(40):
+                    time.sleep(0.1)
+                    c.sendall(b"x")
+
+    status, _, body = post(passes(Long(b"")).port, "{}", "/slow")
+    assert (status, body) == (200, b"x" * 40)

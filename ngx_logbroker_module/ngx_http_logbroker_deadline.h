@@ -1,0 +1,22 @@
+/*
+ * Where requests are passed on: an answer within a time, whoever is asked.
+ *
+ * proxy_read_timeout and proxy_send_timeout begin anew with each byte, so a
+ * server that is slow, and not silent, holds a client for as long as it likes.
+ */
+
+
+#ifndef _NGX_HTTP_LOGBROKER_DEADLINE_H_INCLUDED_
+#define _NGX_HTTP_LOGBROKER_DEADLINE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+/* After all directives: the handler of the phase. */
+ngx_int_t ngx_http_logbroker_deadline_init(ngx_conf_t *cf);
+
+
+#endif /* _NGX_HTTP_LOGBROKER_DEADLINE_H_INCLUDED_ */
