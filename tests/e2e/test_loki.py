@@ -247,6 +247,14 @@ def test_delivered(clickhouse, make_broker):
     assert post(broker.port, snappy(field(1, field(
         1, b'{app="x", date="2020-01-01", q="a\\"b"}') +
         entry(now + 3, b"five"))), PUSH, PROTO)[0] == 204
+    assert post(broker.port, push(
+        [str(now + 4), "six"],
+        [str(now + 5), '{"msg":"seven","level":"error","n":1}'],
+        job="nightly", instance="10.0.0.1:9100", detected_level="debug"),
+        PUSH, JSON)[0] == 204
+    assert post(broker.port, push(
+        [str(now + 6), '{"msg":"eight","service":"own","hostname":"mine"}'],
+        container="c", pod="p-1", job="ns/c"), PUSH, JSON)[0] == 204
     broker.start_flusher()
     wait_for(broker.drained, 60, "delivery", every=0.1)
 
@@ -259,11 +267,18 @@ def test_delivered(clickhouse, make_broker):
             for r in rows] == [
         ("one", "svc", "web1", "warn"), ("two", "svc", "web1", "warn"),
         ('["bad","three"]', "", "", ""), ("four", "svc", "web1", "error"),
-        ("five", "x", "", "")]
+        ("five", "x", "", ""),
+        ("six", "nightly", "10.0.0.1:9100", "debug"),
+        ("seven", "nightly", "10.0.0.1:9100", "error"),
+        ("eight", "own", "mine", "")]
     assert rows[2]["stream"] == "rejected"
-    assert [int(rows[i]["ns"]) - now for i in (0, 1, 3, 4)] == [0, 1, 2, 3]
+    assert [int(rows[i]["ns"]) - now for i in (0, 1, 3, 4, 5, 6, 7)] == [
+        0, 1, 2, 3, 4, 5, 6]
     assert rows[1]["trace_id"] == "7"
     assert attributes[0] == {"job": "j"}
     assert attributes[1] == {"k": "v", "job": "j"}
     assert attributes[3] == {"job": "j", "labels.level": "warn"}
     assert attributes[4] == {"date": "2020-01-01", "q": 'a"b'}
+    assert attributes[5:] == [
+        {}, {"n": 1, "detected_level": "debug"},
+        {"container": "c", "pod": "p-1", "job": "ns/c"}]
