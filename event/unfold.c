@@ -24,9 +24,12 @@ one_of(const char *const *names, const uint8_t *key, size_t len)
 /* Does a member of that name stand for what an event says itself: its time, its
  * level, its message?  Names that need a sign do not. */
 static int
-is_own(const uint8_t *key, size_t len)
+is_own(const uint8_t *key, size_t len, const uint8_t *end)
 {
-    int row = lb_name_find(key, len);
+    /* a quote, a colon and a value are behind it, or this is no event */
+    int row = end - key > 3 && len <= (size_t)(end - key) - 3
+                  ? lb_name_find(key, len)
+                  : -1;
 
     return row >= 0 && lb_names[row].needs == 0 &&
            (lb_names[row].field == LB_TIMESTAMP ||
@@ -112,7 +115,7 @@ lb_unfold(const uint8_t *line, size_t len, uint8_t *out, size_t cap,
             before = p;
             behind = next;
 
-        } else if (is_own(m.key, m.key_len)) {
+        } else if (is_own(m.key, m.key_len, end)) {
             return LB_SCAN_EMPTY;
         }
     }
