@@ -3,7 +3,6 @@
  */
 
 #include "event/datadog.h"
-#include "event/date.h"
 #include "event/door.h"
 #include "event/inner.h"
 #include "event/level.h"
@@ -11,7 +10,6 @@
 #include "event/logplex.h"
 #include "event/names.h"
 #include "event/repair.h"
-#include "event/timestamp.h"
 
 #include <stdio.h>
 
@@ -139,23 +137,6 @@ put_tags(lb_out_t *out, const uint8_t *p, const uint8_t *end, names_t *names)
 
 _Static_assert(TAGS_MAX <= 64, "a bit for each");
 
-/* A number is milliseconds: as a date it goes before all other numbers and
- * dates of the event. */
-static int
-put_timestamp(lb_out_t *out, const lb_member_t *m)
-{
-    char date[LB_DATE_LEN + 2];
-    int64_t ns;
-    int inexact;
-
-    if (!lb_time_epoch(m->value, m->end, &ns, &inexact) || inexact) {
-        return lb_put_member(out, m, 0);
-    }
-    date[0] = date[LB_DATE_LEN + 1] = '"';
-    lb_date_ns(date + 1, (uint64_t)ns);
-    return lb_put(out, "timestamp", (const uint8_t *)date, sizeof(date));
-}
-
 /* Does the word, or a number of syslog, say how bad it is? */
 static int
 is_level(const lb_member_t *m)
@@ -174,7 +155,7 @@ put_member(lb_out_t *out, const lb_member_t *m, const lb_inner_t *inner,
     if (lb_member_is(m, "timestamp")) {
         return inner->time ? lb_put(out, "datadog.timestamp", m->value,
                                     lb_member_len(m))
-                           : put_timestamp(out, m);
+                           : lb_put_time(out, m);
     }
     if (lb_member_is(m, "status") && is_level(m)) {
         int second =

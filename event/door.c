@@ -3,15 +3,19 @@
  */
 
 #include "event/door.h"
+#include "event/date.h"
 #include "event/lines.h"
 #include "event/reject.h"
 #include "event/repair.h"
 #include "event/text.h"
+#include "event/timestamp.h"
 
 #include <stdio.h>
 
 static const char words_size[] = "the event is too large";
 static const char words_object[] = "it is no JSON object";
+
+static const uint8_t rejected[] = LB_REJECT_CONTEXT;
 
 /* The context where there is none. */
 static const uint8_t no_context[] = {LB_LINES_CONTEXT, '{', '}', '\n'};
@@ -45,18 +49,21 @@ lb_door_enter(lb_door_t *d)
     const uint8_t *context = d->context;
     size_t len = d->context_len;
 
-    if (context == NULL && d->in_force == LB_DOOR_REJECTED) {
+    if (context == NULL) {
+        if (d->in_force == NULL) {
+            return 0;
+        }
         context = no_context;
         len = sizeof(no_context);
     }
-    if (context != NULL && d->in_force != LB_DOOR_OURS) {
-        if (lb_out_put(&d->out, context, len) != 0) {
-            return -1;
-        }
-        d->in_force = LB_DOOR_OURS;
-        d->res->contexts = 1;
+    if (d->in_force != NULL && d->in_force_len == len &&
+        memcmp(d->in_force, context, len) == 0) {
+        return 0;
     }
-    return 0;
+    d->in_force = d->out.o;
+    d->in_force_len = len;
+    d->res->contexts = 1;
+    return lb_out_put(&d->out, context, len);
 }
 
 int
@@ -72,15 +79,42 @@ lb_door_begin(lb_door_t *d)
 lb_scan_status_t
 lb_door_end(lb_door_t *d)
 {
+    return lb_door_end_of(d, NULL, 0);
+}
+
+lb_scan_status_t
+lb_door_end_of(lb_door_t *d, const uint8_t *piece, size_t len)
+{
     if (lb_put_end(&d->out) != 0) {
         return LB_SCAN_NOSPACE;
     }
     if ((size_t)(d->out.o - d->begin) - 1 > d->options->max_event) {
         d->out.o = d->begin;
-        return lb_door_reject_this(d, words_size);
+        return piece != NULL ? lb_door_reject(d, piece, len, words_size)
+                             : lb_door_reject_this(d, words_size);
     }
     d->res->events++;
     return LB_SCAN_OK;
+}
+
+int
+lb_put_time(lb_out_t *out, const lb_member_t *m)
+{
+    const uint8_t *p = m->value, *end = m->end;
+    char date[LB_DATE_LEN + 2];
+    int64_t ns;
+    int inexact = 1, bad = 0;
+
+    if (*p == '"') {
+        p++;
+        end--;
+    }
+    if (lb_time_epoch(p, end, &ns, &inexact)) {
+        date[0] = date[LB_DATE_LEN + 1] = '"';
+        lb_date_ns(date + 1, (uint64_t)ns);
+        bad = lb_put(out, "timestamp", (const uint8_t *)date, sizeof(date));
+    }
+    return bad || (inexact && lb_put_member(out, m, 0));
 }
 
 lb_scan_status_t
@@ -97,11 +131,13 @@ lb_door_reject(lb_door_t *d, const uint8_t *piece, size_t len,
         .body = piece,
         .body_len = len,
     };
-    int in_force = d->in_force == LB_DOOR_REJECTED;
+    int in_force = d->in_force == rejected;
 
-    snprintf(place, sizeof(place), "%s %zu", d->noun, d->pieces.number);
+    snprintf(place, sizeof(place), "%s %zu", d->noun,
+             d->number != NULL ? *d->number : d->pieces.number);
     if (d->res->rejected < LB_REJECT_MAX) {
-        d->in_force = LB_DOOR_REJECTED;
+        d->in_force = rejected;
+        d->in_force_len = sizeof(rejected) - 1;
     }
     return lb_reject(d->res, &d->out, in_force, 0, &r);
 }
@@ -130,7 +166,7 @@ set_pieces(lb_door_t *d)
 {
     d->pieces.data = d;
     d->pieces.bad = no_object;
-    d->pieces.max = d->options->max_event;
+    d->pieces.max = d->max > 0 ? d->max : d->options->max_event;
     d->pieces.patient = d->options->patient;
 }
 

@@ -20,16 +20,20 @@ typedef struct {
     lb_scan_result_t *res;
     lb_out_t out;
     lb_pieces_t pieces;
-    const char *noun; /* of what a body brings, for the places */
+    size_t max; /* bytes of an object; 0: those of an event */
 
-    /* the context line of the events, with its \n; NULL: none */
+    /* for the places: what a body brings, and which of them, by default the
+     * number of the piece */
+    const char *noun;
+    const size_t *number;
+
+    /* the context line of the events that follow, with its \n; NULL: none */
     const uint8_t *context;
     size_t context_len;
-    enum {
-        LB_DOOR_NONE,
-        LB_DOOR_OURS,
-        LB_DOOR_REJECTED
-    } in_force;
+
+    /* the one in force; NULL: none yet */
+    const uint8_t *in_force;
+    size_t in_force_len;
 
     size_t objects; /* JSON objects among the pieces */
     uint8_t *begin; /* of the event that is written */
@@ -49,6 +53,15 @@ int lb_door_enter(lb_door_t *door);
  * LB_SCAN_NOSPACE. */
 int lb_door_begin(lb_door_t *door);
 lb_scan_status_t lb_door_end(lb_door_t *door);
+
+/* The same of an event inside of an object, of these bytes. */
+lb_scan_status_t lb_door_end_of(lb_door_t *door, const uint8_t *piece,
+                                size_t len);
+
+/* A member that says when it was, as "timestamp": a number is a date, which goes
+ * before any other number and date of the event; what is none, or more exact,
+ * as it is.  0, or not 0 if there is no room. */
+int lb_put_time(lb_out_t *out, const lb_member_t *m);
 
 /* Instead of an event: some bytes, or the object at hand.  LB_SCAN_OK, or
  * LB_SCAN_NOSPACE. */

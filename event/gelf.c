@@ -3,10 +3,8 @@
  */
 
 #include "event/gelf.h"
-#include "event/date.h"
 #include "event/door.h"
 #include "event/inflate.h"
-#include "event/timestamp.h"
 
 #include <stdlib.h>
 
@@ -45,28 +43,6 @@ says(const lb_member_t *m)
 {
     return m->value != NULL && *m->value != 'n' &&
            !(*m->value == '"' && lb_member_len(m) == 2);
-}
-
-/* A number of seconds as a date, which goes before any other number and date of
- * the message; what is none, or more exact, as it is. */
-static int
-put_timestamp(lb_out_t *out, const lb_member_t *m)
-{
-    const uint8_t *p = m->value, *end = m->end;
-    char date[LB_DATE_LEN + 2];
-    int64_t ns;
-    int inexact = 1, bad = 0;
-
-    if (*p == '"') {
-        p++;
-        end--;
-    }
-    if (lb_time_epoch(p, end, &ns, &inexact)) {
-        date[0] = date[LB_DATE_LEN + 1] = '"';
-        lb_date_ns(date + 1, (uint64_t)ns);
-        bad = lb_put(out, "timestamp", (const uint8_t *)date, sizeof(date));
-    }
-    return bad || (inexact && lb_put_member(out, m, 0));
 }
 
 /* Those of the members that have no meaning of their own. */
@@ -117,7 +93,7 @@ take(void *data, const uint8_t *line, size_t len)
 
     bad = lb_door_begin(d);
     if (m[TIMESTAMP].value != NULL) {
-        bad = bad || put_timestamp(&d->out, &m[TIMESTAMP]);
+        bad = bad || lb_put_time(&d->out, &m[TIMESTAMP]);
     }
     for (int i = LEVEL; i < VERSION && !bad; i++) {
         if (m[i].value != NULL) {

@@ -18,16 +18,6 @@
 static const char words_push[] =
     "a push is an object with an array streams of objects";
 
-/* The value at p of an array that ends at end; m->value..m->end.  Returns where
- * the next one begins, or end. */
-static const uint8_t *
-element(const uint8_t *p, const uint8_t *end, lb_member_t *m)
-{
-    m->value = p;
-    m->end = lb_skip_value(p, end);
-    return m->end < end && *m->end == ',' ? m->end + 1 : end;
-}
-
 /* The nanoseconds of a string or number, at most 19 digits: 0, or -1. */
 static int
 read_ns(const lb_member_t *m, uint64_t *ns)
@@ -63,9 +53,9 @@ read_value(lb_loki_t *w, const lb_member_t *value)
         return LB_SCAN_NOSPACE;
     }
     if (*value->value == '[') {
-        p = p < end ? element(p, end, &ts) : end;
-        p = p < end ? element(p, end, &line) : end;
-        p = p < end ? element(p, end, &meta) : end;
+        p = p < end ? lb_element(p, end, &ts) : end;
+        p = p < end ? lb_element(p, end, &line) : end;
+        p = p < end ? lb_element(p, end, &meta) : end;
     }
     if (line.value == NULL || *line.value != '"' || p != end ||
         (meta.value != NULL && *meta.value != '{')) {
@@ -184,7 +174,7 @@ read_stream(lb_loki_t *w, const lb_member_t *stream, const uint8_t *in,
     end = values.end - 1;
     w->nentry = 0;
     while (p < end && rc == LB_SCAN_OK) {
-        p = element(p, end, &m);
+        p = lb_element(p, end, &m);
         rc = older ? read_entry(w, &m) : read_value(w, &m);
     }
     w->nstream++;
@@ -213,7 +203,7 @@ read_push(lb_loki_t *w, const uint8_t *push, size_t len)
     p = streams.value + 1;
     end = streams.end - 1;
     while (p < end && rc == LB_SCAN_OK) {
-        p = element(p, end, &m);
+        p = lb_element(p, end, &m);
         if (*m.value != '{') {
             w->res->error = words_push;
             return LB_SCAN_BAD;

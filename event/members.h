@@ -126,6 +126,17 @@ lb_member(const uint8_t *p, const uint8_t *end, lb_member_t *m)
     return m->end < end && *m->end == ',' ? m->end + 1 : end;
 }
 
+/* The value at p of an array, p behind its '[' at first; end is the array's ']'.
+ * Of m only value and end are set.  Returns where the next one begins, or
+ * end. */
+static inline const uint8_t *
+lb_element(const uint8_t *p, const uint8_t *end, lb_member_t *m)
+{
+    m->value = p;
+    m->end = lb_skip_value(p, end);
+    return m->end < end && *m->end == ',' ? m->end + 1 : end;
+}
+
 /* Is this its name? */
 static inline int
 lb_member_is(const lb_member_t *m, const char *name)

@@ -18,6 +18,7 @@ static const ngx_http_logbroker_dialect_t  *ngx_http_logbroker_dialects[] = {
     &ngx_http_logbroker_loki,
     &ngx_http_logbroker_gelf,
     &ngx_http_logbroker_datadog,
+    &ngx_http_logbroker_firehose,
     NULL
 };
 

@@ -108,6 +108,7 @@ extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_splunk;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_loki;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_gelf;
 extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_datadog;
+extern const ngx_http_logbroker_dialect_t  ngx_http_logbroker_firehose;
 
 
 #endif /* _NGX_HTTP_LOGBROKER_DIALECT_H_INCLUDED_ */

@@ -134,6 +134,13 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       0,
       NULL },
 
+    { ngx_string("logbroker_firehose"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_logbroker,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("logbroker_datadog"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_logbroker,

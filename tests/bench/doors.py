@@ -14,6 +14,7 @@ LB_BUILD names the build directory (default: build).
 """
 
 import argparse
+import base64
 import importlib.util
 import json
 import os
@@ -76,6 +77,29 @@ def loki():
                    for r in records()]}]}, separators=(",", ":")).encode()
 
 
+def gelf():
+    return lines({"version": "1.1", "host": "node-17",
+                  "short_message": r["body"],
+                  "timestamp": int(r["timeUnixNano"]) / 1e9, "level": 6,
+                  **{"_" + k: v for k, v in flat(r).items()
+                     if k not in ("message", "time", "level")}}
+                 for r in records())
+
+
+def datadog():
+    return json.dumps([{"message": json.dumps(flat(r)), "status": "info",
+                        "timestamp": int(r["timeUnixNano"]) // 1000000,
+                        "hostname": "node-17", "service": "orders",
+                        "ddsource": "go", "ddtags": "env:prod,version:1.2.3"}
+                       for r in records()], separators=(",", ":")).encode()
+
+
+def firehose():
+    made = [base64.b64encode(lines([flat(r)])).decode() for r in records()]
+    return json.dumps({"requestId": COUNT, "records": [
+        {"data": r} for r in made]}, separators=(",", ":")).encode()
+
+
 JSON = "application/json"
 DOORS = {  # path, content type, body
     "/log, NDJSON": ("/log", "application/x-ndjson", ndjson),
@@ -85,12 +109,18 @@ DOORS = {  # path, content type, body
     "Elasticsearch _bulk": ("/es/logs/_bulk", "application/x-ndjson", bulk),
     "Splunk HEC": ("/services/collector/event", JSON, splunk),
     "Loki, JSON": ("/loki/api/v1/push", JSON, loki),
+    "GELF": ("/gelf", JSON, gelf),
+    "Datadog": ("/api/v2/logs", JSON, datadog),
+    "Firehose": ("/firehose", JSON, firehose),
 }
 LOCATIONS = """
     location = /v1/logs { logbroker_otlp; }
     location /es/ { logbroker_elasticsearch; }
     location /services/collector { logbroker_splunk; }
-    location /loki/api/v1/push { logbroker_loki; }"""
+    location /loki/api/v1/push { logbroker_loki; }
+    location /gelf { logbroker_gelf; }
+    location /api/ { logbroker_datadog; }
+    location /firehose { logbroker_firehose; }"""
 
 
 def measure(nginx, directory, name, seconds):

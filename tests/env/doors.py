@@ -41,6 +41,8 @@ SPLUNK = Tells("application/json",
 DATADOG = Tells("application/json",
                 lambda b: (int(json.loads(b)["errors"][0]["status"]),
                            json.loads(b)["errors"][0]["detail"]))
+FIREHOSE = Tells("application/json",
+                 lambda b: (None, json.loads(b)["errorMessage"]))
 LOKI = Tells("text/plain", lambda b: (None, b.decode()))
 
 OTLP_BODY = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [
@@ -77,6 +79,9 @@ DOORS = {
                  (None, None, None)),
     "datadog": Door("/api/v2/logs", JSON, '[{"message":"x"}]', 202, DATADOG,
                     (413, 502, 503)),
+    "firehose": Door("/firehose", JSON,
+                     '{"requestId":"r","records":[{"data":"eA=="}]}', 200,
+                     FIREHOSE, (None, None, None)),
     "loki": Door("/loki/api/v1/push", JSON, PUSH, 204, LOKI,
                  (None, None, None)),
 }

@@ -36,7 +36,8 @@ endforeach()
 get_target_property(format_sources lb_format SOURCES)
 list(TRANSFORM format_sources PREPEND ${CMAKE_SOURCE_DIR}/event/)
 
-foreach(format bulk datadog datadog_text datadog_logplex form gelf logplex loki_json loki_proto
+foreach(format bulk datadog datadog_text datadog_logplex
+               firehose form gelf logplex loki_json loki_proto
                otlp_json otlp_proto splunk splunk_raw)
     string(REGEX REPLACE "^datadog_.*" "datadog" header ${format})
     add_executable(replay_${format}
