@@ -100,9 +100,10 @@ typedef struct {
 } lb_beyond_t;
 
 typedef enum {
-    LB_SIFTED,      /* those are to blame */
-    LB_SIFTED_MANY, /* more than there is room for */
-    LB_SIFTED_NOT,  /* the sink cannot tell: said.text */
+    LB_SIFTED,       /* those are to blame */
+    LB_SIFTED_AGAIN, /* ask once more: something had to be learned first */
+    LB_SIFTED_MANY,  /* more than there is room for */
+    LB_SIFTED_NOT,   /* the sink cannot tell: said.text */
 } lb_sifted_t;
 
 /* Can this table be delivered into exactly once?  A verdict holds for the

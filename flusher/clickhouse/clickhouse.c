@@ -39,6 +39,11 @@ typedef struct {
     char *constraint[CONSTRAINTS_MAX];
     uint32_t nconstraints;
 
+    /* They are about columns that the table makes itself: asked for, and then
+     * known for one sift. */
+    int ask_columns;
+    char *columns;
+
     lb_ch_result_t result;
 } clickhouse_t;
 
@@ -364,6 +369,26 @@ beyond(void *ctx, const lb_ckpt_state_t *state,
     settled->behind = answer.behind;
 }
 
+/* What the table makes of the batch, for the sift that follows. */
+static lb_sifted_t
+learn_columns(clickhouse_t *c, const char *table, lb_said_t *said)
+{
+    char sql[LB_COLUMNS_SQL], *text = c->result.answer;
+
+    c->ask_columns = 0;
+
+    lb_question_columns(table, sql, sizeof(sql));
+    c->transport.query(c->transport.ctx, sql, &c->result);
+    lb_clickhouse_said(&c->result, said);
+
+    if (c->result.outcome == LB_SINK_DONE) {
+        text[strcspn(text, "\n")] = '\0';
+        c->columns = text[0] != '\0' ? strdup(text) : NULL;
+    }
+
+    return c->columns != NULL ? LB_SIFTED_AGAIN : LB_SIFTED_NOT;
+}
+
 static lb_sifted_t
 sift(void *ctx, const lb_sink_batch_t *batch, lb_excluded_t *excluded,
      uint32_t max, uint32_t *n, lb_said_t *said)
@@ -375,7 +400,12 @@ sift(void *ctx, const lb_sink_batch_t *batch, lb_excluded_t *excluded,
     lb_ch_insert_t insert;
     lb_ch_result_t *r = &c->result;
 
-    sql = lb_question_sift((const char *const *)c->constraint, c->nconstraints);
+    if (c->ask_columns) {
+        return learn_columns(c, batch->state->table, said);
+    }
+
+    sql = lb_question_sift((const char *const *)c->constraint, c->nconstraints,
+                           c->columns);
     if (sql == NULL) {
         no_memory(said, "the question");
         return LB_SIFTED_NOT;
@@ -390,6 +420,14 @@ sift(void *ctx, const lb_sink_batch_t *batch, lb_excluded_t *excluded,
     if (r->outcome == LB_SINK_NOT_SENT) {
         return LB_SIFTED_NOT;
     }
+
+    if (r->code == LB_CH_UNKNOWN_IDENTIFIER && c->columns == NULL) {
+        c->ask_columns = 1;
+        return LB_SIFTED_AGAIN;
+    }
+
+    free(c->columns);
+    c->columns = NULL;
 
     if (r->outcome == LB_SINK_DONE) {
         added =
@@ -528,6 +566,7 @@ clickhouse_free(void *ctx)
 
     forget_constraints(c);
     lb_ch_free(c->ch);
+    free(c->columns);
     free(c);
 }
 

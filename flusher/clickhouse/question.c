@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flusher/clickhouse/native.h"
 #include "spool/lb_uuid.h"
 
 void
@@ -259,14 +260,39 @@ lb_question_where(const uint8_t uuid[LB_UUID_LEN], char *sql, size_t size)
                    text);
 }
 
+void
+lb_question_columns(const char *table, char *sql, size_t size)
+{
+    const char *p, *dot = strchr(table, '.');
+    char sent[512];
+    size_t n = 0;
+
+    for (p = lb_native_columns; *p != '\0' && n < sizeof(sent) - 4; p++) {
+        n += (size_t)snprintf(sent + n, sizeof(sent) - n,
+                              *p == ',' ? "','" : "%c", *p);
+    }
+
+    (void)snprintf(
+        sql, size,
+        "SELECT arrayStringConcat(groupArray(concat('CAST((', "
+        "default_expression, ') AS ', type, ') AS `', name, '`')), ', ') FROM "
+        "system.columns WHERE database = '%.*s' AND table = '%s' AND "
+        "default_kind IN ('DEFAULT', 'MATERIALIZED', 'ALIAS') AND "
+        "match(name, '^[A-Za-z0-9_]+$') AND name NOT IN ('%s') "
+        "FORMAT TabSeparatedRaw",
+        dot != NULL ? (int)(dot - table) : 0, table,
+        dot != NULL ? dot + 1 : table, sent);
+}
+
 char *
-lb_question_sift(const char *const *constraints, uint32_t n)
+lb_question_sift(const char *const *constraints, uint32_t n,
+                 const char *columns)
 {
     uint32_t i;
     text_t t;
 
     t.len = 0;
-    t.size = 512;
+    t.size = 512 + (columns != NULL ? strlen(columns) : 0);
     for (i = 0; i < n; i++) {
         t.size += strlen(constraints[i]) + 32;
     }
@@ -278,7 +304,13 @@ lb_question_sift(const char *const *constraints, uint32_t n)
 
     put(&t,
         "SELECT ring, min(seq), arrayStringConcat(arrayMap(d -> toString(d), "
-        "arrayDifference(arraySort(groupArray(seq)))), ',') FROM batch WHERE ");
+        "arrayDifference(arraySort(groupArray(seq)))), ',') FROM ");
+    if (columns != NULL) {
+        put(&t, "(SELECT *, %s FROM batch)", columns);
+    } else {
+        put(&t, "batch");
+    }
+    put(&t, " WHERE ");
 
     for (i = 0; i < n; i++) {
         put(&t, "%sNOT ifNull((%s), 0)", i > 0 ? " OR " : "", constraints[i]);

@@ -49,9 +49,17 @@ int lb_question_beyond_answer(const char *text, lb_answer_t *answer,
 
 /* Which rows of a batch that goes along as the external table "batch" break one
  * of n constraints, in the words of the server's own error: one line per ring,
- * its UUID, the first seq and the distances to the next ones.  The caller frees
- * it; NULL: no memory. */
-char *lb_question_sift(const char *const *constraints, uint32_t n);
+ * its UUID, the first seq and the distances to the next ones.  columns: what the
+ * table makes of the batch's columns, as lb_question_columns was answered, or
+ * NULL.  The caller frees it; NULL: no memory. */
+char *lb_question_sift(const char *const *constraints, uint32_t n,
+                       const char *columns);
+
+#define LB_COLUMNS_SQL 1024
+
+/* The table's own columns that are made of others, as a list for a SELECT: one
+ * line. */
+void lb_question_columns(const char *table, char *sql, size_t size);
 
 /* The expression of the constraint that an error names, to be freed; NULL: it
  * names none.  It becomes part of a statement, so it must be the server's: only

@@ -76,6 +76,8 @@ lb_state_sift(lb_deliver_t *d)
     }
 
     switch (sifted) {
+    case LB_SIFTED_AGAIN:
+        return 1;
     case LB_SIFTED_MANY:
         lb_deliver_say(
             d, LB_LOG_WARN,

@@ -192,6 +192,32 @@ def test_many_rows_break_a_constraint(clickhouse, make_broker):
         "FORMAT TSV") == "220\t0\n"
 
 
+def test_a_constraint_on_a_column_of_ones_own(clickhouse, make_broker):
+    """The same where it is about what the table makes of an event itself, by
+    columns that are made of others; as the shipped user."""
+    clickhouse.query(
+        "ALTER TABLE logbroker.logs ADD COLUMN code Nullable(UInt16) "
+        "MATERIALIZED JSONExtract(attributes, 'code', 'Nullable(UInt16)'), "
+        "ADD COLUMN `class` Enum8('good' = 0, 'it''s bad' = 1) "
+        "DEFAULT if(code >= 600, 'it''s bad', 'good'), "
+        "ADD CONSTRAINT codes CHECK `class` = 'good'")
+    broker = make_broker(clickhouse.url, flusher=FAST, user="logbroker",
+                         password=clickhouse.password)
+    broker.start_nginx()
+    for n in range(0, 20000, 500):
+        assert post(broker.port, "".join(
+            '{"message":"m%d","code":%d}' % (i, 999 if i % 100 == 7 else 200)
+            for i in range(n, n + 500)))[0] == 204
+    begun = time.monotonic()
+    broker.start_flusher()
+    wait_for(broker.drained, 60, "delivery", every=0.1)
+    took = time.monotonic() - begun
+    good = [f"m{n}" for n in range(20000) if n % 100 != 7]
+    assert rows(clickhouse) == sorted(good)
+    assert len(dead(broker, "list")) == 200
+    assert took < 20, f"{20000 / took:.0f} events/s"
+
+
 def test_every_row_breaks_a_constraint(clickhouse, make_broker):
     clickhouse.query("ALTER TABLE logbroker.logs ADD CONSTRAINT none "
                      "CHECK message = 'never; (Expression: ('")
