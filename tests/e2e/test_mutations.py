@@ -15,6 +15,11 @@ def test_each_can_be_made():
         assert scenarios, name
 
 
+def test_in_a_copy_of_the_tree(tmp_path):
+    mutations.copy_tree(tmp_path)
+    assert (tmp_path / "tests/faults/env/oracle.py").exists()
+
+
 def test_scenarios_exist():
     names = subprocess.run(
         [sys.executable, ROOT / "tests/faults/faults.py", "--list"],

@@ -79,19 +79,12 @@ def overload(w):
 def flusher_killed(w):
     """While an INSERT is on its way, at any other moment, several times in a
     row, also while it is starting."""
-    w.door.inserts = "pass"
     b = w.broker()
-
-    def inserts():
-        return sum(kind == "insert" for _, kind in w.door.heard)
-
     with w.load() as oracle:
         for _ in w.for_a_while():
             for _ in range(w.rng.randint(1, 3)):
                 if w.rng.random() < 0.7:
-                    n = inserts()
-                    with contextlib.suppress(AssertionError):
-                        wait_for(lambda: inserts() > n, 4, every=0.001)
+                    w.next_insert(4)
                     time.sleep(w.rng.choice([0, 0.002, 0.005, 0.03]))
                 b.flusher.kill()
                 b.start_flusher()
@@ -156,15 +149,20 @@ def nginx_killed(w):
 
 @scenario
 def frozen(w):
-    """SIGSTOP and SIGCONT of workers and flusher."""
+    """SIGSTOP and SIGCONT of workers and flusher; now and then of the flusher
+    in the middle of an INSERT, for longer than that may take."""
     b = w.broker()
     with w.load() as oracle:
-        for _ in w.for_a_while():
-            pids = [b.flusher.pid, *children(b.nginx.pid)]
-            pid = w.rng.choice(pids)
+        for turn in w.for_a_while():
+            if turn % 3 == 0:
+                w.next_insert(4)
+                pid, span = b.flusher.pid, 2.5
+            else:
+                pid = w.rng.choice([b.flusher.pid, *children(b.nginx.pid)])
+                span = w.rng.random() * 2
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-                time.sleep(w.rng.random() * 2)
+                time.sleep(span)
                 os.kill(pid, signal.SIGCONT)
     return w.finish(oracle)
 

@@ -118,10 +118,24 @@ class World:
     def for_a_while(self):
         """Turns until the scenario's time is over; the faults between them
         come at any moment."""
+        turn = 0
         end = time.monotonic() + self.span
         while time.monotonic() < end:
-            yield
+            yield turn
+            turn += 1
             time.sleep(self.rng.random() * 0.8)
+
+    def next_insert(self, timeout):
+        """Returns as it begins to arrive at the door, or after so long."""
+        if self.door.inserts is None:
+            self.door.inserts = "pass"
+
+        def inserts():
+            return sum(kind == "insert" for _, kind in self.door.heard)
+
+        n = inserts()
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: inserts() > n, timeout, every=0.001)
 
     def settled(self, timeout):
         (self.strikes / "point").unlink(missing_ok=True)
