@@ -386,6 +386,12 @@ def splunk_js(use):
                       "});\n"))
 
 
+def datadog(use):
+    """A failure ends the script otherwise."""
+    return node(use, ("await send(`order ${17} failed`);",
+                      "await send(`order ${17} failed`).catch(console.log);"))
+
+
 def pino_loki(use):
     return node(use, ("options: {", "options: {\nbatching: { interval: 1 },"))
 
@@ -451,6 +457,8 @@ SENDERS = {
     "splunk-logging": Row("splunk-logging for JavaScript", "npm", splunk_js),
     "winston-splunk": Row("winston-splunk-httplogger", "npm", node),
     "docker": Row("Docker", "go", docker),
+    "datadog": Row("Datadog for JavaScript", "npm", datadog, stream="default",
+                   count=300),
     "python-loki": Row("python-logging-loki", "venv", python, **LOKI),
     "pino-loki": Row("pino-loki", "npm", pino_loki, host="till-3", **LOKI),
     "winston-loki": Row("winston-loki", "npm", winston_loki, regroups=True,
