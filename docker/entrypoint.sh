@@ -16,6 +16,9 @@
 #                /etc/logbroker/edge/brokers.conf with "server HOST:PORT ...;"
 #                lines, which a HUP reads again; for OTLP over gRPC their
 #                port 4317, or what is in grpc_brokers.conf beside it
+#                /etc/logbroker/edge/rules.conf  limits, passwords, addresses for
+#                all doors, instead of those in conf/nginx/rules.conf; a HUP
+#                reads them again
 #                /etc/logbroker/edge/tls/{cert,key}.pem  turn TLS on
 #                Ports: 8080, 8443 with TLS; 8082 is HTTP/2 without TLS;
 #                4317 is OTLP over gRPC, with TLS if there is a certificate
@@ -113,11 +116,14 @@ edge() {
     fi
     grpc=/etc/logbroker/edge/grpc_brokers.conf
     [ -f $grpc ] || grpc=
+    rules=/etc/logbroker/edge/rules.conf
+    [ -f $rules ] || rules=$share/nginx/rules.conf
     where="LISTEN=8080 H2C=8082"
     [ ! -f $tls/cert.pem ] || where="LISTEN=8443 TLS=$tls PLAIN=8080"
     # shellcheck disable=SC2086
     $share/nginx/render.sh edge USER= RUN=$run TEMP=$run LOG=stderr \
         "WORKERS=${LOGBROKER_WORKERS:-auto}" $where "BROKERS=$brokers" "GRPC_BROKERS=$grpc" \
+        "RULES=$rules" \
         "ACCESS_LOG=/dev/stdout json if=\$kept" >$run/nginx.conf
     serve_nginx
 }

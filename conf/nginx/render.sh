@@ -30,6 +30,8 @@
 #   PLAIN                 80: with TLS, where plain HTTP is sent on to it
 #   H2C                   another port, for HTTP/2 without TLS; from nginx 1.25.1
 #                         on it is spoken on the usual one as well
+#   RULES                 rules.conf of this folder: limits, and whatever else holds
+#                         for all doors
 #   ACCESS_LOG            "/var/log/nginx/access.log json if=$kept"
 # shellcheck disable=SC2034
 set -eu
@@ -61,6 +63,7 @@ GRPC=4317
 TLS=
 PLAIN=80
 H2C=
+RULES=$CONF/rules.conf
 ACCESS_LOG='/var/log/nginx/access.log json if=$kept'
 LISTEN=
 for pair in "$@"; do
@@ -68,7 +71,7 @@ for pair in "$@"; do
     case $pair in
     USER=* | WORKERS=* | RUN=* | TEMP=* | LOG=* | MODULES=* | LISTEN=* | \
         SPOOL=* | SIZE=* | TRUSTED=* | BROKERS=* | TLS=* | PLAIN=* | H2C=* | \
-        GRPC=* | GRPC_BROKERS=* | ACCESS_LOG=*) eval "${pair%%=*}=\$value" ;;
+        GRPC=* | GRPC_BROKERS=* | RULES=* | ACCESS_LOG=*) eval "${pair%%=*}=\$value" ;;
     *) fail "what is $pair?" ;;
     esac
 done
@@ -157,5 +160,5 @@ else
 fi
 [ -z "$GRPC" ] || GRPC="listen $GRPC$ssl$parameter;"
 [ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
-fill edge.conf CONF MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT ACCESS_LOG \
+fill edge.conf CONF RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT ACCESS_LOG \
     GRPC GRPC_BROKERS_BY_KEY GRPC_BROKERS BROKERS_BY_KEY BROKERS

@@ -63,6 +63,36 @@ class Away:
         self.port = free_port()
 
 
+class Drips(Script):
+    """An answer that comes byte by byte and never ends."""
+
+    def __init__(self):
+        super().__init__(b"")
+
+    def _answer(self, c):
+        with c, contextlib.suppress(OSError):
+            c.recv(65536)
+            self.requests += 1
+            c.sendall(b"HTTP/1.1 204 No Content\r\nX-Slow: ")
+            while True:
+                c.sendall(b"x")
+                time.sleep(0.1)
+
+
+class Sips(Script):
+    """Reads a large request bit by bit."""
+
+    def __init__(self):
+        super().__init__(b"")
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    def _answer(self, c):
+        with c, contextlib.suppress(OSError):
+            self.requests += 1
+            while c.recv(4096):
+                time.sleep(0.05)
+
+
 KINDS = {
     "hung": Hung,
     "lost": Lost,
@@ -71,6 +101,8 @@ KINDS = {
     "refuses very late": lambda: Slow(REFUSAL, 3.5),
     "breaks off late": lambda: Slow(None, 3.5),
     "breaks off": lambda: Script(None),
+    "drips": Drips,
+    "sips": Sips,
 }
 
 
@@ -125,36 +157,6 @@ def test_one_that_is_well(make_edge):
         assert post(edge.port, "{}")[0] == 204
         assert time.monotonic() - begun < 3
         assert well.requests == n
-
-
-class Drips(Script):
-    """An answer that comes byte by byte and never ends."""
-
-    def __init__(self):
-        super().__init__(b"")
-
-    def _answer(self, c):
-        with c, contextlib.suppress(OSError):
-            c.recv(65536)
-            self.requests += 1
-            c.sendall(b"HTTP/1.1 204 No Content\r\nX-Slow: ")
-            while True:
-                c.sendall(b"x")
-                time.sleep(0.1)
-
-
-class Sips(Script):
-    """Reads a large request bit by bit."""
-
-    def __init__(self):
-        super().__init__(b"")
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-
-    def _answer(self, c):
-        with c, contextlib.suppress(OSError):
-            self.requests += 1
-            while c.recv(4096):
-                time.sleep(0.05)
 
 
 LARGE = b"{}" + b" " * 20_000_000

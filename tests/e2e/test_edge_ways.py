@@ -107,7 +107,7 @@ def without_places(text):
     text = server_lines(text)
     for pattern, place in (
             (r"(?m)^user .*\n", ""),
-            (r"\S*/conf/nginx/|\S*/share/nginx/", "CONF/"),
+            (r'"?[^ "]*/conf/nginx/|"?[^ "]*/share/nginx/', "CONF/"),
             (r"error_log \S+", "error_log LOG"),
             (r"access_log (?!off)\S+ json if=\S+;", "access_log LOG;"),
             (r"pid \S+;", "pid FILE;"),
@@ -180,3 +180,17 @@ def test_render_explains_itself(args, said):
     r = subprocess.run(f"conf/nginx/render.sh {args}", shell=True, cwd=ROOT,
                        capture_output=True, text=True, check=False)
     assert r.returncode == 2 and said in r.stderr
+
+
+def test_rules_of_ones_own(tmp_path):
+    """In the folder of the image's settings, or where render.sh is told; for
+    every door."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/rules.conf").write_text("deny all;\n")
+    image = entrypoint(tmp_path, "edge", LOGBROKER_BROKERS=" ".join(ADDRESSES))
+    package = bash(f"conf/nginx/render.sh edge RULES={tmp_path}/etc/rules.conf "
+                   f"'BROKERS={' '.join(ADDRESSES)}'")
+    for text in (image.read_text(), package):
+        assert text.count(f'include "{tmp_path}/etc/rules.conf";') == \
+            len(re.findall(r"^            (?:proxy|grpc)_pass \S+\$brokers;", text,
+                           re.M)) == 2

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -36,7 +38,10 @@ class Shipped(Nginx):
         text = render(self.kind, RUN=self.dir, TEMP=self.dir,
                       LOG=self.error_log, WORKERS=1,
                       LISTEN=f"127.0.0.1:{self.port}", **self.values)
+        text = re.sub(r'include "(.*/rules\.conf)";',
+                      lambda m: pathlib.Path(m[1]).read_text(), text)
         for old, new in self.replace:
+            assert old in text, old
             text = text.replace(old, new)
         return self.main + text
 
