@@ -73,8 +73,8 @@ takes(const char *pattern, const char *type, size_t len)
         return 0;
     }
     n = strlen(pattern);
-    return n <= len && strncasecmp(pattern, type, n) == 0 &&
-           (n == len || pattern[n - 1] == '/');
+    return (n == len || (n < len && pattern[n - 1] == '/')) &&
+           strncasecmp(pattern, type, n) == 0;
 }
 
 static int

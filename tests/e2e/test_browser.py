@@ -1,11 +1,13 @@
 """What a page of another origin meets: text/plain that is JSON, byte order
 marks, preflights, and answers that it may read."""
 
+import http.client
 import json
 
 import pytest
 
 from env import spool
+from env.bodies import deflate, lz4, snappy
 from env.nginx import Nginx
 
 PAGE = "https://shop.example.com"
@@ -219,3 +221,29 @@ def test_mistakes(tmp_path, value):
         tmp_path, location=f"logbroker_cors {value};").test_conf()
     assert status == 1
     assert "logbroker_cors" in words
+
+
+@pytest.mark.parametrize("coding", [None, "deflate", "lz4", "snappy"])
+def test_through_the_edge(tmp_path, make_broker, make_edge, coding):
+    """A page of another origin behind the shipped edge."""
+    broker = make_broker("http://127.0.0.1:9", extra_http="logbroker_cors *;")
+    broker.start_nginx()
+    edge = make_edge([broker.port])
+    c = http.client.HTTPConnection("127.0.0.1", edge.port, timeout=10)
+    c.request("OPTIONS", "/log/web", None, dict(ASKS, Origin=PAGE))
+    r = c.getresponse()
+    assert (r.status, r.read()) == (204, b"")
+    assert cors(r)["allow-methods"] == "POST"
+    body = {None: bytes, "deflate": deflate, "lz4": lz4,
+            "snappy": snappy}[coding](b'{"a": 1}')
+    for data, status in ((body, 204), (b"\xff", 400)):
+        headers = {"Origin": PAGE, "Content-Type": "text/plain"}
+        if coding:
+            headers["Content-Encoding"] = coding
+        c.request("POST", "/log/web", data, headers)
+        r = c.getresponse()
+        r.read()
+        assert r.status == status
+        assert cors(r)["allow-origin"] == "*"
+    c.close()
+    assert spool.records(broker.spool)[-1].payload == b'{"a":1}\n'
