@@ -133,7 +133,12 @@ check "build asan" build build-asan -DCMAKE_BUILD_TYPE=Debug -DLB_SANITIZE=ON
 check "build clang" build build-clang -DCMAKE_C_COMPILER=clang
 
 step "layout and scripts"
-check "clang-format" formatted
+# others set lines in other ways
+if [[ $(clang-format --version) == *"version 14."* ]]; then
+    check "clang-format" formatted
+else
+    echo "skip  clang-format: it is not 14"
+fi
 check "structure" /usr/bin/python3 tests/structure.py --build build
 check "structure can fail" /usr/bin/python3 tests/structure.py --self-test
 check "shellcheck" bash -c "git ls-files '*.sh' .ci/run | xargs shellcheck -S warning"

@@ -43,7 +43,7 @@ fetch() {
         # npm itself would try for minutes
         words=$(timeout 40 npm view "chdb@$version" version --fetch-retries=1 \
             --fetch-timeout=15000 --loglevel=error 2>&1) ||
-            fail "npm finds no chdb@$version in its registry within 40 s ($(tail -n 3 <<<"$words" | tr '\n' ' ')): $other"
+            fail "npm finds no chdb@$version in its registry within 40 s ($(grep -v 'complete log\|_logs' <<<"$words" | head -n 3 | tr '\n' ' ')): $other"
         npm install --prefix "$cache" --no-save --ignore-scripts --no-audit --no-fund \
             --fetch-retries=2 --fetch-timeout=60000 --loglevel=error "chdb@$version" >/dev/null ||
             fail "npm could not install chdb@$version: $other"
