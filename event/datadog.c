@@ -11,6 +11,7 @@
 #include "event/names.h"
 #include "event/repair.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 /* Of one event. */
@@ -33,6 +34,7 @@ typedef struct {
     unsigned n;
     const uint8_t *key[NAMES_MAX];
     size_t len[NAMES_MAX];
+    int best[LB_FIELDS + 1]; /* the rows of lb_names that come first */
 } names_t;
 
 typedef struct {
@@ -63,6 +65,15 @@ next_tag(const uint8_t *p, const uint8_t *end, tag_t *tag)
 }
 
 static void
+no_names(names_t *names)
+{
+    names->n = 0;
+    for (int i = 0; i <= LB_FIELDS; i++) {
+        names->best[i] = INT_MAX;
+    }
+}
+
+static void
 add_name(names_t *names, const uint8_t *key, size_t len)
 {
     if (names->n < NAMES_MAX) {
@@ -83,12 +94,36 @@ has_name(const names_t *names, const uint8_t *key, size_t len)
     return 0;
 }
 
+static void
+add_member(names_t *names, const lb_member_t *m)
+{
+    int row = lb_name_find(m->key, m->key_len);
+
+    if (row >= 0 && *m->value == '"' && lb_member_len(m) > 2 &&
+        row < names->best[lb_names[row].field]) {
+        names->best[lb_names[row].field] = row;
+    }
+    add_name(names, m->key, m->key_len);
+}
+
+/* Would the tag's name stand for something that the event says itself, or that
+ * is no matter of tags? */
+static int
+means_more(const tag_t *tag, const names_t *names)
+{
+    int row = lb_name_find(tag->key, tag->key_len);
+    int field = row >= 0 ? lb_names[row].field : LB_FIELDS;
+
+    return row >= 0 &&
+           ((field != LB_SERVICE && field != LB_HOST) ||
+            (names->best[field] != INT_MAX && row <= names->best[field]));
+}
+
 /* Can the tag be a member of its own?  Then its name is one of them. */
 static int
 is_free(const tag_t *tag, names_t *names)
 {
-    if (tag->key_len == 0 || names->n == NAMES_MAX ||
-        lb_name_find(tag->key, tag->key_len) >= 0 ||
+    if (tag->key_len == 0 || names->n == NAMES_MAX || means_more(tag, names) ||
         has_name(names, tag->key, tag->key_len)) {
         return 0;
     }
@@ -177,7 +212,7 @@ add_names(names_t *names, const uint8_t *p, const uint8_t *end)
 
     while (p < end) {
         p = lb_member(p, end, &m);
-        add_name(names, m.key, m.key_len);
+        add_member(names, &m);
     }
 }
 
@@ -200,10 +235,10 @@ take(void *data, const uint8_t *line, size_t len)
     }
 
     memset(&inner, 0, sizeof(inner));
-    names.n = 0;
+    no_names(&names);
     for (p = line + 1; p < end;) {
         p = lb_member(p, end, &m);
-        add_name(&names, m.key, m.key_len);
+        add_member(&names, &m);
         if (lb_member_is(&m, "message") && rc > 0) {
             rc = lb_inner(&d->out, m.value, m.end, &inner);
             message = rc == 0 ? m.key : NULL;
@@ -237,7 +272,7 @@ set_context(datadog_t *dd, const lb_scan_options_t *options)
     const uint8_t *members;
     int bad;
 
-    nothing.n = 0;
+    no_names(&nothing);
     bad = lb_out_put(&out, begin, 1) || lb_out_puts(&out, "{\"fields\":{");
     members = out.o;
     for (const char *const *name = names; *name != NULL && !bad; name++) {

@@ -11,8 +11,9 @@
  * is called "datadog.timestamp" and "datadog.status".
  *
  * Tags become members, but for those that would have the name of another
- * member, or one that means something (event/names.c): they stay in "ddtags", as
- * do those beyond the 64th, or the 128th name of the event.
+ * member, or one that stands for a column (event/names.c), unless that is a
+ * service or host behind the event's own: they stay in "ddtags", as do those
+ * beyond the 64th, or the 128th name of the event.
  *
  * The parameters "ddsource", "ddtags", "env", "host", "hostname", "service" and
  * "version" hold for all events of the body, in a context line.

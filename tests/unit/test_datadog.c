@@ -87,9 +87,15 @@ test_events(void **state)
         /* tags */
         {"{\"ddtags\":\"a:1, b:x:y ,urgent,a:2,c:,message:m,service:s,:d\","
          "\"c\":1}",
-         "{\"a\":\"1\",\"b\":\"x:y\",\"ddtags\":\"urgent,a:2,c:,message:m,"
-         "service:s,:d\",\"c\":1}\n",
+         "{\"a\":\"1\",\"b\":\"x:y\",\"service\":\"s\",\"ddtags\":\"urgent,"
+         "a:2,c:,message:m,:d\",\"c\":1}\n",
          1},
+        {"{\"hostname\":\"h\",\"ddtags\":\"host:i,pod_name:p,service:s\"}",
+         "{\"hostname\":\"h\",\"pod_name\":\"p\",\"service\":\"s\","
+         "\"ddtags\":\"host:i\"}\n",
+         1},
+        {"{\"hostname\":\"\",\"ddtags\":\"host:i\"}",
+         "{\"hostname\":\"\",\"host\":\"i\"}\n", 1},
         {"{\"ddtags\":\"c:1\",\"c\":1}", "{\"ddtags\":\"c:1\",\"c\":1}\n", 1},
         {"{\"ddtags\":\"\",\"a\":1}", "{\"a\":1}\n", 1},
         {"{\"ddtags\":[\"a:1\"]}", "{\"ddtags\":[\"a:1\"]}\n", 1},
