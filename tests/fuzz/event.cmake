@@ -37,14 +37,19 @@ get_target_property(format_sources lb_format SOURCES)
 list(TRANSFORM format_sources PREPEND ${CMAKE_SOURCE_DIR}/event/)
 
 foreach(format bulk datadog datadog_text datadog_logplex
-               firehose form gelf logplex loki_json loki_proto
+               firehose firehose_inner form gelf logplex loki_json loki_proto
                otlp_json otlp_proto splunk splunk_raw)
     string(REGEX REPLACE "^datadog_.*" "datadog" header ${format})
+    if(EXISTS ${CMAKE_SOURCE_DIR}/tests/fuzz/${format}.h)
+        set(header tests/fuzz/${format}.h)
+    else()
+        set(header event/${header}.h)
+    endif()
     add_executable(replay_${format}
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_format.c
                    ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)
     target_compile_options(replay_${format} PRIVATE
-        -include ${CMAKE_SOURCE_DIR}/event/${header}.h
+        -include ${CMAKE_SOURCE_DIR}/${header}
         -DLB_FUZZ_FORMAT=lb_format_${format})
     target_link_libraries(replay_${format} PRIVATE lb_format)
     add_test(NAME replay_${format}
@@ -56,7 +61,7 @@ foreach(format bulk datadog datadog_text datadog_logplex
                        ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_format.c
                        ${format_sources} ${event_sources})
         target_compile_options(fuzz_${format} PRIVATE
-            -include ${CMAKE_SOURCE_DIR}/event/${header}.h
+            -include ${CMAKE_SOURCE_DIR}/${header}
             -DLB_FUZZ_FORMAT=lb_format_${format}
             -fsanitize=fuzzer,address,undefined
             -fno-sanitize-recover=undefined)

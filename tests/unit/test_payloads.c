@@ -17,8 +17,10 @@
 
 #include "event/bulk.h"
 #include "event/context.h"
+#include "event/datadog.h"
 #include "event/form.h"
 #include "event/format.h"
+#include "event/gelf.h"
 #include "event/level.h"
 #include "event/lift.h"
 #include "event/lines.h"
@@ -39,6 +41,15 @@ static const struct {
     {"loki-push", &lb_format_loki_json},
     {"otlp-json", &lb_format_otlp_json},
     {"python-HTTPHandler-form", &lb_format_form},
+};
+
+/* And what comes by one as well. */
+static const struct {
+    const char *name;
+    const lb_format_t *format;
+} as_well[] = {
+    {"datadog", &lb_format_datadog},
+    {"gelf", &lb_format_gelf},
 };
 
 static const lb_format_t *
@@ -106,7 +117,7 @@ check_row(const char *name, const json_t *want, const lb_fields_t *f)
 }
 
 static void
-check_payload(const json_t *payload)
+check_payload(const json_t *payload, const lb_format_t *format)
 {
     static uint8_t out[65536], scratch[65536];
     const char *name = json_string_value(json_object_get(payload, "name"));
@@ -121,7 +132,7 @@ check_payload(const json_t *payload)
     size_t row = 0;
 
     options.reply = &reply;
-    if (lb_format_scan(door(name), (const uint8_t *)body, strlen(body), out,
+    if (lb_format_scan(format, (const uint8_t *)body, strlen(body), out,
                        sizeof(out), &options, &res) != LB_SCAN_OK) {
         fail_msg("%s: %s", name, res.error);
     }
@@ -160,7 +171,7 @@ payloads_become_the_columns_they_should(void **state)
 {
     json_error_t error;
     json_t *payloads = json_load_file(LB_PAYLOADS, 0, &error);
-    size_t i;
+    size_t i, checked = 0;
     json_t *payload;
 
     (void)state;
@@ -170,8 +181,17 @@ payloads_become_the_columns_they_should(void **state)
     assert_true(json_array_size(payloads) >= 28);
     json_array_foreach(payloads, i, payload)
     {
-        check_payload(payload);
+        const char *name = json_string_value(json_object_get(payload, "name"));
+
+        check_payload(payload, door(name));
+        for (size_t k = 0; k < sizeof(as_well) / sizeof(as_well[0]); k++) {
+            if (strcmp(as_well[k].name, name) == 0) {
+                check_payload(payload, as_well[k].format);
+                checked++;
+            }
+        }
     }
+    assert_int_equal(checked, 2);
     json_decref(payloads);
 }
 
