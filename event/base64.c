@@ -4,38 +4,36 @@
 
 #include "event/base64.h"
 
-#include <string.h>
+/* Of a character that has no value: a bit that no 24 bits have. */
+#define NONE 0x80000000u
 
-/* 1 + the value of a character; 0: it has none. */
-static uint8_t digits[256];
+/* The value of a character where it is the first to the fourth of four, in its
+ * place of the 24 bits. */
+static uint32_t shifted[4][256];
 
 __attribute__((constructor)) static void
-make_digits(void)
+make_values(void)
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                    "abcdefghijklmnopqrstuvwxyz"
                                    "0123456789+/";
 
-    for (uint8_t i = 0; i < 64; i++) {
-        digits[(uint8_t)alphabet[i]] = (uint8_t)(i + 1);
+    for (unsigned place = 0; place < 4; place++) {
+        for (unsigned c = 0; c < 256; c++) {
+            shifted[place][c] = NONE;
+        }
+        for (uint32_t i = 0; i < 64; i++) {
+            shifted[place][(uint8_t)alphabet[i]] = i << (18 - 6 * place);
+        }
     }
 }
 
-/* The n characters at p, 2 to 4, as 24 bits; or UINT32_MAX. */
+/* The n characters at p, 2 to 4, as 24 bits; NONE is set if one has no value. */
 static inline uint32_t
 quad(const uint8_t *p, size_t n)
 {
-    uint32_t bits = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        uint32_t digit = digits[p[i]];
-
-        if (digit == 0) {
-            return UINT32_MAX;
-        }
-        bits |= (digit - 1) << (18 - 6 * i);
-    }
-    return bits;
+    return shifted[0][p[0]] | shifted[1][p[1]] |
+           (n > 2 ? shifted[2][p[2]] : 0) | (n > 3 ? shifted[3][p[3]] : 0);
 }
 
 int
@@ -53,7 +51,7 @@ lb_base64(const uint8_t *in, size_t len, uint8_t *out, size_t *out_len)
 
     for (end = in + len; end - in >= 4; in += 4) {
         bits = quad(in, 4);
-        if (bits == UINT32_MAX) {
+        if (bits & NONE) {
             return -1;
         }
         o[0] = (uint8_t)(bits >> 16);
@@ -64,10 +62,10 @@ lb_base64(const uint8_t *in, size_t len, uint8_t *out, size_t *out_len)
 
     n = (size_t)(end - in);
     if (n > 0) {
-        bits = n > 1 ? quad(in, n) : UINT32_MAX;
+        bits = n > 1 ? quad(in, n) : NONE;
 
         /* bits that no byte takes are zeros */
-        if (bits == UINT32_MAX || (bits & (n == 2 ? 0xffffu : 0xffu)) != 0) {
+        if ((bits & NONE) || (bits & (n == 2 ? 0xffffu : 0xffu)) != 0) {
             return -1;
         }
         *o++ = (uint8_t)(bits >> 16);
