@@ -83,7 +83,9 @@ def make_broker(tmp_path):
 @pytest.fixture
 def brokers(tmp_path):
     made = [Broker(tmp_path / f"b{i}", ["http://127.0.0.1:9"],
-                   name=f"b{i}") for i in range(2)]
+                   name=f"b{i}", extra_server="""
+            location = /firehose { logbroker_firehose; }""")
+            for i in range(2)]
     for b in made:
         b.start_nginx()
     for b in made:

@@ -113,6 +113,26 @@ def test_unknown_outcome_is_not_repeated(tmp_path, make_edge, via, faults):
         assert sorted(found) == sorted(acked + unknown)
 
 
+FRAME = "<40>1 2026-03-04T05:06:07+00:00 h app web.1 - %04d\n"
+
+
+@pytest.mark.parametrize("path, header, kind, body, ok", [
+    ("/firehose", "X-Amz-Firehose-Request-Id", "application/json",
+     '{"requestId":"%04d","records":[{"data":"eA=="}]}', 200),
+    ("/log", "Logplex-Frame-Id", "application/logplex-1",
+     f"{len(FRAME % 0)} {FRAME}", 200)])
+def test_keys_of_protocols(brokers, make_edge, path, header, kind, body, ok):
+    """What a protocol calls a request's id is its key here as well."""
+    edge = make_edge([b.port for b in brokers])
+    counts = [stored(b) for b in brokers]
+    for _ in range(3):
+        for n in range(21):
+            assert post(edge.port, body % n, path, {
+                header: "%04d" % n, "Content-Type": kind})[0] == ok
+    new = [stored(b) - c for b, c in zip(brokers, counts)]
+    assert sum(new) == 21 and min(new) > 0
+
+
 def test_keys_stay_with_their_broker(brokers, make_edge):
     """Repetitions reach the broker that has the first attempt; while it is
     away they wait, whatever the other one could do."""
