@@ -38,7 +38,7 @@ lift(lb_context_t *c, lb_str_t object, uint8_t **scratch)
         return;
     }
 
-    lb_lift(object.data, object.len, 0, *scratch, &f);
+    lb_lift(object.data, object.len, 0, 0, *scratch, &f);
     *scratch += lb_lift_scratch(object.len);
 
     if (c->service.len == 0) {

@@ -20,6 +20,9 @@ const lb_str_t lb_level_names[LB_LEVELS + 1] = {
     NAME("warn"),  NAME("error"), NAME("fatal"), NAME(""),
 };
 
+/* notice is INFO2, as OpenTelemetry has it of syslog's */
+const uint8_t lb_level_numbers[LB_LEVELS + 1] = {1, 5, 9, 10, 13, 17, 21, 0};
+
 #define WORD_MAX 13 /* "informational" */
 
 static const struct {
@@ -230,19 +233,39 @@ word_of(const uint8_t *p, const uint8_t *end)
     return -1;
 }
 
+/* A number of up to three digits, or -1. */
 static int
-number_of(const uint8_t *p, const uint8_t *end, lb_read_t read)
+digits_of(const uint8_t *p, const uint8_t *end)
 {
-    unsigned value = 0;
+    int value = 0;
 
-    if (end - p > 3 || (*p == '0' && end - p > 1)) {
+    if (end == p || end - p > 3 || (*p == '0' && end - p > 1)) {
         return -1;
     }
     for (; p < end; p++) {
         if ((uint8_t)(*p - '0') > 9) {
             return -1;
         }
-        value = value * 10 + (unsigned)(*p - '0');
+        value = value * 10 + (*p - '0');
+    }
+    return value;
+}
+
+uint8_t
+lb_severity(const uint8_t *p, const uint8_t *end)
+{
+    int value = digits_of(p, end);
+
+    return value >= 1 && value <= 24 ? (uint8_t)value : 0;
+}
+
+static int
+number_of(const uint8_t *p, const uint8_t *end, lb_read_t read)
+{
+    int value = digits_of(p, end);
+
+    if (value < 0) {
+        return -1;
     }
     for (size_t i = 0; i < NUMBERS; i++) {
         if (numbers[i].read == read && value >= numbers[i].from &&

@@ -38,14 +38,14 @@ forget(lb_walk_t *walk, unsigned field)
     walk->n = to;
 }
 
-/* Takes a member if it is the best so far for its field; inside: LB_RANK_INSIDE
+/* Takes a member if it is the best so far for this field; inside: LB_RANK_INSIDE
  * or 0. */
 LB_INLINE void
-take(lb_walk_t *walk, unsigned row, unsigned inside, const uint8_t *parent,
-     int escapes, const uint8_t *key, const uint8_t *value, const uint8_t *end)
+take(lb_walk_t *walk, unsigned row, unsigned field, unsigned inside,
+     const uint8_t *parent, int escapes, const uint8_t *key,
+     const uint8_t *value, const uint8_t *end)
 {
     const lb_name_t *name = &lb_names[row];
-    unsigned field = name->field;
     unsigned rank = row + 1 + inside;
     lb_found_t *found = &walk->found[field];
     int behind;
@@ -57,11 +57,12 @@ take(lb_walk_t *walk, unsigned row, unsigned inside, const uint8_t *parent,
         found->form = (uint8_t)escapes;
         found->stays = 0;
     } else {
-        behind = field == LB_TIMESTAMP
-                     ? lb_read_time(walk, rank, value, end, escapes)
-                 : field == LB_LEVEL
-                     ? lb_read_level(walk, name, value, end, escapes)
-                     : lb_read_text(walk, name, rank, value, end, escapes);
+        behind =
+            field == LB_TIMESTAMP
+                ? lb_read_time(walk, rank, value, end, escapes)
+            : field == LB_LEVEL
+                ? lb_read_level(walk, name, value, end, escapes)
+                : lb_read_text(walk, name, field, rank, value, end, escapes);
         if (behind < 0) {
             return;
         }
@@ -76,6 +77,49 @@ take(lb_walk_t *walk, unsigned row, unsigned inside, const uint8_t *parent,
     found->value = value;
     found->end = end;
     found->parent = parent;
+}
+
+/* Is the field one that is asked for, or does its member say another as well? */
+LB_INLINE int
+is_wanted(const lb_walk_t *walk, const lb_name_t *name)
+{
+    return name->field < LB_FIELDS || name->read == LB_READ_OTEL ||
+           name->read == LB_READ_TRACEPARENT ||
+           (walk->columns & LB_FIELD_COLUMN(name->field)) != 0;
+}
+
+/* Ditto, for a field of LB_LIFT_*. */
+static void
+take_asked(lb_walk_t *walk, unsigned row, unsigned field, unsigned inside,
+           const uint8_t *parent, int escapes, const uint8_t *key,
+           const uint8_t *value, const uint8_t *end)
+{
+    if (!(walk->columns & LB_FIELD_COLUMN(field))) {
+        return;
+    }
+    take(walk, row, field, inside, parent, escapes, key, value, end);
+    if (walk->rank[field] != LB_RANK_NONE) {
+        walk->more |= LB_FIELD_COLUMN(field);
+    }
+}
+
+/* Takes a member that stands for a column which a table may lack. */
+static LB_COLD void
+take_more(lb_walk_t *walk, unsigned row, unsigned inside, const uint8_t *parent,
+          int escapes, const uint8_t *key, const uint8_t *value,
+          const uint8_t *end)
+{
+    const lb_name_t *name = &lb_names[row];
+
+    if (name->read == LB_READ_OTEL) {
+        take(walk, row, LB_LEVEL, inside, parent, escapes, key, value, end);
+    } else if (name->read == LB_READ_TRACEPARENT) {
+        take(walk, row, LB_TRACE_ID, inside, parent, escapes, key, value, end);
+        take_asked(walk, row, LB_TRACE_FLAGS, inside, parent, escapes, key,
+                   value, end);
+    }
+    take_asked(walk, row, name->field, inside, parent, escapes, key, value,
+               end);
 }
 
 /*
@@ -101,7 +145,7 @@ take_inside(lb_walk_t *walk, int parent, const uint8_t *parent_key,
         memcpy(dotted + len + 1, key, key_len);
         row = lb_name_find(dotted, len + 1 + key_len);
     }
-    if (row < 0) {
+    if (row < 0 || !is_wanted(walk, &lb_names[row])) {
         row = lb_name_find(key, key_len);
         if (row < 0 || lb_names[row].field == LB_FIELDS ||
             !(p->inside >> lb_names[row].field & 1)) {
@@ -110,7 +154,13 @@ take_inside(lb_walk_t *walk, int parent, const uint8_t *parent_key,
         inside = LB_RANK_INSIDE;
     }
     walk->signs |= lb_names[row].sign;
-    take(walk, (unsigned)row, inside, parent_key, escapes, key, value, end);
+    if (lb_names[row].field > LB_FIELDS) {
+        take_more(walk, (unsigned)row, inside, parent_key, escapes, key, value,
+                  end);
+        return;
+    }
+    take(walk, (unsigned)row, lb_names[row].field, inside, parent_key, escapes,
+         key, value, end);
 }
 
 /* From p, in a number or a word, to the ',' or '}' behind it, or end.  Eight
@@ -202,23 +252,50 @@ lb_lift_scratch(size_t len)
 static LB_COLD void
 drop_unsigned(lb_walk_t *walk)
 {
-    for (unsigned i = 0; i < LB_FIELDS; i++) {
+    if (walk->more & LB_LIFT_SPAN_ID) {
+        walk->signs |= LB_SIGN_SPAN;
+    }
+    for (unsigned i = 0; i < LB_ALL_FIELDS; i++) {
         if (walk->rank[i] == LB_RANK_NONE) {
             continue;
         }
         /* a rank is a row, but for its flags */
         if ((lb_names[(walk->rank[i] - 1u) & 0xff].needs & ~walk->signs) != 0) {
             walk->rank[i] = LB_RANK_NONE;
+            walk->more &= i > LB_FIELDS ? ~LB_FIELD_COLUMN(i) : ~0u;
             forget(walk, i);
+        }
+    }
+}
+
+/* The fields of LB_LIFT_*. */
+static LB_COLD void
+set_more(lb_walk_t *walk, uint8_t **scratch, lb_fields_t *fields)
+{
+    fields->span_id = string_of(walk, LB_SPAN_ID, scratch);
+    fields->event_name = string_of(walk, LB_EVENT_NAME, scratch);
+    fields->resource = string_of(walk, LB_RESOURCE, scratch);
+    fields->scope = string_of(walk, LB_SCOPE, scratch);
+    fields->trace_flags = walk->trace_flags;
+    if (walk->more & LB_LIFT_SEVERITY) {
+        fields->severity_number = walk->severity;
+    }
+
+    /* the resource goes as it is, with what was found in it */
+    for (unsigned i = 0; walk->more & LB_LIFT_RESOURCE && i < LB_FIELDS; i++) {
+        if (walk->rank[i] != LB_RANK_NONE &&
+            walk->found[i].parent == walk->found[LB_RESOURCE].key) {
+            walk->found[i].stays = 1;
         }
     }
 }
 
 LB_INLINE void
 lift(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
-     uint8_t *scratch, lb_fields_t *fields)
+     unsigned columns, uint8_t *scratch, lb_fields_t *fields)
 {
     lb_walk_t walk;
+    int level;
 
     walk.event = event;
     walk.end = event + len;
@@ -227,11 +304,14 @@ lift(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
     walk.n = 0;
     walk.signs = 0;
     walk.needs = 0;
+    walk.columns = columns;
+    walk.more = 0;
     walk.received_s = (int64_t)(received_us / 1000000);
 
     if (lb_unlikely(!walks[way](&walk))) {
         memset(walk.rank, 0xff, sizeof(walk.rank));
         walk.n = 0;
+        walk.more = 0;
     }
     if (lb_unlikely((walk.needs & ~walk.signs) != 0)) {
         drop_unsigned(&walk);
@@ -247,25 +327,29 @@ lift(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
 
     /* First, so that native.c finds it at the start of scratch. */
     fields->message = chomp(string_of(&walk, LB_MESSAGE, &scratch));
-    fields->level =
-        lb_level_names[walk.rank[LB_LEVEL] != LB_RANK_NONE ? walk.level
-                                                           : LB_LEVELS];
+    level = walk.rank[LB_LEVEL] != LB_RANK_NONE ? walk.level : LB_LEVELS;
+    fields->level = lb_level_names[level];
+    fields->severity_number = lb_level_numbers[level];
     fields->service = string_of(&walk, LB_SERVICE, &scratch);
     fields->host = string_of(&walk, LB_HOST, &scratch);
     fields->trace_id = string_of(&walk, LB_TRACE_ID, &scratch);
+    fields->more = walk.more;
+    if (lb_unlikely(walk.more != 0)) {
+        set_more(&walk, &scratch, fields);
+    }
     fields->attributes = lb_rest_of(&walk, scratch);
 }
 
 void
 lb_lift_by(unsigned way, const uint8_t *event, size_t len, uint64_t received_us,
-           uint8_t *scratch, lb_fields_t *fields)
+           unsigned columns, uint8_t *scratch, lb_fields_t *fields)
 {
-    lift(way, event, len, received_us, scratch, fields);
+    lift(way, event, len, received_us, columns, scratch, fields);
 }
 
 void
 lb_lift(const uint8_t *event, size_t len, uint64_t received_us,
-        uint8_t *scratch, lb_fields_t *fields)
+        unsigned columns, uint8_t *scratch, lb_fields_t *fields)
 {
-    lift(lb_way(), event, len, received_us, scratch, fields);
+    lift(lb_way(), event, len, received_us, columns, scratch, fields);
 }

@@ -16,6 +16,16 @@ typedef struct {
     size_t len;
 } lb_str_t;
 
+/* Columns that a table may lack: what is not asked for stays in the
+ * attributes. */
+#define LB_LIFT_SPAN_ID 1u
+#define LB_LIFT_TRACE_FLAGS 2u
+#define LB_LIFT_SEVERITY 4u
+#define LB_LIFT_EVENT_NAME 8u
+#define LB_LIFT_RESOURCE 16u
+#define LB_LIFT_SCOPE 32u
+#define LB_LIFT_ALL 63u
+
 typedef struct {
     int64_t timestamp_ns; /* since 1970 UTC */
     lb_str_t level;       /* lower case */
@@ -24,6 +34,17 @@ typedef struct {
     lb_str_t message;
     lb_str_t trace_id;
     lb_str_t attributes; /* a JSON object, "{}" if nothing is left */
+
+    uint8_t severity_number; /* the event's, or else that of its level; 0 */
+
+    /* Those of the event that were asked for and are in it; the others of these
+     * are not set. */
+    unsigned more;
+    lb_str_t span_id;
+    lb_str_t event_name;
+    lb_str_t resource; /* a JSON object */
+    lb_str_t scope;
+    uint8_t trace_flags;
 } lb_fields_t;
 
 /* Scratch a caller must provide for an event of len bytes. */
@@ -31,12 +52,13 @@ size_t lb_lift_scratch(size_t len);
 
 /* event: one line of the scanner, without its \n.  Strings of fields point
  * into event or scratch and live as long as both.  timestamp_ns is that of the
- * event, or received_us. */
+ * event, or received_us.  columns: those of LB_LIFT_* that are asked for. */
 void lb_lift(const uint8_t *event, size_t len, uint64_t received_us,
-             uint8_t *scratch, lb_fields_t *fields);
+             unsigned columns, uint8_t *scratch, lb_fields_t *fields);
 
 /* The same in one of the ways of ways.h. */
 void lb_lift_by(unsigned way, const uint8_t *event, size_t len,
-                uint64_t received_us, uint8_t *scratch, lb_fields_t *fields);
+                uint64_t received_us, unsigned columns, uint8_t *scratch,
+                lb_fields_t *fields);
 
 #endif /* _LB_LIFT_H_INCLUDED_ */

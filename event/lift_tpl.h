@@ -196,10 +196,15 @@ LB_NAME(walk)(lb_walk_t *noted)
         if (lb_unlikely(p == NULL)) {
             return 0;
         }
-        if (lb_names[row].field != LB_FIELDS) {
-            take(noted, (unsigned)row, 0, NULL, escapes, key, quote + 2, p);
-        } else {
-            noted->signs |= lb_names[row].sign;
+        if (lb_names[row].field < LB_FIELDS) {
+            take(noted, (unsigned)row, lb_names[row].field, 0, NULL, escapes,
+                 key, quote + 2, p);
+            continue;
+        }
+        noted->signs |= lb_names[row].sign;
+        if (lb_names[row].field > LB_FIELDS) {
+            take_more(noted, (unsigned)row, 0, NULL, escapes, key, quote + 2,
+                      p);
         }
     } while (*p == ',');
 

@@ -1,10 +1,11 @@
 #include "event/names.h"
 
 #define FIELD(f) (1u << (f))
-#define ALL 0x3fu
+#define ALL 0x7bfu /* but resource and scope */
+#define OF_TRACE                                                               \
+    (FIELD(LB_TRACE_ID) | FIELD(LB_SPAN_ID) | FIELD(LB_TRACE_FLAGS))
 #define PROPERTIES                                                             \
-    (FIELD(LB_SERVICE) | FIELD(LB_HOST) | FIELD(LB_MESSAGE) |                  \
-     FIELD(LB_TRACE_ID))
+    (FIELD(LB_SERVICE) | FIELD(LB_HOST) | FIELD(LB_MESSAGE) | OF_TRACE)
 
 /* clang-format off */
 #define TIME(name)     {name, LB_TIMESTAMP, LB_READ_TIME, 0, 0, 0}
@@ -14,6 +15,12 @@
 #define HOST(name)     {name, LB_HOST, LB_READ_TEXT, 0, 0, 0}
 #define TEXT(name)     {name, LB_MESSAGE, LB_READ_TEXT, 0, 0, 0}
 #define MESSAGE(name)  {name, LB_MESSAGE, LB_READ_ANY, 0, 0, 0}
+#define SPAN(name)     {name, LB_SPAN_ID, LB_READ_TEXT, 0, 0, 0}
+#define FLAGS(name)    {name, LB_TRACE_FLAGS, LB_READ_FLAGS, 0, 0, 0}
+#define NAME(name)     {name, LB_EVENT_NAME, LB_READ_TEXT, 0, 0, 0}
+#define SCOPE(name)    {name, LB_SCOPE, LB_READ_OBJECT, 0, 0, 0}
+#define RESOURCE(name) {name, LB_RESOURCE, LB_READ_OBJECT, \
+                        LB_DOTTED | FIELD(LB_SERVICE) | FIELD(LB_HOST), 0, 0}
 #define TRACE(name)    {name, LB_TRACE_ID, LB_READ_TEXT, 0, 0, 0}
 #define INSIDE(name, fields) {name, LB_FIELDS, LB_READ_NOTHING, fields, 0, 0}
 #define SIGN(name, sign) {name, LB_FIELDS, LB_READ_NOTHING, 0, sign, 0}
@@ -79,9 +86,9 @@ const lb_name_t lb_names[] = {
     LEVEL("Severity"),
     WORD("error_severity"),
     {"PRIORITY", LB_LEVEL, LB_READ_SYSLOG, 0, 0, 0},
-    {"severity_number", LB_LEVEL, LB_READ_OTEL, 0, 0, 0},
-    {"SeverityNumber", LB_LEVEL, LB_READ_OTEL, 0, 0, 0},
-    {"severityNumber", LB_LEVEL, LB_READ_OTEL, 0, 0, 0},
+    {"severity_number", LB_SEVERITY, LB_READ_OTEL, 0, 0, 0},
+    {"SeverityNumber", LB_SEVERITY, LB_READ_OTEL, 0, 0, 0},
+    {"severityNumber", LB_SEVERITY, LB_READ_OTEL, 0, 0, 0},
     {"levelno", LB_LEVEL, LB_READ_PYTHON, 0, 0, 0},
     WORD("priority"),
     WORD("sev"),
@@ -179,6 +186,30 @@ const lb_name_t lb_names[] = {
     TEXT("_raw"),
     {"record", LB_MESSAGE, LB_READ_TEXT, LB_DOTTED | ALL, 0, 0},
 
+    SPAN("span_id"),
+    SPAN("spanId"),
+    SPAN("span.id"),
+    SPAN("spanid"),
+    SPAN("spanID"),
+    SPAN("dd.span_id"),
+    SPAN("otelSpanID"),
+    SPAN("SpanId"),
+    SPAN("SpanID"),
+    SPAN("otel.span_id"),
+    SPAN("@sp"),
+    SPAN("logging.googleapis.com/spanId"),
+
+    FLAGS("trace_flags"),
+    FLAGS("traceFlags"),
+    FLAGS("TraceFlags"),
+    FLAGS("trace.flags"),
+    {"flags", LB_TRACE_FLAGS, LB_READ_FLAGS, 0, 0, LB_SIGN_SPAN},
+
+    NAME("event_name"),
+    NAME("eventName"),
+    NAME("EventName"),
+    NAME("event.name"),
+
     TRACE("trace_id"),
     TRACE("traceId"),
     TRACE("trace.id"),
@@ -190,19 +221,22 @@ const lb_name_t lb_names[] = {
     TRACE("TraceID"),
     TRACE("otel.trace_id"),
     TRACE("@tr"),
-    {"traceparent", LB_TRACE_ID, LB_READ_TRACEPARENT, 0, 0, 0},
+    {"traceparent", LB_SPAN_ID, LB_READ_TRACEPARENT, 0, 0, 0},
     {"logging.googleapis.com/trace", LB_TRACE_ID, LB_READ_PATH, 0, 0, 0},
-    {"trace", LB_TRACE_ID, LB_READ_PATH, LB_DOTTED | FIELD(LB_TRACE_ID), 0, 0},
+    {"trace", LB_TRACE_ID, LB_READ_PATH, LB_DOTTED | OF_TRACE, 0, 0},
     TRACE("operation_Id"),
     TRACE("xray_trace_id"),
 
     /* objects whose members count */
     INSIDE("fields", LB_DOTTED | ALL), /* Rust's tracing */
     INSIDE("jsonPayload", LB_DOTTED | ALL),
-    INSIDE("resource", LB_DOTTED | FIELD(LB_SERVICE) | FIELD(LB_HOST)),
-    INSIDE("Resource", LB_DOTTED | FIELD(LB_SERVICE) | FIELD(LB_HOST)),
-    INSIDE("ResourceAttributes",
-           LB_DOTTED | FIELD(LB_SERVICE) | FIELD(LB_HOST)),
+    RESOURCE("resource"),
+    RESOURCE("Resource"),
+    RESOURCE("ResourceAttributes"),
+    SCOPE("scope"),
+    SCOPE("Scope"),
+    SCOPE("instrumentationScope"),
+    SCOPE("InstrumentationScope"),
     INSIDE("Properties", LB_DOTTED | PROPERTIES), /* Serilog */
     INSIDE("properties", LB_DOTTED | PROPERTIES), /* Azure */
     INSIDE("kubernetes", LB_DOTTED),
@@ -210,10 +244,10 @@ const lb_name_t lb_names[] = {
     INSIDE("node", LB_DOTTED),
     INSIDE("agent", LB_DOTTED),
     INSIDE("beat", LB_DOTTED),
-    INSIDE("span", LB_DOTTED | FIELD(LB_TRACE_ID)),
-    INSIDE("mdc", LB_DOTTED | FIELD(LB_TRACE_ID)),
-    INSIDE("contextMap", LB_DOTTED | FIELD(LB_TRACE_ID)),
-    INSIDE("otel", LB_DOTTED | FIELD(LB_TRACE_ID)),
+    INSIDE("span", LB_DOTTED | OF_TRACE),
+    INSIDE("mdc", LB_DOTTED | OF_TRACE),
+    INSIDE("contextMap", LB_DOTTED | OF_TRACE),
+    INSIDE("otel", LB_DOTTED | OF_TRACE),
     INSIDE("dd", LB_DOTTED),
 
     SIGN("pid", LB_SIGN_PID),

@@ -19,8 +19,19 @@ enum {
     LB_HOST,
     LB_MESSAGE,
     LB_TRACE_ID,
-    LB_FIELDS
+    LB_FIELDS,
+
+    /* as LB_LIFT_*, in that order: they count where they are asked for */
+    LB_SPAN_ID,
+    LB_TRACE_FLAGS,
+    LB_SEVERITY,
+    LB_EVENT_NAME,
+    LB_RESOURCE,
+    LB_SCOPE,
+    LB_ALL_FIELDS
 };
+
+#define LB_FIELD_COLUMN(field) (1u << ((field)-LB_SPAN_ID))
 
 /* How the value is read: what else it is, is no value of this field. */
 typedef enum {
@@ -29,9 +40,12 @@ typedef enum {
     LB_READ_WORD,        /* a level in words; also of a number: */
     LB_READ_LEVEL,       /* of syslog, pino and bunyan, monolog */
     LB_READ_SYSLOG,      /* of syslog, 0 to 7 */
-    LB_READ_OTEL,        /* of OpenTelemetry, 1 to 24 */
+    LB_READ_OTEL,        /* of OpenTelemetry, 1 to 24; LB_SEVERITY as well */
     LB_READ_PYTHON,      /* of Python's logging, 10 to 50 */
-    LB_READ_TRACEPARENT, /* of a W3C traceparent, the id */
+    LB_READ_TRACEPARENT, /* of a W3C traceparent, the id; the span's and the
+                            flags as well */
+    LB_READ_FLAGS,       /* of a trace: a number, or two hexadecimal digits */
+    LB_READ_OBJECT,      /* all of an object that is not empty */
     LB_READ_PATH,        /* of projects/NAME/traces/ID, the id */
     LB_READ_SIGNED,      /* as the next, of a name that needs a sign */
     /* all of a string that is not empty */
@@ -44,18 +58,20 @@ typedef enum {
 #define LB_SIGN_PID 1u     /* pino, bunyan */
 #define LB_SIGN_MONGO 2u   /* MongoDB */
 #define LB_SIGN_DATADOG 4u /* Datadog's agent */
+#define LB_SIGN_SPAN 8u    /* what has an LB_SPAN_ID: OpenTelemetry */
 
 /* Of inside: its members count under "name.member". */
-#define LB_DOTTED 0x80u
+#define LB_DOTTED 0x8000u
 
 typedef struct {
     const char *name;
     uint8_t field; /* LB_FIELDS: none */
     uint8_t read;
-    uint8_t inside; /* what members of an object of this name stand for: fields,
-                       as bits, that they count for under their own names */
-    uint8_t sign;   /* this is one */
-    uint8_t needs;  /* counts only beside such a sign */
+    uint16_t inside; /* what members of an object of this name stand for:
+                        fields, as bits, that they count for under their own
+                        names */
+    uint8_t sign;    /* this is one */
+    uint8_t needs;   /* counts only beside such a sign */
 } lb_name_t;
 
 /* Of names of the same field the earlier one goes before the later. */

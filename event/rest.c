@@ -72,7 +72,7 @@ cuts_of(const lb_walk_t *walk, cut_t *cuts)
 lb_str_t
 lb_rest_of(const lb_walk_t *walk, uint8_t *scratch)
 {
-    cut_t cuts[LB_FIELDS];
+    cut_t cuts[LB_ALL_FIELDS];
     unsigned n = cuts_of(walk, cuts);
     const uint8_t *from = walk->event;
     uint8_t *o = scratch;

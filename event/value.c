@@ -164,9 +164,39 @@ json_text(const uint8_t *value, const uint8_t *end, lb_read_t read,
     return (int)LB_RANK_UNSURE;
 }
 
-/* 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01, in its quotes */
 static int
-traceparent(lb_walk_t *walk, const uint8_t *value, const uint8_t *end)
+hex_digit(uint8_t c)
+{
+    return (uint8_t)(c - '0') <= 9            ? c - '0'
+           : (uint8_t)((c | 0x20) - 'a') <= 5 ? (c | 0x20) - 'a' + 10
+                                              : -1;
+}
+
+static int
+are_hex(const uint8_t *p, const uint8_t *end)
+{
+    while (p < end && hex_digit(*p) >= 0) {
+        p++;
+    }
+    return p == end;
+}
+
+/* Two hexadecimal digits, of which something is set; -1: they are not. */
+static int
+flags(lb_walk_t *walk, const uint8_t *p, const uint8_t *end)
+{
+    if (end - p != 2 || !are_hex(p, end) || (p[0] == '0' && p[1] == '0')) {
+        return -1;
+    }
+    walk->trace_flags = (uint8_t)(hex_digit(p[0]) << 4 | hex_digit(p[1]));
+    return 0;
+}
+
+/* 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01, in its quotes: what
+ * it says of the field. */
+static int
+traceparent(lb_walk_t *walk, unsigned field, const uint8_t *value,
+            const uint8_t *end, uint8_t *form)
 {
     const uint8_t *p = value + 1;
 
@@ -174,14 +204,17 @@ traceparent(lb_walk_t *walk, const uint8_t *value, const uint8_t *end)
         p[52] != '-') {
         return -1;
     }
-    for (unsigned i = 3; i < 35; i++) {
-        if ((uint8_t)(p[i] - '0') > 9 && (uint8_t)((p[i] | 0x20) - 'a') > 5) {
-            return -1;
-        }
+    switch (field) {
+    case LB_TRACE_ID:
+        *form = LB_FORM_TRACE;
+        return are_hex(p + 3, p + 35) ? 0 : -1;
+    case LB_SPAN_ID:
+        *form = LB_FORM_SPAN;
+        return are_hex(p + 36, p + 52) ? 0 : -1;
+    default:
+        *form = LB_FORM_PART;
+        return flags(walk, p + 53, p + 55);
     }
-    walk->part = p + 3;
-    walk->part_end = p + 35;
-    return 0;
 }
 
 /* projects/NAME/traces/ID of Google's: the id. */
@@ -237,16 +270,65 @@ lb_read_level(lb_walk_t *walk, const lb_name_t *name, const uint8_t *value,
     return 0;
 }
 
-LB_COLD int
-lb_read_text(lb_walk_t *walk, const lb_name_t *name, unsigned rank,
-             const uint8_t *value, const uint8_t *end, int escapes)
+/* The value as a number of OpenTelemetry's, which is noted; -1: it is none. */
+static int
+severity(lb_walk_t *walk, const uint8_t *value, const uint8_t *end)
 {
-    lb_found_t *found = &walk->found[name->field];
+    const int quote = *value == '"';
+
+    const uint8_t number = lb_severity(value + quote, end - quote);
+
+    if (number == 0) {
+        return -1;
+    }
+    walk->severity = number;
+    return 0;
+}
+
+/* The value as the flags of a trace: 1, "01".  What is not set says nothing and
+ * stays. */
+static int
+trace_flags(lb_walk_t *walk, const uint8_t *value, const uint8_t *end)
+{
+    unsigned byte = 0;
+
+    if (*value == '"') {
+        return flags(walk, value + 1, end - 1);
+    }
+    for (const uint8_t *p = value; p < end; p++) {
+        if ((uint8_t)(*p - '0') > 9 || byte > 25) {
+            return -1;
+        }
+        byte = byte * 10 + (unsigned)(*p - '0');
+    }
+    if (byte == 0 || byte > 255) {
+        return -1;
+    }
+    walk->trace_flags = (uint8_t)byte;
+    return 0;
+}
+
+LB_COLD int
+lb_read_text(lb_walk_t *walk, const lb_name_t *name, unsigned field,
+             unsigned rank, const uint8_t *value, const uint8_t *end,
+             int escapes)
+{
+    lb_found_t *found = &walk->found[field];
     uint8_t form = LB_FORM_PART;
     int behind = -1;
 
     if (name->read == LB_READ_TRACEPARENT && !escapes) {
-        behind = traceparent(walk, value, end);
+        behind = traceparent(walk, field, value, end, &form);
+    } else if (name->read == LB_READ_OTEL) {
+        form = LB_FORM_JSON;
+        behind = severity(walk, value, end);
+    } else if (name->read == LB_READ_FLAGS) {
+        form = LB_FORM_JSON;
+        behind = trace_flags(walk, value, end);
+    } else if (name->read == LB_READ_OBJECT && *value == '{' &&
+               end - value > 2) {
+        form = LB_FORM_JSON;
+        behind = 0;
     } else if (name->read == LB_READ_PATH && !escapes) {
         behind = behind_path(walk, value, end);
     } else if (name->read == LB_READ_SIGNED && *value == '"' &&
@@ -258,12 +340,12 @@ lb_read_text(lb_walk_t *walk, const lb_name_t *name, unsigned rank,
     }
     /* An empty string stays, or it would look like none at all. */
 
-    if (behind < 0 || walk->rank[name->field] <= rank + (unsigned)behind) {
+    if (behind < 0 || walk->rank[field] <= rank + (unsigned)behind) {
         return -1;
     }
     walk->needs |= name->needs;
     found->form = form;
-    found->stays = form == LB_FORM_PART;
+    found->stays = form >= LB_FORM_PART;
     return behind;
 }
 
@@ -309,6 +391,14 @@ lb_make_string(lb_walk_t *walk, lb_found_t *found, uint8_t **scratch)
     case LB_FORM_BYTES:
         *scratch = put_bytes(found, *scratch);
         break;
+    case LB_FORM_TRACE:
+        s.data = found->value + 4;
+        s.len = 32;
+        return s;
+    case LB_FORM_SPAN:
+        s.data = found->value + 37;
+        s.len = 16;
+        return s;
     case LB_FORM_PART:
         s.data = walk->part;
         s.len = (size_t)(walk->part_end - walk->part);

@@ -16,9 +16,11 @@ int lb_read_time(lb_walk_t *walk, unsigned rank, const uint8_t *value,
 int lb_read_level(lb_walk_t *walk, const lb_name_t *name, const uint8_t *value,
                   const uint8_t *end, int escapes);
 
-/* Of all that is no string to be taken as it is. */
-int lb_read_text(lb_walk_t *walk, const lb_name_t *name, unsigned rank,
-                 const uint8_t *value, const uint8_t *end, int escapes);
+/* Of all that is no string to be taken as it is; field: for which it is read,
+ * which need not be the one of its name. */
+int lb_read_text(lb_walk_t *walk, const lb_name_t *name, unsigned field,
+                 unsigned rank, const uint8_t *value, const uint8_t *end,
+                 int escapes);
 
 /* The text of a field that is not LB_FORM_AS_IT_IS; moves *scratch behind what
  * it has put there. */

@@ -25,7 +25,10 @@ typedef enum {
     LB_FORM_ESCAPED,  /* one with them */
     LB_FORM_JSON,     /* another value: its text */
     LB_FORM_BYTES,    /* an array of numbers */
-    LB_FORM_PART,     /* a part of a string: from lb_walk_t.part to part_end */
+    /* parts of a string, which stays: */
+    LB_FORM_PART,  /* from lb_walk_t.part to part_end */
+    LB_FORM_TRACE, /* the ids of a traceparent */
+    LB_FORM_SPAN,
 } lb_form_t;
 
 /* The best member for a field so far. */
@@ -43,15 +46,20 @@ typedef struct {
     const uint8_t *end;
     lb_unescape_fn unescape;
     /* 1 the best; LB_RANK_NONE: no member found */
-    uint16_t rank[LB_FIELDS + 2];
-    lb_found_t found[LB_FIELDS];
-    uint8_t order[LB_FIELDS]; /* the fields found, as they are in the event */
+    uint16_t rank[LB_ALL_FIELDS + 3];
+    lb_found_t found[LB_ALL_FIELDS];
+    uint8_t order[LB_ALL_FIELDS]; /* the fields found, as they are in the
+                                     event */
     unsigned n;
     unsigned signs;
     unsigned needs; /* of any member taken */
     int64_t received_s;
     int64_t timestamp_ns;
     int level;
+    unsigned columns; /* LB_LIFT_*, asked for */
+    unsigned more;    /* LB_LIFT_*, found */
+    uint8_t severity;
+    uint8_t trace_flags;
     const uint8_t *part;
     const uint8_t *part_end;
 } lb_walk_t;

@@ -131,6 +131,54 @@ is_old(lb_deliver_t *d)
     return old;
 }
 
+/* What the table had columns for when the last batch was fixed; it need not be
+ * looked at again before the next one. */
+static void
+remember_columns(lb_deliver_t *d)
+{
+    const lb_ckpt_state_t *st = d->state;
+    uint32_t columns = 0;
+
+    if (lb_encoder_find(d->sink->encoders, st->encoding) != NULL &&
+        !lb_settle_other_table(d)) {
+        columns = LB_ENCODING_COLUMNS(st->encoding);
+    }
+
+    d->encoding = LB_ENCODING(d->sink->encoders[0]->version, columns);
+    d->looked = columns != 0;
+}
+
+void
+lb_deliver_table(lb_deliver_t *d, uint32_t encoding)
+{
+    lb_ckpt_state_t *st = d->state;
+    uint32_t gone = LB_ENCODING_COLUMNS(st->encoding & ~encoding);
+
+    d->encoding = encoding;
+    d->looked = 1;
+
+    if (!(st->flags & LB_CKPT_IN_FLIGHT) || lb_settle_other_table(d)) {
+        return;
+    }
+
+    if (d->at == LB_DELIVER_FIXED && !d->repeated) {
+        if (st->encoding != encoding) {
+            (void)lb_fix_picked(d);
+        }
+        return;
+    }
+
+    if (gone != 0 && d->blame == LB_BLAME_NONE &&
+        (d->at == LB_DELIVER_FIXED || d->at == LB_DELIVER_UNKNOWN)) {
+        lb_deliver_say(d, LB_LOG_WARN,
+                       "the table %s has lost columns that a batch of %llu "
+                       "rows was fixed for: asking whether it is in",
+                       st->table, (unsigned long long)st->rows);
+        d->blame = LB_BLAME_TABLE;
+        d->at = LB_DELIVER_UNKNOWN;
+    }
+}
+
 int
 lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
 {
@@ -141,6 +189,7 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
     d->at = LB_DELIVER_EMPTY;
     d->late_ms = LB_LATE_MS;
     memcpy(d->table_uuid, d->state->table_uuid, LB_UUID_LEN);
+    remember_columns(d);
 
     if (is_old(d)) {
         d->state->flags |= LB_CKPT_DOUBT;

@@ -31,8 +31,8 @@
  * LB_LATE_MS): a batch for another table than the configured one that
  * does not exist; a batch refused because of its data, which gives way to its
  * own first half (poison.h); a batch refused for its size, or whose bytes
- * cannot be made again (damage in the ring; fixed by another release), which
- * is chosen anew.
+ * cannot be made again (damage in the ring; fixed by another release) or have
+ * columns that the table has lost, which is chosen anew.
  */
 
 #ifndef _LB_DELIVER_H_INCLUDED_
@@ -83,6 +83,9 @@ typedef struct {
     int64_t clock_offset_ms; /* this clock minus ClickHouse's */
     uint32_t told_day;       /* a batch of it was said to be old */
     uint8_t table_uuid[LB_UUID_LEN]; /* when last looked at; 0: not known */
+    uint32_t encoding;               /* of the next batch */
+    int looked; /* the table has been looked at for it, now or before the
+                   last batch */
 
     /* of the batch */
     int repeated;        /* its token was sent before */
@@ -126,6 +129,11 @@ typedef struct {
  * checkpoint that is damaged or older than the acks in the rings is DOUBT.
  * 0, or an error that the flusher must not go on with. */
 int lb_deliver_init(lb_deliver_t *d, lb_error_t *err);
+
+/* The table was looked at: the next batches are made so.  The batch in flight
+ * stays as it was fixed; but one that never left is fixed so as well, and one
+ * for columns that are gone will be, once nothing of it is in. */
+void lb_deliver_table(lb_deliver_t *d, uint32_t encoding);
 
 /* 1 if a step would have something to do. */
 int lb_deliver_wanted(lb_deliver_t *d);

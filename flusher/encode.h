@@ -1,8 +1,8 @@
 /*
  * The seam between events and what a sink is sent: rows to bytes.
  *
- * A batch is fixed together with the version of its encoding (the checkpoint
- * has it) and is always made again by the encoder of that version: the same
+ * A batch is fixed together with its encoding (the checkpoint has it) and is
+ * always made again by the encoder of that version, with those columns: the same
  * events give the same bytes.  A change of the bytes is a new version beside
  * the old one, which stays as long as a batch of it can be in flight.
  */
@@ -16,11 +16,20 @@
 #include "event/lines.h"
 #include "spool/lb_ring.h"
 
-typedef struct {
-    uint32_t version; /* lb_ckpt_state_t.encoding */
+/* An encoding, as in lb_ckpt_state_t: the version, and in the upper half the
+ * columns that a table may lack and this one has, as bits of the encoder's. */
+#define LB_ENCODING(version, columns)                                          \
+    ((uint32_t)(version) | (uint32_t)(columns) << 16)
+#define LB_ENCODING_VERSION(encoding) ((encoding)&0xffffu)
+#define LB_ENCODING_COLUMNS(encoding) ((encoding) >> 16)
 
-    /* broker: name of the node, copied.  NULL: no memory. */
-    void *(*open)(const char *broker);
+typedef struct {
+    uint32_t version;
+    uint32_t columns; /* those it can make */
+
+    /* broker: name of the node, copied; columns: those to make.  NULL: no
+     * memory. */
+    void *(*open)(const char *broker, uint32_t columns);
     void (*close)(void *e);
 
     /* The record the next events belong to: 0, or -ENOMEM. */
@@ -45,11 +54,13 @@ typedef struct {
     size_t (*take)(void *e, void *buf, size_t size);
 } lb_encoder_t;
 
-/* The encoder of a version in a list that ends with NULL; NULL: no such one. */
+/* The encoder of an encoding in a list that ends with NULL; NULL: no such one. */
 static inline const lb_encoder_t *
-lb_encoder_find(const lb_encoder_t *const *list, uint32_t version)
+lb_encoder_find(const lb_encoder_t *const *list, uint32_t encoding)
 {
-    while (*list != NULL && (*list)->version != version) {
+    while (*list != NULL &&
+           ((*list)->version != LB_ENCODING_VERSION(encoding) ||
+            (LB_ENCODING_COLUMNS(encoding) & ~(*list)->columns) != 0)) {
         list++;
     }
 

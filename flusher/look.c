@@ -41,6 +41,13 @@ lb_look_init(lb_look_t *l, int64_t now, int known)
     l->since = 0;
 }
 
+void
+lb_look_soon(lb_look_t *l, int64_t now, uint32_t requests)
+{
+    l->at = now;
+    l->need = requests;
+}
+
 int
 lb_look_due(const lb_look_t *l, int64_t now, int wanted)
 {

@@ -24,6 +24,10 @@ typedef struct {
 /* known: the table was looked at before. */
 void lb_look_init(lb_look_t *l, int64_t now, int known);
 
+/* The next look is made after so many other requests, whatever else there is to
+ * do: nothing is known of the table's columns. */
+void lb_look_soon(lb_look_t *l, int64_t now, uint32_t requests);
+
 /* 1: the next request is to be the look.  wanted: something else is to do. */
 int lb_look_due(const lb_look_t *l, int64_t now, int wanted);
 

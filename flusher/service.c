@@ -151,6 +151,9 @@ lb_service_start(lb_service_t *f)
     f->metrics.preflight.verdict = "unknown";
     lb_look_init(&f->look, now,
                  memcmp(f->state.table_uuid, none, LB_UUID_LEN) != 0);
+    if (!f->deliver.looked) {
+        lb_look_soon(&f->look, now, 0);
+    }
 
     (void)snprintf(state, sizeof(state), "%s/flusher.json", f->options->spool);
     lb_notify_file(state);
@@ -221,6 +224,7 @@ reload(lb_service_t *f)
 
     /* what is known is of another table: nothing is sent before the look */
     if (other) {
+        f->deliver.encoding = f->sink->encoders[0]->version;
         memset(&f->metrics.preflight, 0, sizeof(f->metrics.preflight));
         f->metrics.preflight.verdict = "unknown";
         f->metrics.preflight.replicated = -1;
@@ -229,6 +233,23 @@ reload(lb_service_t *f)
     }
 
     lb_log(LB_LOG_INFO, "configuration reloaded");
+}
+
+/* The look has told what the table has columns for. */
+static void
+note_columns(lb_service_t *f, const lb_verdict_t *p)
+{
+    if (!f->deliver.looked || p->encoding != f->deliver.encoding) {
+        lb_log(LB_LOG_INFO,
+               p->lacks[0] == '\0'
+                   ? "the table %s.%s has every column there is something for%s"
+                   : "the table %s.%s has no columns %s that can be filled: "
+                     "what is for them stays in attributes "
+                     "(03-upgrade.sql adds them)",
+               f->options->database, f->options->table, p->lacks);
+    }
+
+    lb_deliver_table(&f->deliver, p->encoding);
 }
 
 /* The look at the table. */
@@ -257,6 +278,14 @@ preflight(lb_service_t *f)
 
     if (said->again || said->late) {
         return;
+    }
+
+    if (p->encoding != 0) {
+        note_columns(f, p);
+    } else if (said->outcome != LB_SINK_NOT_SENT) {
+        f->deliver.looked = 1;
+    } else if (!f->deliver.looked) {
+        lb_look_soon(&f->look, lb_mono_ms(), 1);
     }
 
     if (said->outcome != LB_SINK_DONE) {

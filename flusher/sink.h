@@ -49,6 +49,7 @@ typedef enum {
     LB_BLAME_DATA,  /* a value that the table cannot take */
     LB_BLAME_SIZE,  /* too large for the server, a proxy or the timeout */
     LB_BLAME_BYTES, /* ours: they cannot be made again as they were fixed */
+    LB_BLAME_TABLE, /* it has lost columns that the bytes have */
 } lb_blame_t;
 
 /* The batch in flight: its ranges, token, table and rows are in the state.
@@ -67,7 +68,7 @@ typedef struct {
     int timed_out;   /* there was none within the time for it */
     int view_failed; /* the rows are in or not, a view behind the table threw */
     int views_done;  /* whatever was wrong, views have what the table has */
-    lb_blame_t blame; /* never BYTES */
+    lb_blame_t blame; /* never BYTES or TABLE */
     int siftable;     /* sift can tell which rows it blames */
 } lb_sent_t;
 
@@ -114,7 +115,10 @@ typedef struct {
     int hold;            /* 1: rows would be lost, nothing may be sent */
     int64_t server_ms;   /* the server's wall clock, 0: not told */
     uint8_t table_uuid[LB_UUID_LEN]; /* zeros: not told */
-    int replicated; /* 1: Replicated or Shared, 0: not, -1: not known */
+    int replicated;    /* 1: Replicated or Shared, 0: not, -1: not known */
+    uint32_t encoding; /* of the next batch: what the table has columns for
+                          (encode.h); 0: not told */
+    char lacks[128];   /* the others, for people: "span_id, scope" */
 } lb_verdict_t;
 
 typedef struct {

@@ -53,7 +53,7 @@ lb_source_new(const lb_encoder_t *encoder, lb_rings_t *rings,
     s->excluded = excluded;
     s->nexcluded = n;
     s->encoder = encoder;
-    s->out = encoder->open(state->broker);
+    s->out = encoder->open(state->broker, LB_ENCODING_COLUMNS(state->encoding));
 
     if (s->out == NULL) {
         free(s);

@@ -232,7 +232,8 @@ enum {
  *   80   8  lost bytes: bytes skipped as bit rot since creation
  *   88   4  number of rings n
  *   92   4  flags (LB_CKPT_*)
- *   96   4  encoding version of the batch in flight
+ *   96   4  encoding of the batch in flight, or of the last one: version, and in
+ *          the upper half the columns of LB_LIFT_* that it has
  *  100   4  day of the batch in flight, days since 1970 UTC
  *  104  64  token of the batch in flight, zero-padded text
  *  168 128  target table of the batch in flight, zero-padded text

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flusher/clickhouse/columns.h"
 #include "flusher/clickhouse/native.h"
 #include "flusher/clickhouse/preflight.h"
 #include "flusher/clickhouse/question.h"
@@ -81,13 +82,21 @@ no_memory(lb_said_t *said, const char *what)
  * Send
  */
 
+/* What an INSERT is told of a batch; the texts it points at. */
+typedef struct {
+    char table[LB_TABLE_MAX + 8];
+    char columns[LB_COLUMNS_TEXT];
+} names_t;
+
 static void
 describe(const clickhouse_t *c, const lb_sink_batch_t *batch,
-         lb_ch_insert_t *insert, char *table, size_t size)
+         lb_ch_insert_t *insert, names_t *names)
 {
-    lb_question_table(batch->state->table, table, size);
-    insert->table = table;
-    insert->columns = lb_native_columns;
+    lb_question_table(batch->state->table, names->table, sizeof(names->table));
+    lb_columns_names(LB_ENCODING_COLUMNS(batch->state->encoding),
+                     names->columns);
+    insert->table = names->table;
+    insert->columns = names->columns;
     insert->token = batch->state->token;
     insert->rows = batch->state->rows;
     insert->reads = c->reads != 0 ? c->reads : 1;
@@ -151,12 +160,12 @@ static void
 send_batch(void *ctx, const lb_sink_batch_t *batch, lb_said_t *said,
            lb_sent_t *sent)
 {
-    char table[LB_TABLE_MAX + 8];
+    names_t names;
     clickhouse_t *c = ctx;
     lb_ch_insert_t insert;
     lb_ch_result_t *r = &c->result;
 
-    describe(c, batch, &insert, table, sizeof(table));
+    describe(c, batch, &insert, &names);
     c->transport.insert(c->transport.ctx, &insert, r);
     lb_clickhouse_said(r, said);
     memset(sent, 0, sizeof(*sent));
@@ -371,13 +380,14 @@ beyond(void *ctx, const lb_ckpt_state_t *state,
 
 /* What the table makes of the batch, for the sift that follows. */
 static lb_sifted_t
-learn_columns(clickhouse_t *c, const char *table, lb_said_t *said)
+learn_columns(clickhouse_t *c, const lb_ckpt_state_t *state, lb_said_t *said)
 {
     char sql[LB_COLUMNS_SQL], *text = c->result.answer;
 
     c->ask_columns = 0;
 
-    lb_question_columns(table, sql, sizeof(sql));
+    lb_question_columns(state->table, LB_ENCODING_COLUMNS(state->encoding), sql,
+                        sizeof(sql));
     c->transport.query(c->transport.ctx, sql, &c->result);
     lb_clickhouse_said(&c->result, said);
 
@@ -394,14 +404,15 @@ sift(void *ctx, const lb_sink_batch_t *batch, lb_excluded_t *excluded,
      uint32_t max, uint32_t *n, lb_said_t *said)
 {
     int added = 0, many;
-    char *sql, table[LB_TABLE_MAX + 8], structure[512];
+    char *sql, structure[LB_COLUMNS_TEXT];
+    names_t names;
     uint32_t before = *n;
     clickhouse_t *c = ctx;
     lb_ch_insert_t insert;
     lb_ch_result_t *r = &c->result;
 
     if (c->ask_columns) {
-        return learn_columns(c, batch->state->table, said);
+        return learn_columns(c, batch->state, said);
     }
 
     sql = lb_question_sift((const char *const *)c->constraint, c->nconstraints,
@@ -411,8 +422,9 @@ sift(void *ctx, const lb_sink_batch_t *batch, lb_excluded_t *excluded,
         return LB_SIFTED_NOT;
     }
 
-    describe(c, batch, &insert, table, sizeof(table));
-    lb_native_structure(structure, sizeof(structure));
+    describe(c, batch, &insert, &names);
+    lb_columns_structure(LB_ENCODING_COLUMNS(batch->state->encoding),
+                         structure);
     c->transport.query_rows(c->transport.ctx, sql, structure, &insert, r);
     free(sql);
     lb_clickhouse_said(r, said);

@@ -1,16 +1,16 @@
 #include "flusher/clickhouse/native.h"
 
 #include <arpa/inet.h>
-#include <endian.h>
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "event/context.h"
 #include "event/lift.h"
 #include "event/members.h"
+#include "flusher/clickhouse/bytes.h"
+#include "flusher/clickhouse/columns.h"
+#include "flusher/clickhouse/more.h"
 
+/* lb_columns[] */
 enum {
     TIMESTAMP,
     RECEIVED_AT,
@@ -25,63 +25,36 @@ enum {
     BROKER,
     RING,
     SEQ,
+    FIXED,
 };
 
-_Static_assert(SEQ + 1 == LB_NATIVE_COLUMNS, "columns");
+_Static_assert(FIXED == LB_COLUMNS_FIXED, "columns");
 
-const char lb_native_columns[] =
-    "timestamp,received_at,stream,level,service,host,message,trace_id,"
-    "attributes,client,broker,ring,seq";
-
-static const struct {
-    const char *name;
-    const char *type;
-} columns[LB_NATIVE_COLUMNS] = {
-    {"timestamp", "DateTime64(9, 'UTC')"},
-    {"received_at", "DateTime64(6, 'UTC')"},
-    {"stream", "String"},
-    {"level", "String"},
-    {"service", "String"},
-    {"host", "String"},
-    {"message", "String"},
-    {"trace_id", "String"},
-    {"attributes", "String"},
-    {"client", "String"},
-    {"broker", "String"},
-    {"ring", "UUID"},
-    {"seq", "UInt64"},
+/* those behind them */
+enum {
+    SPAN_ID,
+    TRACE_FLAGS,
+    SEVERITY,
+    EVENT_NAME,
+    RESOURCE,
+    SCOPE,
+    MORE,
 };
 
-void
-lb_native_structure(char *out, size_t size)
-{
-    int n;
-    size_t i;
-
-    for (i = 0; i < LB_NATIVE_COLUMNS && size > 0; i++) {
-        n = snprintf(out, size, "%s%s %s", i > 0 ? "," : "", columns[i].name,
-                     columns[i].type);
-        n = n < (int)size ? n : (int)size;
-        out += n;
-        size -= (size_t)n;
-    }
-}
+_Static_assert(MORE == LB_COLUMNS_MORE && 1u << SCOPE == LB_LIFT_SCOPE,
+               "LB_LIFT_*");
 
 typedef struct {
-    uint8_t *data;
-    size_t len;
-    size_t cap;
-} buffer_t;
-
-typedef struct {
-    buffer_t column[LB_NATIVE_COLUMNS];
-    buffer_t header[LB_NATIVE_COLUMNS]; /* what comes before the values */
+    uint32_t columns; /* LB_LIFT_* */
+    lb_bytes_t column[FIXED];
+    lb_more_t more[MORE];
+    lb_bytes_t header[LB_COLUMNS]; /* what comes before the values */
     size_t rows;
     size_t bytes;
     size_t due; /* rows whose constant columns are not written yet */
 
     int closed;
-    size_t piece; /* of 2 * LB_NATIVE_COLUMNS: header, values, header, ... */
+    size_t piece; /* of 2 * LB_COLUMNS: header, values, header, ... */
     size_t taken; /* of that piece */
 
     char *broker;
@@ -95,87 +68,14 @@ typedef struct {
     char client[INET6_ADDRSTRLEN];
     size_t client_len;
 
+    unsigned lift; /* LB_LIFT_*, of the events to come */
+
     /* of the events to come; all empty in most records */
     lb_context_t context;
-    buffer_t rest;  /* its resource and scope, as members of attributes */
-    buffer_t event; /* with the context's fields */
+    lb_bytes_t rest;  /* of its resource and scope, those without a column, as
+                       members of attributes */
+    lb_bytes_t event; /* with the context's fields */
 } native_t;
-
-static int
-reserve(buffer_t *b, size_t more)
-{
-    size_t cap;
-    uint8_t *data;
-
-    if (b->cap - b->len >= more) {
-        return 0;
-    }
-
-    cap = b->cap * 2 > 4096 ? b->cap * 2 : 4096;
-    if (cap < b->len + more) {
-        cap = b->len + more;
-    }
-
-    data = realloc(b->data, cap);
-    if (data == NULL) {
-        return -ENOMEM;
-    }
-
-    b->data = data;
-    b->cap = cap;
-
-    return 0;
-}
-
-#define VARINT_MAX 10
-
-static size_t
-varint(uint8_t *p, uint64_t v)
-{
-    size_t n = 0;
-
-    while (v >= 0x80) {
-        p[n++] = (uint8_t)(v | 0x80);
-        v >>= 7;
-    }
-
-    p[n++] = (uint8_t)v;
-
-    return n;
-}
-
-/* memcpy, without the call for the few bytes that most strings have. */
-static inline void
-copy(uint8_t *to, const uint8_t *from, size_t len)
-{
-    if (len > 16) {
-        memcpy(to, from, len);
-    } else if (len >= 8) {
-        memcpy(to, from, 8);
-        memcpy(to + len - 8, from + len - 8, 8);
-    } else if (len >= 4) {
-        memcpy(to, from, 4);
-        memcpy(to + len - 4, from + len - 4, 4);
-    } else {
-        while (len-- > 0) {
-            to[len] = from[len];
-        }
-    }
-}
-
-static inline int
-put_string(buffer_t *b, const void *data, size_t len)
-{
-    if (reserve(b, len + VARINT_MAX) != 0) {
-        return -ENOMEM;
-    }
-
-    b->len += varint(b->data + b->len, len);
-    copy(b->data + b->len, data, len);
-    b->len += len;
-
-    return 0;
-}
 
 /* The lifter's scratch is the room behind the messages.  It unescapes the
  * message first: with a length of two bytes, as most have, it then lies where
@@ -183,9 +83,9 @@ put_string(buffer_t *b, const void *data, size_t len)
 #define SCRATCH_AT 2
 
 static inline int
-reserve_message(buffer_t *b, size_t event_len, uint8_t **scratch)
+reserve_message(lb_bytes_t *b, size_t event_len, uint8_t **scratch)
 {
-    if (reserve(b, VARINT_MAX + lb_lift_scratch(event_len)) != 0) {
+    if (lb_reserve(b, LB_VARINT_MAX + lb_lift_scratch(event_len)) != 0) {
         return -ENOMEM;
     }
 
@@ -196,10 +96,10 @@ reserve_message(buffer_t *b, size_t event_len, uint8_t **scratch)
 
 /* Destroys what else is in the scratch. */
 static inline void
-put_message(buffer_t *b, lb_str_t message)
+put_message(lb_bytes_t *b, lb_str_t message)
 {
-    uint8_t size[VARINT_MAX];
-    size_t n = varint(size, message.len);
+    uint8_t size[LB_VARINT_MAX];
+    size_t n = lb_varint(size, message.len);
 
     if (message.data != b->data + b->len + n) {
         memmove(b->data + b->len + n, message.data, message.len);
@@ -209,60 +109,20 @@ put_message(buffer_t *b, lb_str_t message)
     b->len += n + message.len;
 }
 
-/* The same bytes n times; n and len are not 0. */
 static int
-put_again(buffer_t *b, const void *data, size_t len, size_t n)
+put_string_again(lb_bytes_t *b, const char *data, size_t len, size_t n)
 {
-    size_t done = len, more;
-    uint8_t *to;
-
-    if (reserve(b, len * n) != 0) {
-        return -ENOMEM;
-    }
-
-    to = b->data + b->len;
-    memcpy(to, data, len);
-
-    /* what is there is doubled */
-    while (done < len * n) {
-        more = done < len * n - done ? done : len * n - done;
-        memcpy(to + done, to, more);
-        done += more;
-    }
-
-    b->len += done;
-
-    return 0;
-}
-
-static int
-put_string_again(buffer_t *b, const char *data, size_t len, size_t n)
-{
-    uint8_t value[VARINT_MAX + LB_BROKER_MAX];
+    uint8_t value[LB_VARINT_MAX + LB_BROKER_MAX];
     size_t used;
 
-    used = varint(value, len);
+    used = lb_varint(value, len);
     memcpy(value + used, data, len);
 
-    return put_again(b, value, used + len, n);
-}
-
-static int
-put_u64(buffer_t *b, uint64_t v)
-{
-    if (reserve(b, 8) != 0) {
-        return -ENOMEM;
-    }
-
-    v = htole64(v);
-    memcpy(b->data + b->len, &v, 8);
-    b->len += 8;
-
-    return 0;
+    return lb_put_again(b, value, used + len, n);
 }
 
 static void *
-native_open(const char *broker)
+native_open(const char *broker, uint32_t columns)
 {
     native_t *n = calloc(1, sizeof(*n));
 
@@ -277,6 +137,7 @@ native_open(const char *broker)
     }
 
     n->broker_len = strlen(broker);
+    n->columns = columns & LB_LIFT_ALL;
 
     return n;
 }
@@ -291,8 +152,13 @@ native_close(void *arg)
         return;
     }
 
-    for (i = 0; i < LB_NATIVE_COLUMNS; i++) {
+    for (i = 0; i < FIXED; i++) {
         free(n->column[i].data);
+    }
+    for (i = 0; i < MORE; i++) {
+        lb_more_free(&n->more[i]);
+    }
+    for (i = 0; i < LB_COLUMNS; i++) {
         free(n->header[i].data);
     }
 
@@ -308,8 +174,13 @@ reset(native_t *n)
 {
     size_t i;
 
-    for (i = 0; i < LB_NATIVE_COLUMNS; i++) {
+    for (i = 0; i < FIXED; i++) {
         n->column[i].len = 0;
+    }
+    for (i = 0; i < MORE; i++) {
+        lb_more_reset(&n->more[i]);
+    }
+    for (i = 0; i < LB_COLUMNS; i++) {
         n->header[i].len = 0;
     }
 
@@ -321,6 +192,27 @@ reset(native_t *n)
     n->taken = 0;
 }
 
+/* Does the context say what is in this column, for all of its events? */
+static int
+of_context(const native_t *n, uint32_t column, lb_str_t value)
+{
+    return (n->columns & column) != 0 && value.len > 2;
+}
+
+/* The resource or scope of the last rows. */
+static int
+put_value(native_t *n, unsigned column, lb_str_t s, size_t rows)
+{
+    long added = lb_more_value(&n->more[column], n->rows - rows, rows, s);
+
+    if (added < 0) {
+        return -ENOMEM;
+    }
+    n->bytes += (size_t)added;
+
+    return 0;
+}
+
 /* What all events of a record share, for those that were added. */
 static int
 put_due(native_t *n)
@@ -328,7 +220,7 @@ put_due(native_t *n)
     int rc;
     size_t due = n->due;
     uint64_t received = htole64(n->received_us);
-    buffer_t *c = n->column;
+    lb_bytes_t *c = n->column;
     const char *stream = n->stream;
     size_t stream_len = n->stream_len;
 
@@ -343,13 +235,37 @@ put_due(native_t *n)
         stream_len = n->context.stream.len;
     }
 
-    rc = put_again(&c[RECEIVED_AT], &received, sizeof(received), due);
+    rc = lb_put_again(&c[RECEIVED_AT], &received, sizeof(received), due);
     rc |= put_string_again(&c[STREAM], stream, stream_len, due);
     rc |= put_string_again(&c[CLIENT], n->client, n->client_len, due);
     rc |= put_string_again(&c[BROKER], n->broker, n->broker_len, due);
-    rc |= put_again(&c[RING], n->ring, LB_UUID_LEN, due);
+    rc |= lb_put_again(&c[RING], n->ring, LB_UUID_LEN, due);
+
+    if (of_context(n, LB_LIFT_RESOURCE, n->context.resource)) {
+        rc |= put_value(n, RESOURCE, n->context.resource, due);
+    }
+    if (of_context(n, LB_LIFT_SCOPE, n->context.scope)) {
+        rc |= put_value(n, SCOPE, n->context.scope, due);
+    }
 
     return rc != 0 ? -ENOMEM : 0;
+}
+
+/* The columns to look for in an event: what its context says goes before what it
+ * says itself. */
+static unsigned
+lifted(const native_t *n)
+{
+    unsigned more = n->columns;
+
+    if (of_context(n, LB_LIFT_RESOURCE, n->context.resource)) {
+        more &= ~LB_LIFT_RESOURCE;
+    }
+    if (of_context(n, LB_LIFT_SCOPE, n->context.scope)) {
+        more &= ~LB_LIFT_SCOPE;
+    }
+
+    return more;
 }
 
 static int
@@ -384,26 +300,14 @@ native_record(void *arg, const uint8_t ring[LB_UUID_LEN],
 
     lb_context_start(&n->context);
     n->rest.len = 0;
-
-    return 0;
-}
-
-static int
-put_bytes(buffer_t *b, const void *data, size_t len)
-{
-    if (reserve(b, len) != 0) {
-        return -ENOMEM;
-    }
-
-    memcpy(b->data + b->len, data, len);
-    b->len += len;
+    n->lift = n->columns;
 
     return 0;
 }
 
 /* ,"name":value, if there is a value */
 static int
-put_member(buffer_t *b, const char *name, lb_str_t value)
+put_member(lb_bytes_t *b, const char *name, lb_str_t value)
 {
     int rc;
 
@@ -411,10 +315,10 @@ put_member(buffer_t *b, const char *name, lb_str_t value)
         return 0;
     }
 
-    rc = put_bytes(b, ",\"", 2);
-    rc |= put_bytes(b, name, strlen(name));
-    rc |= put_bytes(b, "\":", 2);
-    rc |= put_bytes(b, value.data, value.len);
+    rc = lb_put_bytes(b, ",\"", 2);
+    rc |= lb_put_bytes(b, name, strlen(name));
+    rc |= lb_put_bytes(b, "\":", 2);
+    rc |= lb_put_bytes(b, value.data, value.len);
 
     return rc;
 }
@@ -435,10 +339,14 @@ native_context(void *arg, const lb_line_t *line)
         return -ENOMEM;
     }
 
-    if (line->ends &&
-        (put_member(&n->rest, "resource", n->context.resource) != 0 ||
-         put_member(&n->rest, "scope", n->context.scope) != 0)) {
-        return -ENOMEM;
+    if (line->ends) {
+        n->lift = lifted(n);
+        if ((!(n->columns & LB_LIFT_RESOURCE) &&
+             put_member(&n->rest, "resource", n->context.resource) != 0) ||
+            (!(n->columns & LB_LIFT_SCOPE) &&
+             put_member(&n->rest, "scope", n->context.scope) != 0)) {
+            return -ENOMEM;
+        }
     }
 
     return 0;
@@ -451,10 +359,10 @@ with_fields(native_t *n, const uint8_t **event, size_t *len)
     lb_member_t m;
     lb_str_t fields = n->context.fields;
     const uint8_t *p = fields.data + 1, *end = fields.data + fields.len - 1;
-    buffer_t *b = &n->event;
+    lb_bytes_t *b = &n->event;
 
     b->len = 0;
-    if (put_bytes(b, *event, *len - 1) != 0) {
+    if (lb_put_bytes(b, *event, *len - 1) != 0) {
         return -ENOMEM;
     }
 
@@ -463,13 +371,13 @@ with_fields(native_t *n, const uint8_t **event, size_t *len)
         if (lb_object_has(*event, *event + *len, m.key, m.key_len)) {
             continue;
         }
-        if ((b->len > 1 && put_bytes(b, ",", 1) != 0) ||
-            put_bytes(b, m.key - 1, (size_t)(m.end - m.key) + 1) != 0) {
+        if ((b->len > 1 && lb_put_bytes(b, ",", 1) != 0) ||
+            lb_put_bytes(b, m.key - 1, (size_t)(m.end - m.key) + 1) != 0) {
             return -ENOMEM;
         }
     }
 
-    if (put_bytes(b, "}", 1) != 0) {
+    if (lb_put_bytes(b, "}", 1) != 0) {
         return -ENOMEM;
     }
 
@@ -484,18 +392,45 @@ static int
 put_attributes(native_t *n, lb_str_t attributes)
 {
     int rc;
-    uint8_t size[VARINT_MAX];
-    buffer_t *b = &n->column[ATTRIBUTES];
+    uint8_t size[LB_VARINT_MAX];
+    lb_bytes_t *b = &n->column[ATTRIBUTES];
     const int none = attributes.len <= 2;
 
-    rc = put_bytes(b, size,
-                   varint(size, attributes.len + n->rest.len - (none ? 1 : 0)));
-    rc |= put_bytes(b, attributes.data, attributes.len - 1);
-    rc |= put_bytes(b, n->rest.data + (none ? 1 : 0),
-                    n->rest.len - (none ? 1 : 0));
-    rc |= put_bytes(b, "}", 1);
+    rc = lb_put_bytes(
+        b, size,
+        lb_varint(size, attributes.len + n->rest.len - (none ? 1 : 0)));
+    rc |= lb_put_bytes(b, attributes.data, attributes.len - 1);
+    rc |= lb_put_bytes(b, n->rest.data + (none ? 1 : 0),
+                       n->rest.len - (none ? 1 : 0));
+    rc |= lb_put_bytes(b, "}", 1);
 
     return rc;
+}
+
+/* What the event that was added last has for columns that a table may lack. */
+static int
+put_more(native_t *n, const lb_fields_t *f)
+{
+    int rc = 0;
+    const size_t row = n->rows - 1;
+
+    if (f->more & LB_LIFT_SPAN_ID) {
+        rc |= lb_more_string(&n->more[SPAN_ID], row, f->span_id);
+    }
+    if (f->more & LB_LIFT_TRACE_FLAGS) {
+        rc |= lb_more_byte(&n->more[TRACE_FLAGS], row, f->trace_flags);
+    }
+    if (f->more & LB_LIFT_EVENT_NAME) {
+        rc |= lb_more_string(&n->more[EVENT_NAME], row, f->event_name);
+    }
+    if (f->more & LB_LIFT_RESOURCE) {
+        rc |= put_value(n, RESOURCE, f->resource, 1);
+    }
+    if (f->more & LB_LIFT_SCOPE) {
+        rc |= put_value(n, SCOPE, f->scope, 1);
+    }
+
+    return rc != 0 ? -ENOMEM : 0;
 }
 
 static int
@@ -504,7 +439,7 @@ native_add(void *arg, const uint8_t *event, size_t len, uint64_t seq)
     int rc;
     uint8_t *scratch;
     native_t *n = arg;
-    buffer_t *c = n->column;
+    lb_bytes_t *c = n->column;
     lb_fields_t f;
     const int context = n->context.len > 0;
 
@@ -517,22 +452,26 @@ native_add(void *arg, const uint8_t *event, size_t len, uint64_t seq)
         return -ENOMEM;
     }
 
-    lb_lift(event, len, n->received_us, scratch, &f);
+    lb_lift(event, len, n->received_us, n->lift, scratch, &f);
 
     if (context) {
         f.service = f.service.len > 0 ? f.service : n->context.service;
         f.host = f.host.len > 0 ? f.host : n->context.host;
     }
 
-    rc = put_u64(&c[TIMESTAMP], (uint64_t)f.timestamp_ns);
-    rc |= put_string(&c[LEVEL], f.level.data, f.level.len);
-    rc |= put_string(&c[SERVICE], f.service.data, f.service.len);
-    rc |= put_string(&c[HOST], f.host.data, f.host.len);
-    rc |= put_string(&c[TRACE_ID], f.trace_id.data, f.trace_id.len);
-    rc |= n->rest.len > 0
-              ? put_attributes(n, f.attributes)
-              : put_string(&c[ATTRIBUTES], f.attributes.data, f.attributes.len);
-    rc |= put_u64(&c[SEQ], seq);
+    rc = lb_put_u64(&c[TIMESTAMP], (uint64_t)f.timestamp_ns);
+    rc |= lb_put_string(&c[LEVEL], f.level.data, f.level.len);
+    rc |= lb_put_string(&c[SERVICE], f.service.data, f.service.len);
+    rc |= lb_put_string(&c[HOST], f.host.data, f.host.len);
+    rc |= lb_put_string(&c[TRACE_ID], f.trace_id.data, f.trace_id.len);
+    rc |= n->rest.len > 0 ? put_attributes(n, f.attributes)
+                          : lb_put_string(&c[ATTRIBUTES], f.attributes.data,
+                                          f.attributes.len);
+    rc |= lb_put_u64(&c[SEQ], seq);
+
+    if (n->columns & LB_LIFT_SEVERITY) {
+        rc |= lb_put_byte(&n->more[SEVERITY].values, f.severity_number);
+    }
 
     if (rc != 0) {
         return -ENOMEM;
@@ -544,7 +483,7 @@ native_add(void *arg, const uint8_t *event, size_t len, uint64_t seq)
     n->rows++;
     n->bytes += len + n->rest.len;
 
-    return 0;
+    return (f.more & ~LB_LIFT_SEVERITY) != 0 ? put_more(n, &f) : 0;
 }
 
 static int
@@ -555,12 +494,47 @@ native_full(const void *arg)
     return n->rows >= LB_NATIVE_ROWS || n->bytes >= LB_NATIVE_BYTES;
 }
 
+/* Name and type of a column, and what else comes before its values. */
+static int
+put_header(native_t *n, size_t i)
+{
+    lb_bytes_t *h = &n->header[i];
+    const lb_column_t *c = &lb_columns[i];
+
+    h->len = 0;
+
+    if (i == 0) {
+        if (lb_reserve(h, 2 * LB_VARINT_MAX) != 0) {
+            return -ENOMEM;
+        }
+        h->len += lb_varint(h->data,
+                            FIXED + (unsigned)__builtin_popcount(n->columns));
+        h->len += lb_varint(h->data + h->len, n->rows);
+    }
+
+    if (lb_put_string(h, c->name, strlen(c->name)) != 0 ||
+        lb_put_string(h, c->type, strlen(c->type)) != 0) {
+        return -ENOMEM;
+    }
+
+    switch (i) {
+    case FIXED + SPAN_ID:
+    case FIXED + TRACE_FLAGS:
+    case FIXED + EVENT_NAME:
+        return lb_more_end(&n->more[i - FIXED], n->rows);
+    case FIXED + RESOURCE:
+    case FIXED + SCOPE:
+        return lb_more_end_values(&n->more[i - FIXED], n->rows, h);
+    default:
+        return 0;
+    }
+}
+
 static int
 native_end(void *arg)
 {
     size_t i;
     native_t *n = arg;
-    buffer_t *h;
 
     if (n->rows == 0) {
         return 0;
@@ -570,20 +544,8 @@ native_end(void *arg)
         return -ENOMEM;
     }
 
-    for (i = 0; i < LB_NATIVE_COLUMNS; i++) {
-        h = &n->header[i];
-        h->len = 0;
-
-        if (i == 0) {
-            if (reserve(h, 20) != 0) {
-                return -ENOMEM;
-            }
-            h->len += varint(h->data, LB_NATIVE_COLUMNS);
-            h->len += varint(h->data + h->len, n->rows);
-        }
-
-        if (put_string(h, columns[i].name, strlen(columns[i].name)) != 0 ||
-            put_string(h, columns[i].type, strlen(columns[i].type)) != 0) {
+    for (i = 0; i < LB_COLUMNS; i++) {
+        if (lb_columns_has(n->columns, i) && put_header(n, i) != 0) {
             return -ENOMEM;
         }
     }
@@ -598,17 +560,20 @@ native_end(void *arg)
 static size_t
 native_take(void *arg, void *buf, size_t size)
 {
-    size_t done = 0, k;
+    size_t done = 0, k, column;
     native_t *n = arg;
-    buffer_t *b;
+    const lb_bytes_t *b;
 
     if (!n->closed) {
         return 0;
     }
 
-    while (done < size && n->piece < 2 * LB_NATIVE_COLUMNS) {
+    while (done < size && n->piece < 2 * LB_COLUMNS) {
 
-        b = n->piece % 2 ? &n->column[n->piece / 2] : &n->header[n->piece / 2];
+        column = n->piece / 2;
+        b = n->piece % 2 == 0 ? &n->header[column]
+            : column < FIXED  ? &n->column[column]
+                              : &n->more[column - FIXED].values;
 
         k = b->len - n->taken;
         if (k > size - done) {
@@ -633,6 +598,6 @@ native_take(void *arg, void *buf, size_t size)
 }
 
 const lb_encoder_t lb_native_encoder = {
-    LB_NATIVE_VERSION, native_open, native_close, native_record, native_context,
-    native_add,        native_full, native_end,   native_take,
+    LB_NATIVE_VERSION, LB_LIFT_ALL, native_open, native_close, native_record,
+    native_context,    native_add,  native_full, native_end,   native_take,
 };

@@ -12,6 +12,11 @@
  * number is settled under its own token; if it has to be made anew, its bytes
  * are others and so is its token (an encoder of the old number beside this one
  * could make the old bytes again).
+ *
+ * Columns that a table may lack are LB_LIFT_* (lift.h): a block has those that
+ * it is asked for, behind the others; what would be in the rest stays in
+ * attributes.  Resource and scope are in a block once, and not in each row
+ * (more.h).
  */
 
 #ifndef _LB_NATIVE_H_INCLUDED_
@@ -22,13 +27,6 @@
 #define LB_NATIVE_VERSION 4u
 #define LB_NATIVE_ROWS 8192u
 #define LB_NATIVE_BYTES (1u << 20)
-#define LB_NATIVE_COLUMNS 13u
-
-/* "timestamp,received_at,..." in the order of the blocks */
-extern const char lb_native_columns[];
-
-/* "timestamp DateTime64(9, 'UTC'),...": as what they are sent. */
-void lb_native_structure(char *out, size_t size);
 
 extern const lb_encoder_t lb_native_encoder;
 

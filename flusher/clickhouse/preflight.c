@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flusher/clickhouse/columns.h"
 #include "flusher/clickhouse/native.h"
 #include "flusher/clickhouse/settings.h"
 #include "spool/lb_uuid.h"
@@ -35,18 +36,15 @@ enum {
 void
 lb_preflight_sql(const lb_options_t *o, char *sql, size_t size)
 {
-    char names[LB_SETTINGS_SQL], columns[512];
-    const char *p;
-    size_t n = 0;
+    char names[LB_SETTINGS_SQL], columns[LB_COLUMNS_TEXT];
+    size_t i, n = 0;
 
     lb_settings_names(names, sizeof(names));
 
-    columns[n++] = '\'';
-    for (p = lb_native_columns; *p != '\0'; p++) {
-        n += (size_t)snprintf(columns + n, sizeof(columns) - n,
-                              *p == ',' ? "','" : "%c", *p);
+    for (i = 0; i < LB_COLUMNS; i++) {
+        n += (size_t)snprintf(columns + n, sizeof(columns) - n, "%s'%s'",
+                              i > 0 ? "," : "", lb_columns[i].name);
     }
-    (void)snprintf(columns + n, sizeof(columns) - n, "'");
 
     /* the names of the options were checked to be plain */
     (void)snprintf(
@@ -111,16 +109,11 @@ is_utc(const char *zone, size_t len)
 static void
 judge_columns(const char *columns, char *reason, size_t size)
 {
-    char name[64];
-    size_t len, got = 0;
-    const char *p, *end, *type, *wanted;
+    size_t i, len, got = 0;
+    const char *name, *type, *wanted;
 
-    for (p = lb_native_columns; *p != '\0'; p = *end ? end + 1 : end) {
-        end = strchr(p, ',');
-        end = end != NULL ? end : p + strlen(p);
-        len = (size_t)(end - p);
-
-        (void)snprintf(name, sizeof(name), "%.*s", (int)len, p);
+    for (i = 0; i < LB_COLUMNS_FIXED; i++) {
+        name = lb_columns[i].name;
         type = type_of(columns, name, &got);
 
         if (type == NULL) {
@@ -146,6 +139,28 @@ judge_columns(const char *columns, char *reason, size_t size)
             return;
         }
     }
+}
+
+/* Which of the columns that a table may lack it has, and takes any value in;
+ * names the others. */
+static uint32_t
+find_more(const char *columns, char *lacks, size_t size)
+{
+    size_t i, got = 0, n = 0;
+    uint32_t more = 0;
+    const char *type;
+
+    for (i = LB_COLUMNS_FIXED; i < LB_COLUMNS; i++) {
+        type = type_of(columns, lb_columns[i].name, &got);
+        if (type != NULL && lb_columns_takes(&lb_columns[i], type, got)) {
+            more |= 1u << (i - LB_COLUMNS_FIXED);
+        } else if (n < size) {
+            n += (size_t)snprintf(lacks + n, size - n, "%s%s",
+                                  n > 0 ? ", " : "", lb_columns[i].name);
+        }
+    }
+
+    return more;
 }
 
 /* Writes why one UTC day of receipt may not lie in one partition. */
@@ -309,6 +324,8 @@ lb_preflight_judge(const lb_options_t *o, const lb_ch_result_t *result,
     p->server_ms = 0;
     p->replicated = -1;
     memset(p->table_uuid, 0, sizeof(p->table_uuid));
+    p->encoding = 0;
+    p->lacks[0] = '\0';
 
     if (result->outcome != LB_SINK_DONE) {
         unknown(p, result->text);
@@ -357,6 +374,10 @@ lb_preflight_judge(const lb_options_t *o, const lb_ch_result_t *result,
     if (lb_uuid_parse(field[UUID], p->table_uuid) != 0) {
         memset(p->table_uuid, 0, sizeof(p->table_uuid));
     }
+
+    p->encoding =
+        LB_ENCODING(LB_NATIVE_VERSION,
+                    find_more(field[COLUMNS], p->lacks, sizeof(p->lacks)));
 
     /* first what holds everything up */
     judge_engine(field[ENGINE], field[FULL], p);

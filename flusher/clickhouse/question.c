@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "flusher/clickhouse/native.h"
+#include "flusher/clickhouse/columns.h"
 #include "spool/lb_uuid.h"
 
 void
@@ -261,15 +261,17 @@ lb_question_where(const uint8_t uuid[LB_UUID_LEN], char *sql, size_t size)
 }
 
 void
-lb_question_columns(const char *table, char *sql, size_t size)
+lb_question_columns(const char *table, uint32_t columns, char *sql, size_t size)
 {
-    const char *p, *dot = strchr(table, '.');
-    char sent[512];
-    size_t n = 0;
+    const char *dot = strchr(table, '.');
+    char sent[LB_COLUMNS_TEXT] = "";
+    size_t i, n = 0;
 
-    for (p = lb_native_columns; *p != '\0' && n < sizeof(sent) - 4; p++) {
-        n += (size_t)snprintf(sent + n, sizeof(sent) - n,
-                              *p == ',' ? "','" : "%c", *p);
+    for (i = 0; i < LB_COLUMNS; i++) {
+        if (lb_columns_has(columns, i)) {
+            n += (size_t)snprintf(sent + n, sizeof(sent) - n, "%s%s",
+                                  n > 0 ? "','" : "", lb_columns[i].name);
+        }
     }
 
     (void)snprintf(

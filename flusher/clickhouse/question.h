@@ -55,11 +55,12 @@ int lb_question_beyond_answer(const char *text, lb_answer_t *answer,
 char *lb_question_sift(const char *const *constraints, uint32_t n,
                        const char *columns);
 
-#define LB_COLUMNS_SQL 1024
+#define LB_COLUMNS_SQL 2048
 
-/* The table's own columns that are made of others, as a list for a SELECT: one
- * line. */
-void lb_question_columns(const char *table, char *sql, size_t size);
+/* The table's own columns that are made of others and that a batch with these
+ * columns of LB_LIFT_* does not have, as a list for a SELECT: one line. */
+void lb_question_columns(const char *table, uint32_t columns, char *sql,
+                         size_t size);
 
 /* The expression of the constraint that an error names, to be freed; NULL: it
  * names none.  It becomes part of a statement, so it must be the server's: only

@@ -88,7 +88,7 @@ lb_fix_picked(lb_deliver_t *d)
     lb_ckpt_state_t *st = d->state;
 
     st->batch_id++;
-    st->encoding = d->sink->encoders[0]->version;
+    st->encoding = d->encoding;
     st->fixed_us = lb_now_us();
     st->flags |= LB_CKPT_IN_FLIGHT;
     (void)snprintf(st->table, sizeof(st->table), "%s.%s", d->options->database,

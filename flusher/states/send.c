@@ -56,6 +56,20 @@ lb_send_for_views(lb_deliver_t *d)
     return lb_deliver_ack(d) == 0;
 }
 
+/* It can never be sent again: the table has lost columns of it. */
+int
+lb_send_past_views(lb_deliver_t *d)
+{
+    d->counters.view_misses++;
+    lb_deliver_trouble(
+        d, LB_LOG_ERROR,
+        "a batch of %llu rows is in %s, which has lost columns of it since: "
+        "materialized views that do not have it yet go without it",
+        (unsigned long long)d->state->rows, d->state->table);
+
+    return lb_deliver_ack(d) == 0;
+}
+
 static lb_blame_t
 blame(const lb_sent_t *sent, const lb_source_t *source, uint32_t answered)
 {

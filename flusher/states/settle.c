@@ -128,6 +128,13 @@ not_in(lb_deliver_t *d)
             (unsigned long long)rows);
         lb_deliver_clear(d);
         return lb_deliver_store(d) == 0;
+    case LB_BLAME_TABLE:
+        lb_deliver_say(d, LB_LOG_WARN,
+                       "a batch of %llu rows is not in the table, which has "
+                       "lost columns of it: it is chosen anew",
+                       (unsigned long long)rows);
+        lb_deliver_clear(d);
+        return lb_deliver_store(d) == 0;
     default:
         break;
     }
@@ -166,9 +173,11 @@ judge(lb_deliver_t *d, const lb_settled_t *a)
                 lb_deliver_say(d, LB_LOG_INFO, "%s", a->note);
             }
         }
-        return d->view_failed || (a->views > 0 && !d->claimed && !d->views_done)
-                   ? lb_send_for_views(d)
-                   : lb_deliver_ack(d) == 0;
+        if (!d->view_failed && (a->views == 0 || d->claimed || d->views_done)) {
+            return lb_deliver_ack(d) == 0;
+        }
+        return d->blame == LB_BLAME_TABLE ? lb_send_past_views(d)
+                                          : lb_send_for_views(d);
     }
 
     if (d->elsewhere && memcmp(a->table_uuid, none, LB_UUID_LEN) != 0 &&

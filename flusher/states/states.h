@@ -66,6 +66,9 @@ lb_source_t *lb_send_source(lb_deliver_t *d, lb_sink_batch_t *batch);
 /* The rows are in, but maybe not in the views: again, for their sake. */
 int lb_send_for_views(lb_deliver_t *d);
 
+/* The rows are in, and cannot be sent again for the sake of views. */
+int lb_send_past_views(lb_deliver_t *d);
+
 /* settle.c */
 
 /* The question goes on to the next server. */

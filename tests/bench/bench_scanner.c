@@ -199,7 +199,8 @@ bench_lift(const char *what, unsigned way, const body_t *body)
             const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
             lb_fields_t fields;
 
-            lb_lift_by(way, p, (size_t)(nl - p), 1, scratch, &fields);
+            lb_lift_by(way, p, (size_t)(nl - p), 1, LB_LIFT_ALL, scratch,
+                       &fields);
             sum += (uint64_t)fields.timestamp_ns + fields.message.len +
                    fields.attributes.len;
             p = nl + 1;

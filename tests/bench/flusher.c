@@ -25,7 +25,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "event/lift.h"
 #include "flusher/clickhouse/clickhouse.h"
+#include "flusher/clickhouse/native.h"
 #include "flusher/deliver.h"
 #include "spool/lb_ring.h"
 
@@ -331,6 +333,7 @@ drain(const char *path, const char *mode)
     if (lb_deliver_init(&d, &err) != 0) {
         die("deliver", err.text);
     }
+    lb_deliver_table(&d, LB_ENCODING(LB_NATIVE_VERSION, LB_LIFT_ALL));
 
     wall = seconds(CLOCK_MONOTONIC);
     cpu = seconds(CLOCK_THREAD_CPUTIME_ID);

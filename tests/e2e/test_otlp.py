@@ -164,15 +164,17 @@ def test_rows(clickhouse, make_broker):
     assert a[0] == 200
     wait_for(broker.drained, 60, "delivery", every=0.1)
     row = json.loads(clickhouse.query("""
-        SELECT *, attributes FROM logbroker.logs WHERE message = 'boom'
+        SELECT * FROM logbroker.logs WHERE message = 'boom'
         FORMAT JSONEachRow"""))
     assert row["timestamp"] == "2026-03-04 05:06:07.123456789"
     assert (row["level"], row["service"], row["host"]) == ("error", "pay", "h1")
     assert row["trace_id"] == "5b8efff798038103d269b633813fc60c"
-    attributes = json.loads(row["attributes"])
-    assert attributes["n"] == 7 and attributes["span_id"] == "eee19b7ec3c1b174"
-    assert attributes["resource"]["x"] == "y"
-    assert attributes["scope"] == {"name": "lib"}
+    assert row["span_id"] == "eee19b7ec3c1b174"
+    assert row["severity_number"] == 17
+    assert json.loads(row["attributes"]) == {"n": 7}
+    assert json.loads(row["resource"]) == {"service.name": "pay",
+                                           "host.name": "h1", "x": "y"}
+    assert json.loads(row["scope"]) == {"name": "lib"}
     assert clickhouse.query("SELECT count(), uniqExact(timestamp) FROM "
                             "logbroker.logs WHERE service = 'orders' AND host ="
                             " 'node-17' AND startsWith(message, 'GET')"

@@ -25,8 +25,27 @@ enum {
     HOST,
     MESSAGE,
     TRACE_ID,
+    /* those that are asked for */
+    SPAN_ID,
+    TRACE_FLAGS,
+    SEVERITY,
+    EVENT_NAME,
+    RESOURCE,
+    SCOPE,
     FIELDS
 };
+
+/* The fields as parents have them. */
+static const char letters[] = "0123456789ab";
+
+/* LB_LIFT_*: what is asked for. */
+static unsigned asked;
+
+static int
+is_asked(int field)
+{
+    return field < SPAN_ID || (asked >> (field - SPAN_ID) & 1) != 0;
+}
 
 /* The names, best first; behind a ':' how they are read, if not as most. */
 static const char *const aliases[FIELDS] = {
@@ -62,16 +81,24 @@ static const char *const aliases[FIELDS] = {
     "trace_id traceId trace.id traceid traceID dd.trace_id otelTraceID "
     "TraceId TraceID otel.trace_id @tr traceparent:w "
     "logging.googleapis.com/trace:/ trace:/ operation_Id xray_trace_id",
+    "span_id spanId span.id spanid spanID dd.span_id otelSpanID SpanId SpanID "
+    "otel.span_id @sp logging.googleapis.com/spanId traceparent:x",
+    "trace_flags:f traceFlags:f TraceFlags:f trace.flags:f flags:S "
+    "traceparent:z",
+    "severity_number:n SeverityNumber:n severityNumber:n",
+    "event_name eventName EventName event.name",
+    "resource:j Resource:j ResourceAttributes:j",
+    "scope:j Scope:j instrumentationScope:j InstrumentationScope:j",
 };
 
 /* Objects that are looked into; behind a ':' the fields their members count
  * for under their own names. */
 static const char *const parents =
-    "timestamp datetime t level service host log:012345 body event:012345 Body "
-    "fields:012345 jsonPayload:012345 record:012345 resource:23 Resource:23 "
-    "ResourceAttributes:23 Properties:2345 properties:2345 winlog node "
-    "kubernetes agent beat trace:5 span:5 mdc:5 "
-    "contextMap:5 otel:5 dd";
+    "timestamp datetime t level service host log:0123456789 body "
+    "event:0123456789 Body fields:0123456789 jsonPayload:0123456789 "
+    "record:0123456789 resource:23 Resource:23 ResourceAttributes:23 "
+    "Properties:234567 properties:234567 winlog node kubernetes agent beat "
+    "trace:567 span:567 mdc:567 contextMap:567 otel:567 dd";
 
 /* A member that may become a field. */
 typedef struct {
@@ -177,6 +204,9 @@ offer(int field, const char *name, size_t len, candidate_t c, unsigned inside,
     if (alias == NULL) {
         return;
     }
+    if (!is_asked(field)) {
+        return;
+    }
     c.how = alias[len] == ':' ? alias[len + 1] : ' ';
     added = field == TIMESTAMP ? lift_oracle_timestamp(&c.pair, &t, &inexact)
             : field == LEVEL
@@ -215,15 +245,16 @@ choose(int field, const pair_t *pairs, int n, int64_t *ns, int *more)
             char *dotted = lift_oracle_need(
                 malloc(pairs[i].key_len + inner[j].key_len + 2));
             int known = 0, own = 0;
-            char mask[2] = {(char)('0' + field), 0};
+            char mask[2] = {letters[field], 0};
 
             sprintf(dotted, "%.*s.%.*s", (int)pairs[i].key_len, pairs[i].key,
                     (int)inner[j].key_len, inner[j].key);
             c.pair = inner[j];
             c.within = j;
             for (int f = 0; f < FIELDS; f++) {
-                known |= lift_oracle_listed(aliases[f], dotted, strlen(dotted),
-                                            &number) != NULL;
+                known |=
+                    is_asked(f) && lift_oracle_listed(aliases[f], dotted,
+                                                      strlen(dotted), &number);
             }
             own = parent[pairs[i].key_len] == ':' &&
                   strcspn(parent, mask) < strcspn(parent, " ");
@@ -264,10 +295,14 @@ check_string(int field, const candidate_t *c, lb_str_t have, int *stays)
             strdup(lift_oracle_level_name(pair, c->how, &same)));
         len = strlen(text);
         *stays = !same;
-    } else if (c->how == 'w') {
-        text = lift_oracle_need(strndup(pair->value + 4, 32));
-        len = 32;
+    } else if (c->how == 'w' || c->how == 'x') {
+        len = c->how == 'w' ? 32 : 16;
+        text = lift_oracle_need(
+            strndup(pair->value + (c->how == 'w' ? 4 : 37), len));
         *stays = 1;
+    } else if (c->how == 'j') {
+        len = pair->value_len;
+        text = lift_oracle_need(strndup(pair->value, len));
     } else if (c->how == '/') {
         text = lift_oracle_need(strndup(pair->value + 1, pair->value_len - 2));
         memmove(text, strrchr(text, '/') + 1, strlen(strrchr(text, '/')));
@@ -313,6 +348,19 @@ same(lb_str_t a, lb_str_t b)
     return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
+/* What is not set. */
+static void
+clear_missing(lb_fields_t *f)
+{
+    static const lb_str_t none = {(const uint8_t *)"", 0};
+
+    f->span_id = f->more & LB_LIFT_SPAN_ID ? f->span_id : none;
+    f->event_name = f->more & LB_LIFT_EVENT_NAME ? f->event_name : none;
+    f->resource = f->more & LB_LIFT_RESOURCE ? f->resource : none;
+    f->scope = f->more & LB_LIFT_SCOPE ? f->scope : none;
+    f->trace_flags = f->more & LB_LIFT_TRACE_FLAGS ? f->trace_flags : 0;
+}
+
 static const char *
 run_all(const uint8_t *event, size_t len, uint8_t *scratch, lb_fields_t *fields)
 {
@@ -320,16 +368,25 @@ run_all(const uint8_t *event, size_t len, uint8_t *scratch, lb_fields_t *fields)
     uint8_t *other = lift_oracle_need(malloc(lb_lift_scratch(len)));
     const char *error = NULL;
 
-    lb_lift(event, len, RECEIVED, scratch, fields);
+    memset(fields, 0, sizeof(*fields));
+    lb_lift(event, len, RECEIVED, asked, scratch, fields);
+    clear_missing(fields);
     for (size_t i = 0; i < n && !error; i++) {
         lb_fields_t f;
 
-        lb_lift_by((unsigned)i, event, len, RECEIVED, other, &f);
+        lb_lift_by((unsigned)i, event, len, RECEIVED, asked, other, &f);
+        clear_missing(&f);
         if (f.timestamp_ns != fields->timestamp_ns ||
             !same(f.level, fields->level) ||
             !same(f.service, fields->service) || !same(f.host, fields->host) ||
             !same(f.message, fields->message) ||
-            !same(f.trace_id, fields->trace_id) ||
+            !same(f.trace_id, fields->trace_id) || f.more != fields->more ||
+            !same(f.span_id, fields->span_id) ||
+            !same(f.event_name, fields->event_name) ||
+            !same(f.resource, fields->resource) ||
+            !same(f.scope, fields->scope) ||
+            f.trace_flags != fields->trace_flags ||
+            f.severity_number != fields->severity_number ||
             !same(f.attributes, fields->attributes)) {
             error = "implementations differ";
         }
@@ -401,8 +458,43 @@ left_over(const pair_t *pairs, int n, const candidate_t *gone, char *rest)
     return len;
 }
 
-const char *
-lift_oracle_event(const uint8_t *event, size_t len)
+/* A number that was lifted, or 0, against the member it was lifted from. */
+static const char *
+check_number(int field, const candidate_t *c, const lb_fields_t *f, int *stays)
+{
+    unsigned have = field == SEVERITY ? f->severity_number : f->trace_flags;
+    char *text = strndupa(c->pair.value, c->pair.value_len);
+    unsigned long want = 0;
+
+    *stays = c->how == 'z';
+    want = *stays ? strtoul(text + 54, NULL, 16)
+           : field == SEVERITY
+               ? strtoul(text + (*text == '"'), NULL, 10)
+               : strtoul(text + (*text == '"'), NULL, *text == '"' ? 16 : 10);
+
+    return have == want ? NULL : "a lifted number is another one";
+}
+
+static unsigned
+number_of_level(lb_str_t level)
+{
+    static const struct {
+        const char *name;
+        unsigned number;
+    } levels[] = {{"trace", 1}, {"debug", 5},  {"info", 9},  {"notice", 10},
+                  {"warn", 13}, {"error", 17}, {"fatal", 21}};
+
+    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+        if (strlen(levels[i].name) == level.len &&
+            memcmp(levels[i].name, level.data, level.len) == 0) {
+            return levels[i].number;
+        }
+    }
+    return 0;
+}
+
+static const char *
+check_event(const uint8_t *event, size_t len)
 {
     pair_t *pairs = lift_oracle_need(malloc(MEMBERS_MAX * sizeof(*pairs)));
     uint8_t *scratch = lift_oracle_need(malloc(lb_lift_scratch(len)));
@@ -410,11 +502,20 @@ lift_oracle_event(const uint8_t *event, size_t len)
     size_t rest_len;
     candidate_t gone[FIELDS];
     lb_fields_t fields;
-    const lb_str_t *strings[FIELDS] = {
-        NULL,         &fields.level,   &fields.service,
-        &fields.host, &fields.message, &fields.trace_id};
+    const lb_str_t *strings[FIELDS] = {NULL,
+                                       &fields.level,
+                                       &fields.service,
+                                       &fields.host,
+                                       &fields.message,
+                                       &fields.trace_id,
+                                       &fields.span_id,
+                                       NULL,
+                                       NULL,
+                                       &fields.event_name,
+                                       &fields.resource,
+                                       &fields.scope};
     int64_t ns = 0;
-    int more = 0, n;
+    int more = 0, n, span = 0;
     const char *error = run_all(event, len, scratch, &fields);
 
     n = error ? -1 : split((const char *)event, len, pairs);
@@ -426,19 +527,33 @@ lift_oracle_event(const uint8_t *event, size_t len)
         int stays = 0;
 
         gone[f] = choose(f, pairs, n, &ns, &more);
+        span |= f == SPAN_ID && gone[f].rank != 0;
+        if (gone[f].how == 'S' && !span) {
+            gone[f].rank = 0;
+        }
         if (gone[f].rank == 0) {
             if (f == TIMESTAMP &&
                 fields.timestamp_ns != (int64_t)RECEIVED * 1000) {
                 error = "without a timestamp it is not the time of receipt";
-            } else if (f != TIMESTAMP && strings[f]->len != 0) {
+            } else if (f == TRACE_FLAGS && fields.trace_flags != 0) {
+                error = "flags from nowhere";
+            } else if (f == SEVERITY && fields.severity_number !=
+                                            number_of_level(fields.level)) {
+                error = "not the number of the level";
+            } else if (strings[f] != NULL && strings[f]->len != 0) {
                 error = "a field was lifted from nowhere";
             }
+            error = f >= SPAN_ID && (fields.more >> (f - SPAN_ID) & 1) != 0
+                        ? "a field is there and is not"
+                        : error;
             continue;
         }
         lift_oracle_lifted++;
         if (f == TIMESTAMP) {
             error = fields.timestamp_ns == ns ? NULL : "another instant";
             stays = more;
+        } else if (f == TRACE_FLAGS || f == SEVERITY) {
+            error = check_number(f, &gone[f], &fields, &stays);
         } else {
             error = check_string(f, &gone[f], *strings[f], &stays);
         }
@@ -460,6 +575,25 @@ done:
     return error;
 }
 
+const char *
+lift_oracle_event(const uint8_t *event, size_t len)
+{
+    const char *error;
+
+    /* all, none, and some */
+    asked = LB_LIFT_ALL;
+    error = check_event(event, len);
+    if (error == NULL) {
+        asked = 0;
+        error = check_event(event, len);
+    }
+    if (error == NULL) {
+        asked = (unsigned)len & LB_LIFT_ALL;
+        error = check_event(event, len);
+    }
+    return error;
+}
+
 static int
 within(lb_str_t s, const uint8_t *p, size_t len)
 {
@@ -471,10 +605,15 @@ lift_oracle_bytes(const uint8_t *data, size_t len)
 {
     uint8_t *scratch = lift_oracle_need(malloc(lb_lift_scratch(len)));
     lb_fields_t f;
-    const char *error = run_all(data, len, scratch, &f);
-    const lb_str_t strings[] = {f.service, f.host, f.message, f.trace_id};
+    const char *error;
 
-    for (size_t i = 0; i < 4 && !error; i++) {
+    asked = LB_LIFT_ALL;
+    error = run_all(data, len, scratch, &f);
+
+    const lb_str_t strings[] = {f.service, f.host,       f.message,  f.trace_id,
+                                f.span_id, f.event_name, f.resource, f.scope};
+
+    for (size_t i = 0; i < 8 && !error; i++) {
         if (!within(strings[i], data, len) &&
             !within(strings[i], scratch, len)) {
             error = "a field lies neither in the event nor in scratch";

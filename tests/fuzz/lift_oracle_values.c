@@ -525,6 +525,39 @@ lift_oracle_array_text(const pair_t *pair, size_t *len, int *broken)
     return text;
 }
 
+static int
+hex(const char *s, size_t len)
+{
+    return strspn(s, "0123456789abcdefABCDEF") >= len;
+}
+
+/* A severity of OpenTelemetry's, the flags of a trace. */
+static int
+number_rank(const pair_t *pair, char how)
+{
+    char *s = strndupa(pair->value, pair->value_len);
+    size_t digits;
+    unsigned long value;
+
+    if (*s == '"') {
+        s[strlen(s) - 1] = '\0';
+        s++;
+        if (how != 'n') {
+            return strlen(s) == 2 && hex(s, 2) && strcmp(s, "00") != 0 ? 0 : -1;
+        }
+        if (*s == '0') {
+            return -1;
+        }
+    }
+    digits = strspn(s, "0123456789");
+    value = strtoul(s, NULL, 10);
+
+    return digits > 0 && digits == strlen(s) && digits <= 3 && value > 0 &&
+                   value <= (how == 'n' ? 24u : 255u)
+               ? 0
+               : -1;
+}
+
 /* 0 or 256 to add to the rank, -1: no text. */
 int
 lift_oracle_text_rank(const pair_t *pair, char how)
@@ -534,7 +567,13 @@ lift_oracle_text_rank(const pair_t *pair, char how)
     size_t len;
     char *text;
 
-    if (how == 'w' || how == '/') {
+    if (how == 'j') {
+        return c == '{' && pair->value_len > 2 ? 0 : -1;
+    }
+    if (how == 'n' || how == 'f' || how == 'S') {
+        return number_rank(pair, how);
+    }
+    if (strchr("wxz/", how) != NULL) {
         char *s = memchr(pair->value, '\\', pair->value_len) || c != '"'
                       ? NULL
                       : strndupa(pair->value + 1, pair->value_len - 2);
@@ -550,10 +589,13 @@ lift_oracle_text_rank(const pair_t *pair, char how)
                        ? 0
                        : -1;
         }
-        return strlen(s) >= 55 && s[2] == '-' && s[35] == '-' && s[52] == '-' &&
-                       strspn(s + 3, "0123456789abcdefABCDEF") == 32
-                   ? 0
-                   : -1;
+        if (strlen(s) < 55 || s[2] != '-' || s[35] != '-' || s[52] != '-') {
+            return -1;
+        }
+        return how == 'w'   ? (hex(s + 3, 32) ? 0 : -1)
+               : how == 'x' ? (hex(s + 36, 16) ? 0 : -1)
+               : hex(s + 53, 2) && memcmp(s + 53, "00", 2) != 0 ? 0
+                                                                : -1;
     }
     if (c == '"') {
         return pair->value_len > 2 ? 0 : -1;

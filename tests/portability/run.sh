@@ -154,7 +154,7 @@ emulated() {
 # model MODEL SCANNER CRC [UNIT]: the units that know the processor, or one, on
 # one of x86-64
 model() {
-    local unit all="test_record test_scanner test_scanner_flat test_lift replay_scanner replay_lift replay_recovery"
+    local unit all="test_record test_scanner test_scanner_flat test_lift test_lift_chance replay_scanner replay_lift replay_recovery"
     [ "$(uname -m)" = x86_64 ] || lacks "not on $(uname -m)" || return
     command -v qemu-x86_64 >/dev/null || lacks "no qemu-x86_64" || return
     cd "$build/tests/unit" || return

@@ -17,7 +17,8 @@ DOCS = ROOT / "docs/queries.md"
 # A day of events, ending now: 40 services of different loudness, 3 percent
 # errors and warnings, 8 events a request, one chargeback in 100000.
 FILL = """
-INSERT INTO logbroker.logs
+INSERT INTO logbroker.logs (timestamp, received_at, stream, level, service, host,
+    message, trace_id, attributes, client, broker, ring, seq)
 SELECT
     toDateTime64(now64(6) - INTERVAL 1 DAY, 9, 'UTC')
         + toIntervalMicrosecond(toUInt64(number * 86400000000 / {rows})) AS timestamp,

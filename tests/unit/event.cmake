@@ -30,7 +30,7 @@ lb_unit_test(test_repair SOURCES test_repair.c LIBS lb_event PkgConfig::JANSSON)
 add_executable(bench_scanner ${CMAKE_SOURCE_DIR}/tests/bench/bench_scanner.c)
 target_link_libraries(bench_scanner PRIVATE lb_event PkgConfig::JANSSON)
 
-foreach(name test_lift test_lift_times)
+foreach(name test_lift test_lift_chance test_lift_columns test_lift_times)
     lb_unit_test(${name}
                  SOURCES ${name}.c
                          ${CMAKE_SOURCE_DIR}/tests/fuzz/lift_oracle.c

@@ -22,7 +22,7 @@
 
 static uint8_t scratch[65536];
 
-static lb_fields_t
+static inline lb_fields_t
 lift(const char *event)
 {
     lb_fields_t f;
@@ -30,7 +30,8 @@ lift(const char *event)
     /* Nothing may depend on what scratch held before, nor may anything be
      * written beside it. */
     memset(scratch, 0xee, sizeof(scratch));
-    lb_lift((const uint8_t *)event, strlen(event), RECEIVED, scratch + 64, &f);
+    lb_lift((const uint8_t *)event, strlen(event), RECEIVED, 0, scratch + 64,
+            &f);
     for (size_t i = 0; i < 64; i++) {
         assert_int_equal(scratch[i], 0xee);
         assert_int_equal(scratch[64 + lb_lift_scratch(strlen(event)) + i],
@@ -39,7 +40,7 @@ lift(const char *event)
     return f;
 }
 
-static void
+static inline void
 assert_str(lb_str_t s, const char *want)
 {
     if (s.len != strlen(want) || memcmp(s.data, want, s.len) != 0) {

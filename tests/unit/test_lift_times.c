@@ -306,9 +306,9 @@ test_received(void **state)
     lb_fields_t f;
 
     (void)state;
-    lb_lift((const uint8_t *)"{}", 2, 0, scratch, &f);
+    lb_lift((const uint8_t *)"{}", 2, 0, 0, scratch, &f);
     assert_int_equal(f.timestamp_ns, 0);
-    lb_lift((const uint8_t *)"{}", 2, UINT64_MAX, scratch, &f);
+    lb_lift((const uint8_t *)"{}", 2, UINT64_MAX, 0, scratch, &f);
     assert_int_equal(f.timestamp_ns, INT64_MAX);
 }
 

@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "event/lift.h"
+#include "flusher/clickhouse/columns.h"
 #include "flusher/clickhouse/native.h"
 #include "spool/lb_crc32c.h"
 
@@ -99,7 +101,7 @@ add(void *e, const char *event, uint64_t seq)
 static void
 a_block(void **state)
 {
-    void *e = enc->open("node-1");
+    void *e = enc->open("node-1", 0);
     size_t len;
     const uint8_t *p;
     lb_record_t r;
@@ -193,7 +195,7 @@ static void
 ends(void **state)
 {
     uint64_t seq, n;
-    void *e = enc->open("b");
+    void *e = enc->open("b", 0);
     lb_record_t r = record("s", ring, 4);
     static char big[1 << 18];
 
@@ -210,7 +212,7 @@ ends(void **state)
     memset(big, 'x', sizeof(big));
     memcpy(big, "{\"message\":\"", 12);
     memcpy(big + sizeof(big) - 2, "\"}", 2);
-    e = enc->open("b");
+    e = enc->open("b", 0);
     assert_int_equal(enc->record(e, ring, &r), 0);
     for (n = 0; !enc->full(e); n++) {
         assert_int_equal(enc->add(e, (const uint8_t *)big, sizeof(big), n), 0);
@@ -259,7 +261,7 @@ bytes_of_a_version(void **state)
     assert_int_equal(enc->version, 4);
 
     for (i = 0; i < 2; i++) {
-        e = enc->open("broker");
+        e = enc->open("broker", 0);
         assert_int_equal(enc->record(e, ring, &r), 0);
         for (seq = 0; seq < 1000; seq++) {
             char event[256];
@@ -291,29 +293,251 @@ bytes_of_a_version(void **state)
 }
 
 static void
+context(void *e, const char *line)
+{
+    lb_line_t l = {.data = (const uint8_t *)line,
+                   .len = strlen(line),
+                   .begins = 1,
+                   .ends = 1,
+                   .context = 1};
+
+    assert_int_equal(enc->context(e, &l), 0);
+}
+
+static void
+byte(const uint8_t **p, uint8_t wanted)
+{
+    assert_int_equal(*(*p)++, wanted);
+}
+
+/* Past the columns that every table has, to the name behind them. */
+static const uint8_t *
+past(const uint8_t *p, const uint8_t *end, const char *name)
+{
+    const size_t len = strlen(name);
+
+    for (; (size_t)(end - p) > len + 1; p++) {
+        if (p[0] == len && memcmp(p + 1, name, len) == 0) {
+            return p;
+        }
+    }
+    fail_msg("no column %s", name);
+
+    return NULL;
+}
+
+/* A resource or a scope: its values, and each row's place among them. */
+static void
+dictionary(const uint8_t **p, const char *name, const char *const *values,
+           size_t n, const uint8_t *places, size_t rows)
+{
+    size_t i;
+
+    string(p, name);
+    string(p, "LowCardinality(String)");
+    number(p, 1);
+    number(p, 0x601);
+    number(p, n);
+    for (i = 0; i < n; i++) {
+        string(p, values[i]);
+    }
+    number(p, rows);
+    for (i = 0; i < rows; i++) {
+        byte(p, places[i]);
+        byte(p, 0);
+    }
+}
+
+/* Columns that a table may lack, read again by hand. */
+static void
+more_columns(void **state)
+{
+    int i;
+    void *e = enc->open("b", LB_LIFT_ALL);
+    size_t len;
+    const uint8_t *p;
+    lb_record_t r = record("s", ring, 4);
+    static uint8_t out[65536];
+    static const char *const resources[] = {"", "{\"own\":1}",
+                                            "{\"service.name\":\"a\"}"};
+    static const char *const scopes[] = {"", "{\"name\":\"l\"}"};
+
+    (void)state;
+
+    /* the second block is made like the first */
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(enc->record(e, ring, &r), 0);
+        add(e, "{}", 0);
+        add(e,
+            "{\"span_id\":\"s1\",\"flags\":1,\"level\":\"warn\",\"resource\":"
+            "{\"own\":1}}",
+            1);
+        add(e, "{\"event_name\":\"e\",\"severity_number\":24}", 2);
+        context(e, "\x01{\"resource\":{\"service.name\":\"a\"},\"scope\":{"
+                   "\"name\":\"l\"}}");
+        add(e, "{\"span_id\":\"s2\",\"n\":1}", 3);
+        /* what the context says goes before what the event says */
+        add(e, "{\"resource\":{\"own\":2},\"scope\":{}}", 4);
+        context(e, "\x01{\"resource\":{\"service.name\":\"a\"}}");
+        add(e, "{}", 5);
+        assert_int_equal(enc->record(e, ring, &r), 0);
+        add(e, "{}", 6);
+        assert_int_equal(enc->end(e), 0);
+        len = take(e, 11, out, sizeof(out));
+
+        p = out;
+        assert_int_equal(varint(&p), 19);
+        assert_int_equal(varint(&p), 7);
+        p = past(out, out + len, "attributes");
+        string(&p, "attributes");
+        string(&p, "String");
+        string(&p, "{}");
+        string(&p, "{}");
+        string(&p, "{}");
+        string(&p, "{\"n\":1}");
+        string(&p, "{\"resource\":{\"own\":2},\"scope\":{}}");
+        string(&p, "{}");
+        string(&p, "{}");
+        p = past(out, out + len, "span_id");
+        string(&p, "span_id");
+        string(&p, "String");
+        string(&p, "");
+        string(&p, "s1");
+        string(&p, "");
+        string(&p, "s2");
+        string(&p, "");
+        string(&p, "");
+        string(&p, "");
+        string(&p, "trace_flags");
+        string(&p, "UInt8");
+        assert_memory_equal(p, "\0\1\0\0\0\0\0", 7);
+        p += 7;
+        string(&p, "severity_number");
+        string(&p, "UInt8");
+        assert_memory_equal(p, "\0\15\30\0\0\0\0", 7);
+        p += 7;
+        string(&p, "event_name");
+        string(&p, "String");
+        string(&p, "");
+        string(&p, "");
+        string(&p, "e");
+        assert_memory_equal(p, "\0\0\0\0", 4);
+        p += 4;
+        dictionary(&p, "resource", resources, 3,
+                   (const uint8_t[]){0, 1, 0, 2, 2, 2, 0}, 7);
+        dictionary(&p, "scope", scopes, 2,
+                   (const uint8_t[]){0, 0, 0, 1, 1, 0, 0}, 7);
+        assert_int_equal(p - out, len);
+    }
+    enc->close(e);
+
+    /* none of them: what is in them is in attributes, as it always was */
+    e = enc->open("b", 0);
+    assert_int_equal(enc->record(e, ring, &r), 0);
+    context(e, "\x01{\"resource\":{\"x\":1},\"scope\":{\"name\":\"l\"}}");
+    add(e, "{\"span_id\":\"s\",\"severity_number\":24}", 1);
+    assert_int_equal(enc->end(e), 0);
+    len = take(e, 4096, out, sizeof(out));
+    p = past(out, out + len, "attributes");
+    string(&p, "attributes");
+    string(&p, "String");
+    string(&p,
+           "{\"span_id\":\"s\",\"severity_number\":24,\"resource\":{\"x\":1},"
+           "\"scope\":{\"name\":\"l\"}}");
+    enc->close(e);
+
+    /* one of each */
+    for (i = 0; i < 64; i++) {
+        e = enc->open("b", (uint32_t)i);
+        assert_int_equal(enc->record(e, ring, &r), 0);
+        add(e, "{\"span_id\":\"s\",\"resource\":{\"a\":1}}", 1);
+        assert_int_equal(enc->end(e), 0);
+        len = take(e, 4096, out, sizeof(out));
+        p = out;
+        assert_int_equal(varint(&p), 13 + __builtin_popcount((unsigned)i));
+        p = past(out, out + len, "attributes");
+        string(&p, "attributes");
+        string(&p, "String");
+        string(&p, (i & 17) == 0 ? "{\"span_id\":\"s\",\"resource\":{\"a\":1}}"
+                   : (i & 17) == 1  ? "{\"resource\":{\"a\":1}}"
+                   : (i & 17) == 16 ? "{\"span_id\":\"s\"}"
+                                    : "{}");
+        enc->close(e);
+    }
+}
+
+/* What a column of the table can take. */
+static void
+types(void **state)
+{
+    size_t i;
+    static const struct {
+        size_t column;
+        const char *type;
+        int takes;
+    } cases[] = {
+        {13, "String", 1},
+        {13, "LowCardinality(String)", 1},
+        {13, "LowCardinality(Nullable(String))", 1},
+        {13, "Nullable(String)", 1},
+        {13, "FixedString(16)", 0},
+        {13, "UUID", 0},
+        {13, "UInt64", 0},
+        {14, "UInt8", 1},
+        {14, "Nullable(UInt64)", 1},
+        {14, "Int8", 0},
+        {14, "UInt8x", 0},
+        {14, "String", 0},
+        {15, "LowCardinality(UInt16)", 1},
+        {15, "Enum8('a' = 1)", 0},
+        {17, "String", 1},
+        {17, "LowCardinality(String)", 1},
+        {17, "JSON", 0},
+        {17, "Map(String, String)", 0},
+        {18, "Array(String)", 0},
+        {18, "", 0},
+    };
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        if (lb_columns_takes(&lb_columns[cases[i].column], cases[i].type,
+                             strlen(cases[i].type)) != cases[i].takes) {
+            fail_msg("%s of %s", cases[i].type,
+                     lb_columns[cases[i].column].name);
+        }
+    }
+}
+
+static void
 names(void **state)
 {
-    char structure[512], list[512] = "", *p;
-    size_t n = 0;
+    char structure[LB_COLUMNS_TEXT], names[LB_COLUMNS_TEXT],
+        list[LB_COLUMNS_TEXT], *p;
+    size_t n;
+    uint32_t columns;
 
     (void)state;
 
     /* "name Type,name Type(9, 'UTC'),...": the same names in the same order */
-    lb_native_structure(structure, sizeof(structure));
-    for (p = structure; p != NULL; p = strchr(p, ' ')) {
-        if (p != structure) {
-            p = strpbrk(p, ",(");
-            p = p != NULL && *p == '(' ? strchr(p, ')') : p;
-            p = p != NULL ? strchr(p, ',') : NULL;
-            if (p == NULL) {
-                break;
+    for (columns = 0; columns <= LB_LIFT_ALL; columns++) {
+        n = 0;
+        lb_columns_structure(columns, structure);
+        for (p = structure; p != NULL; p = strchr(p, ' ')) {
+            if (p != structure) {
+                p = strpbrk(p, ",(");
+                p = p != NULL && *p == '(' ? strchr(p, ')') : p;
+                p = p != NULL ? strchr(p, ',') : NULL;
+                if (p == NULL) {
+                    break;
+                }
+                p++;
             }
-            p++;
+            n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%.*s",
+                                  n > 0 ? "," : "", (int)strcspn(p, " "), p);
         }
-        n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%.*s",
-                              n > 0 ? "," : "", (int)strcspn(p, " "), p);
+        lb_columns_names(columns, names);
+        assert_string_equal(list, names);
     }
-    assert_string_equal(list, lb_native_columns);
 }
 
 int
@@ -323,6 +547,8 @@ main(void)
         cmocka_unit_test(a_block),
         cmocka_unit_test(ends),
         cmocka_unit_test(bytes_of_a_version),
+        cmocka_unit_test(more_columns),
+        cmocka_unit_test(types),
         cmocka_unit_test(names),
     };
 

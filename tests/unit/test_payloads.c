@@ -151,7 +151,7 @@ check_payload(const json_t *payload, const lb_format_t *format)
             memcmp(context.stream.data, "rejected", context.stream.len) == 0) {
             continue;
         }
-        lb_lift(line.data, line.len, RECEIVED, scratch, &f);
+        lb_lift(line.data, line.len, RECEIVED, LB_LIFT_ALL, scratch, &f);
         f.service = f.service.len > 0 ? f.service : context.service;
         f.host = f.host.len > 0 ? f.host : context.host;
         if (row < json_array_size(want)) {

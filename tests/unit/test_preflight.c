@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "flusher/clickhouse/clickhouse.h"
+#include "flusher/clickhouse/native.h"
 #include "flusher/clickhouse/preflight.h"
 #include "flusher/look.h"
 #include "flusher/clickhouse/settings.h"
@@ -301,6 +302,49 @@ identity(void **state)
     assert_memory_equal(p.table_uuid, none, 16);
 }
 
+/* The columns that a table may lack: what the next batch is to be made with. */
+static void
+more_columns(void **state)
+{
+    size_t i;
+    lb_verdict_t p;
+    static lb_ch_result_t r;
+    static const struct {
+        const char *columns;
+        uint32_t more;
+        const char *lacks;
+    } cases[] = {
+        {COLUMNS, 0,
+         "span_id, trace_flags, severity_number, event_name, resource, scope"},
+        {COLUMNS "span_id String|trace_flags UInt8|severity_number UInt8|"
+                 "event_name LowCardinality(String)|resource String|"
+                 "scope LowCardinality(String)|",
+         63, ""},
+        {COLUMNS "span_id UInt64|trace_flags UInt16|severity_number Int8|"
+                 "resource JSON|scope Nullable(String)|",
+         2 | 32, "span_id, severity_number, event_name, resource"},
+    };
+
+    (void)state;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        table_t t = {MERGETREE, .columns = cases[i].columns};
+
+        memset(&p, 0, sizeof(p));
+        answer(&r, &t);
+        lb_preflight_judge(&options, &r, &p);
+        assert_string_equal(p.verdict, "yes");
+        assert_int_equal(LB_ENCODING_COLUMNS(p.encoding), cases[i].more);
+        assert_int_equal(LB_ENCODING_VERSION(p.encoding), LB_NATIVE_VERSION);
+        assert_string_equal(p.lacks, cases[i].lacks);
+    }
+
+    /* without an answer nothing is known of them */
+    r.outcome = LB_SINK_UNKNOWN;
+    lb_preflight_judge(&options, &r, &p);
+    assert_int_equal(p.encoding, 0);
+}
+
 /* What is not an answer says nothing, and what was held stays held. */
 static void
 garbage(void **state)
@@ -469,6 +513,16 @@ delivery_comes_first(void **state)
     assert_int_equal(looks(&l, 1000, 600, &good, 0, &first), 10);
     assert_int_equal(first, 3);
 
+    /* or earlier, as one likes */
+    lb_look_init(&l, 1000, 1);
+    lb_look_soon(&l, 1000, 0);
+    assert_int_equal(lb_look_due(&l, 1000, 1), 1);
+    lb_look_made(&l, 1000, 1, &good, 0);
+    lb_look_soon(&l, 1000, 1);
+    assert_int_equal(lb_look_due(&l, 1000, 1), 0);
+    lb_look_request(&l, 1000, 1, &(lb_said_t){0});
+    assert_int_equal(lb_look_due(&l, 1000, 1), 1);
+
     /* and more often while there is nothing to do */
     lb_look_init(&l, 1000, 1);
     lb_look_made(&l, 1000, 1, &good, 0);
@@ -542,6 +596,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables),
         cmocka_unit_test(identity),
+        cmocka_unit_test(more_columns),
         cmocka_unit_test(garbage),
         cmocka_unit_test(settings_are_learned),
         cmocka_unit_test(delivery_comes_first),

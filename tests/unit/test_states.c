@@ -31,7 +31,7 @@ typedef struct {
     /* what it was asked */
     int sends, settles, wheres, sifts, nexts;
     uint32_t crc; /* of the bytes last sent */
-    uint32_t version;
+    uint32_t version, columns;
     char token[LB_TOKEN_MAX + 1];
 } node_t;
 
@@ -41,8 +41,9 @@ static char block[4096];
 static size_t block_len, block_taken;
 
 static void *
-enc_open_1(const char *broker)
+enc_open_1(const char *broker, uint32_t columns)
 {
+    current->columns = columns;
     current->version = 1;
     block_len = block_taken = 0;
 
@@ -50,9 +51,9 @@ enc_open_1(const char *broker)
 }
 
 static void *
-enc_open_2(const char *broker)
+enc_open_2(const char *broker, uint32_t columns)
 {
-    void *e = enc_open_1(broker);
+    void *e = enc_open_1(broker, columns);
 
     current->version = 2;
 
@@ -119,6 +120,7 @@ enc_take(void *e, void *buf, size_t size)
 }
 
 static const lb_encoder_t one = {.version = 1,
+                                 .columns = 7,
                                  .open = enc_open_1,
                                  .close = enc_close,
                                  .record = enc_record,
@@ -127,6 +129,7 @@ static const lb_encoder_t one = {.version = 1,
                                  .end = enc_end,
                                  .take = enc_take};
 static const lb_encoder_t two = {.version = 2,
+                                 .columns = 7,
                                  .open = enc_open_2,
                                  .close = enc_close,
                                  .record = enc_record,
@@ -518,6 +521,111 @@ an_upgrade_with_a_batch_in_flight(void **arg)
     assert_int_equal(n->state.delivered, 4);
 }
 
+/* Nothing of the batch has left: it is fixed for the columns that there are. */
+static void
+a_look_before_it_has_left(void **arg)
+{
+    char token[LB_TOKEN_MAX + 1];
+    node_t *n = *arg;
+
+    assert_int_equal(n->d.looked, 0);
+    step(n, LB_SINK_NOT_SENT, 0, LB_DELIVER_FIXED);
+    strcpy(token, n->state.token);
+    lb_deliver_table(&n->d, LB_ENCODING(1, 5));
+    assert_int_equal(n->d.looked, 1);
+    assert_string_not_equal(n->state.token, token);
+    step(n, LB_SINK_REFUSED, 0, LB_DELIVER_FIXED);
+    assert_int_equal(n->columns, 5);
+
+    /* the same is no change */
+    strcpy(token, n->state.token);
+    lb_deliver_table(&n->d, LB_ENCODING(1, 5));
+    assert_string_equal(n->state.token, token);
+    lb_deliver_table(&n->d, LB_ENCODING(1, 1));
+    step(n, LB_SINK_DONE, 1, LB_DELIVER_EMPTY);
+    assert_int_equal(n->columns, 1);
+    assert_int_equal(n->state.delivered, 4);
+    assert_int_equal(n->settles, 0);
+}
+
+/* A batch in doubt stays what it was when the table gets a column. */
+static void
+a_column_more_for_a_batch_in_doubt(void **arg)
+{
+    uint32_t crc;
+    char token[LB_TOKEN_MAX + 1];
+    node_t *n = *arg;
+
+    lb_deliver_table(&n->d, LB_ENCODING(1, 2));
+    step(n, LB_SINK_UNKNOWN, 0, LB_DELIVER_UNKNOWN);
+    strcpy(token, n->token);
+    crc = n->crc;
+    lb_deliver_table(&n->d, LB_ENCODING(1, 3));
+    step(n, LB_SINK_DONE, 1, LB_DELIVER_FIXED);
+
+    /* not even after a restart, and what the table had is remembered */
+    node_close(n);
+    node_open(n);
+    assert_int_equal(n->d.looked, 1);
+    assert_int_equal(n->d.encoding, LB_ENCODING(1, 2));
+    lb_deliver_table(&n->d, LB_ENCODING(1, 3));
+    step(n, LB_SINK_DONE, 1, LB_DELIVER_FIXED);
+    step(n, LB_SINK_DONE, 1, LB_DELIVER_UNKNOWN);
+    assert_string_equal(n->token, token);
+    assert_int_equal(n->crc, crc);
+    assert_int_equal(n->columns, 2);
+
+    /* of another table nothing is */
+    n->settled.found = 4;
+    step(n, LB_SINK_DONE, 1, LB_DELIVER_EMPTY);
+    node_close(n);
+    n->options.table = (char *)"other";
+    node_open(n);
+    assert_int_equal(n->d.looked, 0);
+    assert_int_equal(n->d.encoding, LB_ENCODING(1, 0));
+}
+
+/* The table loses a column of a batch in doubt: if it is not in, it is chosen
+ * anew, and never sent again as it was. */
+static void
+a_column_less_for_a_batch_in_doubt(void **arg)
+{
+    char token[LB_TOKEN_MAX + 1];
+    node_t *n = *arg;
+
+    lb_deliver_table(&n->d, LB_ENCODING(1, 6));
+    step(n, LB_SINK_UNKNOWN, 0, LB_DELIVER_UNKNOWN);
+    step(n, LB_SINK_DONE, 1, LB_DELIVER_FIXED);
+    strcpy(token, n->token);
+    lb_deliver_table(&n->d, LB_ENCODING(1, 4));
+    assert_int_equal(n->d.at, LB_DELIVER_UNKNOWN);
+    step(n, LB_SINK_DONE, 1, LB_DELIVER_EMPTY);
+    assert_int_equal(n->sends, 1);
+    step(n, LB_SINK_DONE, 1, LB_DELIVER_EMPTY);
+    assert_string_not_equal(n->token, token);
+    assert_int_equal(n->columns, 4);
+    assert_int_equal(n->state.delivered, 4);
+}
+
+/* It is in, views may miss it, and it cannot be sent again for their sake. */
+static void
+a_column_less_and_a_view(void **arg)
+{
+    node_t *n = *arg;
+
+    lb_deliver_table(&n->d, LB_ENCODING(1, 7));
+    step(n, LB_SINK_UNKNOWN, 0, LB_DELIVER_UNKNOWN);
+    n->settled.found = 4;
+    n->settled.views = 1;
+    step(n, LB_SINK_DONE, 1, LB_DELIVER_FIXED);
+    assert_int_equal(n->d.there, 1);
+    step(n, LB_SINK_REFUSED, 0, LB_DELIVER_FIXED);
+    lb_deliver_table(&n->d, LB_ENCODING(1, 0));
+    step(n, LB_SINK_DONE, 1, LB_DELIVER_EMPTY);
+    assert_int_equal(n->state.delivered, 4);
+    assert_int_equal(n->d.counters.view_misses, 1);
+}
+
 /* No table of the name: where is the one it was fixed for? */
 static void
 a_table_that_is_gone(void **arg)
@@ -571,6 +679,10 @@ main(void)
         T(too_large_is_halved),
         T(data_is_sifted_or_halved),
         T(an_upgrade_with_a_batch_in_flight),
+        T(a_look_before_it_has_left),
+        T(a_column_more_for_a_batch_in_doubt),
+        T(a_column_less_for_a_batch_in_doubt),
+        T(a_column_less_and_a_view),
         T(a_table_that_is_gone),
         T(figures_with_half_a_letter),
     };

@@ -28,6 +28,37 @@ CREATE TABLE IF NOT EXISTS logbroker.logs ON CLUSTER logbroker
     ring        UUID                   CODEC(ZSTD(1)),
     seq         UInt64                 CODEC(Delta(8), ZSTD(1)),
 
+    -- What OpenTelemetry has beside that. Rows of flushers that did not know these
+    -- columns have it in attributes, and are read as if they had them.
+    span_id         String                 DEFAULT JSONExtractString(attributes, 'span_id') CODEC(ZSTD(1)),
+    trace_flags     UInt8                  DEFAULT JSONExtractUInt(attributes, 'flags'),
+    severity_number UInt8                  DEFAULT multiIf(JSONExtractUInt(attributes, 'severity_number') BETWEEN 1 AND 24,
+        JSONExtractUInt(attributes, 'severity_number'), level = 'trace', 1, level = 'debug', 5,
+        level = 'info', 9, level = 'notice', 10, level = 'warn', 13, level = 'error', 17,
+        level = 'fatal', 21, 0),
+    event_name      LowCardinality(String) DEFAULT JSONExtractString(attributes, 'event_name'),
+    resource        LowCardinality(String) DEFAULT if(JSONType(attributes, 'resource') = 'Object', JSONExtractRaw(attributes, 'resource'), ''),
+    scope           LowCardinality(String) DEFAULT if(JSONType(attributes, 'scope') = 'Object', JSONExtractRaw(attributes, 'scope'), ''),
+
+    -- The names that tools for OpenTelemetry's logs know. They take no room.
+    Timestamp          DateTime64(9, 'UTC') ALIAS timestamp,
+    TraceId            String ALIAS trace_id,
+    SpanId             String ALIAS span_id,
+    TraceFlags         UInt8 ALIAS trace_flags,
+    SeverityText       LowCardinality(String) ALIAS level,
+    SeverityNumber     UInt8 ALIAS severity_number,
+    ServiceName        LowCardinality(String) ALIAS service,
+    Body               String ALIAS message,
+    EventName          LowCardinality(String) ALIAS event_name,
+    ResourceSchemaUrl  String ALIAS JSONExtractString(resource, 'schema_url'),
+    ResourceAttributes Map(LowCardinality(String), String) ALIAS if(resource = '', map('service.name', toString(service), 'host.name', toString(host)),
+        JSONExtract(toString(resource), 'Map(String, String)')),
+    ScopeName          String ALIAS JSONExtractString(scope, 'name'),
+    ScopeVersion       String ALIAS JSONExtractString(scope, 'version'),
+    ScopeSchemaUrl     String ALIAS JSONExtractString(scope, 'schema_url'),
+    ScopeAttributes    Map(LowCardinality(String), String) ALIAS JSONExtract(toString(scope), 'Map(String, String)'),
+    LogAttributes      Map(LowCardinality(String), String) ALIAS JSONExtract(attributes, 'Map(String, String)'),
+
     -- words of a message: hasToken(lower(message), 'timeout')
     INDEX message_words lower(message) TYPE tokenbf_v1(16384, 3, 0) GRANULARITY 1,
     INDEX trace_ids     trace_id       TYPE bloom_filter(0.01)      GRANULARITY 1,
