@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How long the questions of docs/queries.md take on so many rows, in a real
 # ClickHouse: tests/queries/run.sh [--rows N]; 10000000 take about 2 GB of disk.
+# "run.sh resources" compares types for a column of resources.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -10,4 +11,9 @@ if ! [ -x "$root/build/tools/logbroker-chserver" ]; then
     cmake -S "$root" -B "$root/build" >/dev/null
     cmake --build "$root/build" -j "$(nproc)" --target logbroker-chserver >/dev/null
 fi
-exec /usr/bin/python3 "$root/tests/queries/queries.py" "$@"
+what=queries
+if [ "${1:-}" = resources ]; then
+    what=resources
+    shift
+fi
+exec /usr/bin/python3 "$root/tests/queries/$what.py" "$@"
