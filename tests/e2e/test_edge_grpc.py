@@ -73,7 +73,6 @@ class Script:
             # bodies of any size
             c.sendall(h2_frame(4, 0, 0, b"\0\4\x3f\0\0\0") +
                       h2_frame(8, 0, 0, b"\x3f\0\0\0"))
-            encoder = hpack.Encoder()
             while len(head := f.read(9)) == 9:
                 f.read(int.from_bytes(head[:3], "big"))
                 if head[3] == 4 and not head[4] & 1:
@@ -83,8 +82,9 @@ class Script:
                 self.calls += 1
                 if self.headers is None:
                     return
+                # nginx keeps no table of headers
                 c.sendall(h2_frame(1, 5, int.from_bytes(head[5:], "big"),
-                                   encoder.encode(self.headers)))
+                                   hpack.Encoder().encode(self.headers)))
 
 
 BUSY = {":status": "503", "content-type": "application/grpc",
