@@ -13,6 +13,7 @@ import subprocess
 
 from env.build import ROOT
 from env.process import wait_for
+from wire import Wire
 
 HERE = pathlib.Path(__file__).resolve().parent
 INSTALLED = pathlib.Path(
@@ -416,6 +417,7 @@ class Row:
     count: int = 1000
     regroups: bool = False
     ids: bool = False
+    wire: type = Wire
 
     def installed(self):
         return not self.needs or (

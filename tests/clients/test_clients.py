@@ -14,24 +14,25 @@ import pytest
 
 from env.process import Process, wait_for
 from senders import HERE, PAGE, SENDERS, SPAN, TRACE, Use
-from wire import LOST, Wire
+from wire import LOST
 
 QUIET = 20
 STATUSES = (400, 413, 429, 500, 502, 503)
 
 
 class Client:
-    """A block of the page as a program of its own."""
+    """A block of the page as a program of its own; name may be a Row."""
 
     def __init__(self, name, port, directory, count=None, first=0, faults=()):
-        self.name, self.row = name, SENDERS[name]
+        self.row = SENDERS[name] if isinstance(name, str) else name
+        self.name = name = self.row.heading
         count = count or self.row.count
         if not self.row.installed():
             pytest.skip(f"{name} is not installed")
         directory.mkdir()
         for path in HERE.glob("watch*"):
             shutil.copy(path, directory)
-        self.wire = Wire(port, faults)
+        self.wire = self.row.wire(port, faults)
         self.use = Use(self.row.heading, self.wire.port, directory)
         argv = self.row.make(self.use)
         self.told = directory / "delivered.json"

@@ -1,21 +1,28 @@
+import importlib
+
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http import _log_exporter
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 
 from watch import keep, numbers
 
-export = _log_exporter.OTLPLogExporter.export
+
+def watch(exporter):
+    export = exporter.export
+
+    def watched(self, batch):
+        result = export(self, batch)
+        if result == LogRecordExportResult.SUCCESS:
+            for r in batch:
+                keep(r.log_record.body, r.log_record.timestamp)
+        return result
+
+    exporter.export = watched
 
 
-def watched(self, batch):
-    result = export(self, batch)
-    if result == LogRecordExportResult.SUCCESS:
-        for r in batch:
-            keep(r.log_record.body, r.log_record.timestamp)
-    return result
-
-
-_log_exporter.OTLPLogExporter.export = watched
+for protocol in ("http", "grpc"):
+    watch(importlib.import_module(
+        f"opentelemetry.exporter.otlp.proto.{protocol}._log_exporter")
+        .OTLPLogExporter)
 
 
 def span():

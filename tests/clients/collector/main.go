@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/confmap/provider/fileprovider"
 	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/exporter/otlpexporter"
 	"go.opentelemetry.io/collector/exporter/otlphttpexporter"
 	"go.opentelemetry.io/collector/otelcol"
 	"go.opentelemetry.io/collector/receiver"
@@ -17,10 +18,10 @@ import (
 )
 
 func factories() (otelcol.Factories, error) {
-	files, otlp := filelogreceiver.NewFactory(), otlphttpexporter.NewFactory()
+	files, otlp, grpc := filelogreceiver.NewFactory(), otlphttpexporter.NewFactory(), otlpexporter.NewFactory()
 	return otelcol.Factories{
 		Receivers: map[component.Type]receiver.Factory{files.Type(): files},
-		Exporters: map[component.Type]exporter.Factory{otlp.Type(): otlp},
+		Exporters: map[component.Type]exporter.Factory{otlp.Type(): otlp, grpc.Type(): grpc},
 		Telemetry: otelconftelemetry.NewFactory(),
 	}, nil
 }
