@@ -290,6 +290,12 @@ preflight(lb_service_t *f)
 
     if (said->outcome != LB_SINK_DONE) {
         f->deliver.counters.not_sent += said->outcome == LB_SINK_NOT_SENT;
+        if (f->look.first) {
+            lb_log(LB_LOG_WARN,
+                   "ClickHouse cannot be reached (%s); nothing is sent before "
+                   "the table was looked at",
+                   said->text);
+        }
         f->sink->next(f->sink->ctx);
         f->deliver.moved = 1;
     }
