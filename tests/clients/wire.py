@@ -81,6 +81,7 @@ class Wire:
         self.faults = list(faults)
         self.lock = threading.Lock()
         self.last = time.monotonic()
+        self.busy = 0
         wire = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -99,12 +100,15 @@ class Wire:
                 return b"".join(chunks)
 
             def pass_on(self):
+                with wire.at_work():
+                    self.handle_request()
+
+            def handle_request(self):
                 body = self.body()
                 request = Request(self.path, self.headers, body)
                 fault = None
                 if request.orders:
                     with wire.lock:
-                        wire.last = time.monotonic()
                         wire.requests.append(request)
                         fault = wire.faults and wire.faults.pop(0)
                 if fault and fault != LOST:
@@ -160,6 +164,17 @@ class Wire:
         finally:
             c.close()
 
+    @contextlib.contextmanager
+    def at_work(self):
+        with self.lock:
+            self.busy += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.busy -= 1
+                self.last = time.monotonic()
+
     def delivered(self):
         """Orders of which the client was told that they are stored."""
         with self.lock:
@@ -167,8 +182,10 @@ class Wire:
                                  if r.status and r.status // 100 == 2))
 
     def quiet(self):
-        """For how many seconds nothing has come."""
-        return time.monotonic() - self.last
+        """For how many seconds nothing has been on its way: some clients do
+        not wait for an answer."""
+        with self.lock:
+            return 0 if self.busy else time.monotonic() - self.last
 
     def again(self):
         """Of the first request's orders: whether they came again, and whether
