@@ -28,6 +28,7 @@ class Oracle:
         self.refused = set()   # told: nothing stored
         self.unknown = set()   # no answer
         self.statuses = {}
+        self.again = 0         # requests sent again
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self._run, args=(i,),
@@ -49,6 +50,7 @@ class Oracle:
         rng = random.Random(f"{self.seed}-{number}")
         conn = None
         n = 0
+        port = None
         while not self.stopping.is_set():
             ids = [f"{self.seed}-{number}-{n}-{i}"
                    for i in range(rng.randint(1, self.events))]
@@ -57,26 +59,16 @@ class Oracle:
             body = door.body([{"message": i, "level": "info",
                                "pad": "x" * rng.randint(0, 300)}
                               for i in ids])
-            status = answer = None
             try:
                 if conn is None:
-                    conn = http.client.HTTPConnection(
-                        self.host, rng.choice(self.ports), timeout=30)
-                    conn.connect()
+                    port = rng.choice(self.ports)
+                    conn = self._connect(port)
             except OSError:
-                conn = None
                 time.sleep(0.01)
                 continue
-            try:
-                conn.request("POST", door.path, body,
-                             {**door.headers, **self.headers})
-                response = conn.getresponse()
-                answer = response.read()
-                status = response.status
-                if response.will_close:
-                    conn = None
-            except (OSError, http.client.HTTPException):
-                conn = None
+            status, answer, conn = self._send(conn, door, body)
+            status, answer, conn = self._until_clear(
+                port, door, body, status, answer, conn)
             with self.lock:
                 self.statuses[status] = self.statuses.get(status, 0) + 1
                 if status and door.stored(status, answer):
@@ -86,6 +78,44 @@ class Oracle:
                 else:
                     self.refused.update(ids)
             time.sleep(self.pause if status in (200, 204, None) else 0.01)
+
+    def _connect(self, port):
+        conn = http.client.HTTPConnection(self.host, port, timeout=30)
+        conn.connect()
+        return conn
+
+    def _send(self, conn, door, body):
+        """(status, answer, the connection, if it goes on)"""
+        try:
+            conn.request("POST", door.path, body,
+                         {**door.headers, **self.headers})
+            response = conn.getresponse()
+            answer = response.read()
+            return (response.status, answer,
+                    None if response.will_close else conn)
+        except (OSError, http.client.HTTPException):
+            return None, None, None
+
+    def _until_clear(self, port, door, body, status, answer, conn):
+        """Where nobody knows whether it is stored, and the door knows it by its
+        bytes, it is sent to the same broker again until that is clear.  What
+        says that nothing is stored then says nothing of the attempts before."""
+        if not door.again or status not in (None, 502, 504):
+            return status, answer, conn
+        for _ in range(100):
+            time.sleep(0.05)
+            if self.stopping.is_set():
+                break
+            try:
+                conn = conn or self._connect(port)
+            except OSError:
+                continue
+            with self.lock:
+                self.again += 1
+            status, answer, conn = self._send(conn, door, body)
+            if status and door.stored(status, answer):
+                return status, answer, conn
+        return None, None, conn
 
     def count(self):
         with self.lock:
@@ -111,7 +141,7 @@ class Oracle:
         invented = found.keys() - self.acked - self.refused - self.unknown
         result = (f"acknowledged={len(self.acked)} delivered={len(found)} "
                   f"lost={len(lost)} duplicated={len(twice)} "
-                  f"unknown={len(self.unknown)} "
+                  f"unknown={len(self.unknown)} sent_again={self.again} "
                   f"statuses={dict(self.statuses)}")
         assert not lost, f"{result}: lost {sorted(lost)[:5]}"
         assert not twice, f"{result}: twice {sorted(twice)[:5]}"

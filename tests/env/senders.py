@@ -6,6 +6,7 @@ import json
 class Log:
     """NDJSON to /log."""
 
+    again = False
     path = "/log"
     headers = {}
 
@@ -36,8 +37,10 @@ def _attribute(number, key, value):
 
 
 class Otlp:
-    """ExportLogsServiceRequest in protobuf, with a resource and a scope."""
+    """ExportLogsServiceRequest in protobuf, with a resource and a scope; sent
+    again, the same bytes, until it is answered, as its clients do."""
 
+    again = True
     path = "/v1/logs"
     headers = {"Content-Type": "application/x-protobuf"}
 
@@ -60,6 +63,7 @@ class Otlp:
 class Bulk:
     """Elasticsearch's _bulk: a line that says what, a line that is it."""
 
+    again = False
     path = "/es/logs/_bulk"
     headers = {"Content-Type": "application/x-ndjson"}
 
