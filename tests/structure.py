@@ -401,6 +401,18 @@ def words(root, rules=WORDS):
                     yield Problem(path, number, f'"{m[0]}": {remedy}')
 
 
+def merges(root):
+    """No file holds both sides of a conflict."""
+    names = subprocess.run(["git", "grep", "--no-index", "--exclude-standard",
+                            "-IlE", "^(<{7}|>{7}) ", "--", "."], cwd=root,
+                           capture_output=True, text=True).stdout
+    for name in names.splitlines():
+        lines = (root / name).read_text().split("\n")
+        number = next(n for n, line in enumerate(lines, 1)
+                      if re.match("(<{7}|>{7}) ", line))
+        yield Problem(name, number, "a conflict of a merge; keep what is right")
+
+
 def check(root, build):
     yield from include_rules(root)
     yield from include_circles(root)
@@ -409,6 +421,7 @@ def check(root, build):
     yield from pages(root)
     yield from ceilings(root)
     yield from words(root)
+    yield from merges(root)
 
 
 def show_worst(root):
@@ -517,6 +530,8 @@ def self_test():
         "nginx's own": ("words", {
             "ngx_logbroker_module/m.c": "ngx_queue_head(q); /* the head */\n"},
             None),
+        "half a merge": ("merges", {"list.txt": "a\n" + "<" * 7 + " HEAD\nb\n"},
+                         "list.txt:2: a conflict"),
     }
 
     def run(changes, rule):
@@ -547,7 +562,7 @@ def self_test():
     for name, (rule, changes, expected) in {
             **{f"a good tree: {r}": (r, {}, None) for r in (
                 "include_rules", "include_circles", "calls", "pages", "ceilings",
-                "words")}, **cases}.items():
+                "words", "merges")}, **cases}.items():
         said = run(changes, rule)
         right = any(s.startswith(expected) for s in said) if expected \
             else not said
