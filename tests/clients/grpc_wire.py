@@ -19,6 +19,7 @@ class GrpcWire(Wire):
         self.faults = list(faults)
         self.lock = threading.Lock()
         self.last = time.monotonic()
+        self.busy = 0
         self.broker = Client(port)
         self.server = grpc.server(
             concurrent.futures.ThreadPoolExecutor(16), options=[
@@ -29,14 +30,17 @@ class GrpcWire(Wire):
 
     def service(self, details):
         return grpc.unary_unary_rpc_method_handler(
-            lambda body, context: self.call(details.method, body, context))
+            lambda body, context: self.watched(details.method, body, context))
+
+    def watched(self, *call):
+        with self.at_work():
+            return self.call(*call)
 
     def call(self, path, body, context):
         request = Request(path, {}, body)
         fault = None
         if request.orders:
             with self.lock:
-                self.last = time.monotonic()
                 self.requests.append(request)
                 fault = self.faults and self.faults.pop(0)
         if fault and fault != LOST:
