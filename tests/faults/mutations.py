@@ -85,9 +85,9 @@ MUTATIONS = [
        "    for (i = 0; i < d->rings->n; i++) {")],
      ["checkpoint_copy_restored"]),
     ("a view that threw is not served again",
-     [(SETTLE, "        return d->view_failed || "
-       "(a->views > 0 && !d->claimed && !d->views_done)",
-       "        return d->view_turns > 1000")],
+     [(SETTLE, "        if (!d->view_failed && "
+       "(a->views == 0 || d->claimed || d->views_done)) {",
+       "        if (d->view_turns <= 1000) {")],
      ["view_throws"]),
     ("an error while pushing to a view is a refusal",
      [("flusher/clickhouse/errors.c",
