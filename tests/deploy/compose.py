@@ -1,6 +1,7 @@
 """docker/compose.yaml as it is shipped, on images built before; see
 docker.sh."""
 
+import gzip
 import json
 import os
 import pathlib
@@ -9,6 +10,9 @@ import sys
 import tempfile
 import time
 
+from env.bodies import lz4, snappy, zstd
+from env.doors import DOORS
+from env.grpc import Client
 from env.http import post
 from env.oracle import Oracle
 from env.process import free_port, wait_for
@@ -126,10 +130,9 @@ def reaches(argv, url, seconds=4):
 def isolated():
     """from outside only the edge answers, and it publishes the only ports"""
     inside = {s: address(s, "inside") for s in SERVICES}
-    outside = ["run", "--rm", "--entrypoint", "", "logbroker/edge"]
-    gateway = docker("network", "inspect", "bridge", "--format",
-                     "{{(index .IPAM.Config 0).Gateway}}").stdout.strip()
-    assert reaches(outside, f"http://{gateway}:{PORT}/health")
+    outside = ["run", "--rm", "--add-host", "machine:host-gateway",
+               "--entrypoint", "", "logbroker/edge"]
+    assert reaches(outside, f"http://machine:{PORT}/health")
     for service, port in (("broker-1", 8080), ("broker-2", 8080),
                           ("clickhouse", 8123)):
         assert not reaches(outside, f"http://{inside[service]}:{port}/"), \
@@ -198,6 +201,28 @@ def smoke():
             "docker", "exec", "-i", container("clickhouse"), "curl", "-sS",
             "--data-binary", "@-", "http://127.0.0.1:8123/")
     assert "is in ClickHouse" in p.stdout, p.stdout
+
+
+def doors():
+    """what comes through every door, packed or not, is in ClickHouse"""
+    for name, door in DOORS.items():
+        status, _, body = post(PORT, door.body, door.path, door.headers)
+        assert status == door.ok, (name, status, body)
+    # the libraries are there, and at the edge they do not matter
+    packed = {"gzip": gzip.compress, "lz4": lz4, "snappy": snappy,
+              "zstd": zstd}
+    for coding, pack in packed.items():
+        status, _, body = post(PORT, pack(b'{"message":"packed"}'),
+                               headers={"Content-Encoding": coding})
+        assert status == 204, (coding, status, body)
+    with Client(GRPC_PORT) as client:
+        # OTLP_BYTES of env.doors, but for what the event says
+        client.export(b"\x0a\x0c\x12\x0a\x12\x08\x2a\x06\x0a\x04gRPC")
+    expected = {"x": len(DOORS) - 2, "packed": len(packed), "gRPC": 1}
+    wait_for(lambda: dict(json.loads(line) for line in clickhouse.query(
+        "SELECT message, toUInt32(count()) FROM logbroker.logs WHERE message "
+        "IN ('x', 'packed', 'gRPC') GROUP BY message FORMAT JSONCompactEachRow"
+    ).splitlines()) == expected, 60, f"{expected}", every=0.5)
 
 
 def without_broker():
@@ -327,7 +352,7 @@ def stops():
 def main():
     try:
         for f in (up, healthy, isolated, inside, confined, secret, smoke,
-                  without_broker, tls, exactly_once, stops):
+                  doors, without_broker, tls, exactly_once, stops):
             check(f)
             if failures == ["up"]:
                 break

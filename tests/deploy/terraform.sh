@@ -223,7 +223,7 @@ mutants() {
 
   mutant balancer.tf 's/m\.role == "edge"/m.role != "jump"/' $i "The balancer's targets are the edges"
   mutant balancer.tf 's/(target_port +=).*/\1 80/' $i 'The balancer must have the static service address'
-  mutant balancer.tf 's/, https = 443//' $i 'The balancer listens on 80 and 443.'
+  mutant balancer.tf 's/, https = 443//' $i 'The balancer listens on 80, 443 and 4317.'
 
   mutant disks.tf 's/ if m\.role == "broker"/ if m.role == "none"/' $m 'Each broker has a spool disk'
   mutant machines.tf 's/(auto_delete =) false/\1 true/' $m 'Each disk is attached to its machine'
