@@ -64,9 +64,7 @@ has() {
         ./usr/lib/nginx/modules/ngx_http_logbroker_module.so \
         ./usr/share/nginx/modules-available/mod-http-logbroker.conf \
         ./usr/lib/systemd/system/logbroker-flusher.service \
-        ./usr/share/logbroker/nginx/render.sh \
-        ./usr/share/logbroker/nginx/edge.conf \
-        ./usr/share/logbroker/nginx/doors.conf \
+        $(cd "$root/conf" && find nginx -type f -printf './usr/share/logbroker/%p\n') \
         ./usr/share/man/man8/logbroker-flusher.8; do
         grep -q " $file\$" "$log.list" || { echo "$file is missing"; return 1; }
     done
@@ -76,9 +74,13 @@ has() {
 }
 
 depends() {
-    dpkg -f "$build/1.0.0/libnginx-mod-http-logbroker_1.0.0-1_$arch.deb" Depends |
-        grep -E 'nginx-abi-|nginx' &&
-        dpkg -f "$build/1.0.0/logbroker_1.0.0-1_$arch.deb" Depends | grep libcurl4
+    local module library
+    module=$(dpkg -f "$build/1.0.0/libnginx-mod-http-logbroker_1.0.0-1_$arch.deb" Depends)
+    echo "$module"
+    for library in nginx libjansson4 liblz4-1 libzstd1 zlib1g; do
+        grep -q "$library" <<<"$module" || { echo "$library is missing"; return 1; }
+    done
+    dpkg -f "$build/1.0.0/logbroker_1.0.0-1_$arch.deb" Depends | grep libcurl4
 }
 
 # The scale ends at 10 for no protection at all.
@@ -148,6 +150,17 @@ configure() {
 {"spool": "/var/spool/logbroker", "clickhouse": {"urls": ["http://127.0.0.1:1"]}}
 END
         inside systemctl restart nginx && inside systemctl start logbroker-flusher
+}
+
+# an edge beside the broker, with the files of the packages alone
+edge() {
+    inside sh -c '/usr/share/logbroker/nginx/render.sh edge BROKERS=127.0.0.1:8080 \
+        LISTEN=127.0.0.1:8081 GRPC=127.0.0.1:8082 RUN=/run/edge TEMP=/run/edge LOG=stderr \
+        ACCESS_LOG=off >/root/edge.conf && mkdir -p /run/edge && nginx -c /root/edge.conf' || return 1
+    until_ok inside curl -fsS http://127.0.0.1:8081/health &&
+        inside curl -fsS -d '{"streams":[{"stream":{},"values":[["1","through the edge"]]}]}' \
+            -H 'Content-Type: application/json' http://127.0.0.1:8081/loki/api/v1/push &&
+        inside nginx -c /root/edge.conf -s quit
 }
 
 status() {
@@ -229,7 +242,8 @@ check "nginx takes the module" inside nginx -t
 check "without settings the flusher does not start" bash -c "! docker exec $container systemctl is-active logbroker-flusher"
 check "configure and start" configure
 check "the flusher is ready" until_ok inside systemctl is-active logbroker-flusher
-check "events are taken" post 10
+check "events are taken" post 9
+check "an edge takes one" edge
 check "they are in the backlog" until_ok is '.total.backlog_events == 10 and .flusher_runs'
 check "the spool is for nobody else" spool_modes
 check "a flusher that hangs is started anew" watchdog
