@@ -79,11 +79,16 @@ lb_lasting_seconds(const lb_lasting_t *lasting, int empty)
         room -= (double)lasting->backlog;
     }
 
+    if (lasting->window_us == 0 ||
+        (lasting->room == 0 && lasting->received == 0)) {
+        return UINT64_MAX;
+    }
+
     if (room <= 0) {
         return 0;
     }
 
-    if (lasting->received == 0 || lasting->window_us == 0) {
+    if (lasting->received == 0) {
         return UINT64_MAX;
     }
 

@@ -28,7 +28,7 @@ void lb_lasting_marks(lb_lasting_t *lasting, const lb_mark_t *marks, int n,
                       uint64_t committed, uint64_t age_us, int64_t now);
 
 /* Seconds from now on until requests are refused (empty: if all had been
- * delivered), or UINT64_MAX: nothing has come. */
+ * delivered), or UINT64_MAX: nothing has come, or there is no ring. */
 uint64_t lb_lasting_seconds(const lb_lasting_t *lasting, int empty);
 
 #endif /* _LB_LASTING_H_INCLUDED_ */

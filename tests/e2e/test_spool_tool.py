@@ -56,6 +56,34 @@ def test_stat(nginx):
     assert "0 events delivered, 0 set aside as dead letters, 0 bytes" in text
 
 
+@pytest.mark.parametrize("command", [
+    ["stat"], ["cat"], ["verify"], ["replay"], ["resize", "--size", "8m"]])
+def test_no_such_ring(nginx, command):
+    r = tool(nginx, *command, "--ring", "99")
+    assert r.returncode == 1 and "has no ring 99" in r.stderr
+    assert "nan" not in r.stdout
+
+
+def test_no_such_command(nginx):
+    r = tool(nginx, "frobnicate")
+    assert r.returncode == 2
+    assert r.stderr == ('logbroker-spool: "frobnicate" is no command, see '
+                        "logbroker-spool --help\n")
+
+
+@pytest.mark.parametrize("command", ["stat", "cat"])
+def test_output_on_a_full_disk(nginx, command):
+    """It is not the spool's fault."""
+    nginx.post("/log", '{"a":1}')
+    with open("/dev/full", "w") as full:
+        r = subprocess.run([find("logbroker-spool"), command, nginx.spool],
+                           stdout=full, stderr=subprocess.PIPE, text=True,
+                           env=nginx.env)
+    assert r.returncode == 1
+    assert r.stderr == ("logbroker-spool: what is printed cannot be written: "
+                        "No space left on device\n")
+
+
 def test_how_long_the_spool_lasts(nginx):
     """At the rate of the last day, or since the ring was made; the module says
     the same."""
@@ -329,7 +357,7 @@ def test_reads_only(nginx):
 
 
 @pytest.mark.parametrize("args, words", [
-    (("stta",), "usage"),
+    (("stta",), "no command"),
     (("cat", "--seq", "1-5"), "give --ring too"),
     (("cat", "--seq", "5-1"), "seqs are"),
     (("cat", "--ring", "256"), "no slot"),

@@ -4,11 +4,11 @@
 
 #include "command.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "event/lines.h"
+#include "output.h"
 #include "walk.h"
 
 static int
@@ -67,7 +67,8 @@ cat_record(const lb_tool_options_t *o, lb_reader_t *reader,
         }
     }
 
-    return ferror(stdout) ? -EIO : 0;
+    lb_tool_printed();
+    return 0;
 }
 
 /* The backlog, or from the oldest record on. */

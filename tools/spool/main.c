@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "output.h"
 #include "spool/lb_format.h"
 
 typedef struct {
@@ -116,10 +117,24 @@ find(char **words, int n, lb_tool_options_t *o, const char **path)
     return NULL;
 }
 
+static int
+known(const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < COMMANDS; i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
 int
 main(int argc, char **argv)
 {
-    int n;
+    int n, status;
     char **words;
     const char *path;
     const command_t *command;
@@ -141,6 +156,11 @@ main(int argc, char **argv)
 
     command = find(words, n, &o, &path);
     if (command == NULL) {
+        if (n > 0 && !known(words[0])) {
+            lb_tool_say("\"%s\" is no command, see logbroker-spool --help",
+                        words[0]);
+            return 2;
+        }
         return usage(stderr, 2);
     }
 
@@ -149,5 +169,7 @@ main(int argc, char **argv)
                                "seqs are of one ring: give --ring too");
     }
 
-    return command->run(&o, path);
+    status = command->run(&o, path);
+    lb_tool_printed();
+    return status;
 }

@@ -4,6 +4,7 @@
 
 #include "output.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,15 @@ json_t *
 lb_tool_json_text(const char *s)
 {
     return s != NULL ? lb_tool_json_textn(s, strlen(s)) : json_null();
+}
+
+void
+lb_tool_printed(void)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        lb_tool_say("what is printed cannot be written: %s", strerror(errno));
+        _exit(1);
+    }
 }
 
 void

@@ -19,6 +19,10 @@ void lb_tool_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 json_t *lb_tool_json_textn(const char *s, size_t len);
 json_t *lb_tool_json_text(const char *s);
 
+/* Ends the program with 1 and the reason if what was printed so far did not go
+ * out: a full disk, for example. */
+void lb_tool_printed(void);
+
 /* Prints a value in one line of standard output and frees it. */
 void lb_tool_json_print(json_t *value);
 

@@ -320,6 +320,7 @@ lb_tool_replay(const lb_tool_options_t *o, const char *path)
         lb_tool_say("%s", r.err.text);
         return 1;
     }
+    failed = lb_tool_no_ring(o, path, slots, n);
 
     for (i = 0; i < n && !failed; i++) {
 

@@ -106,7 +106,7 @@ print_ring(const lb_tool_options_t *o, uint32_t slot, int resized)
 int
 lb_tool_resize(const lb_tool_options_t *o, const char *path)
 {
-    int i, n, rc, failed = 0;
+    int i, n, rc, failed;
     uint32_t slots[LB_SLOTS_MAX];
     lb_error_t err;
     lb_spool_t *spool;
@@ -120,6 +120,7 @@ lb_tool_resize(const lb_tool_options_t *o, const char *path)
         lb_tool_say("%s", err.text);
         return 1;
     }
+    failed = lb_tool_no_ring(o, path, slots, n);
 
     for (i = 0; i < n; i++) {
 

@@ -39,6 +39,28 @@ lb_tool_look_close(lb_tool_look_t *look)
     lb_spool_close(look->spool);
 }
 
+int
+lb_tool_no_ring(const lb_tool_options_t *o, const char *path,
+                const uint32_t *slots, int n)
+{
+    int i;
+
+    for (i = 0; i < n; i++) {
+        if (slots[i] == (uint32_t)o->slot) {
+            return 0;
+        }
+    }
+
+    if (o->slot < 0) {
+        return 0;
+    }
+
+    lb_tool_say("\"%s\" has no ring %d: logbroker-spool stat shows those it "
+                "has",
+                path, o->slot);
+    return 1;
+}
+
 void
 lb_tool_rings(lb_tool_look_t *look, const lb_tool_options_t *o,
               lb_tool_ring_pt fn, void *data)
@@ -53,6 +75,8 @@ lb_tool_rings(lb_tool_look_t *look, const lb_tool_options_t *o,
     n = lb_spool_slots(look->spool, slots, &err);
     if (n < 0) {
         lb_tool_say("%s", err.text);
+        look->failed = 1;
+    } else if (lb_tool_no_ring(o, look->path, slots, n)) {
         look->failed = 1;
     }
 

@@ -26,6 +26,10 @@ typedef int (*lb_tool_ring_pt)(const lb_tool_options_t *o,
                                const lb_tool_look_t *look, lb_reader_t *reader,
                                const lb_ring_info_t *info, void *data);
 
+/* Says so, and is true, if the options choose a ring that the spool has not. */
+int lb_tool_no_ring(const lb_tool_options_t *o, const char *path,
+                    const uint32_t *slots, int n);
+
 /* Calls fn for each ring that the options choose. */
 void lb_tool_rings(lb_tool_look_t *look, const lb_tool_options_t *o,
                    lb_tool_ring_pt fn, void *data);
