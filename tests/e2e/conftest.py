@@ -113,3 +113,11 @@ def make_edge(tmp_path):
 @pytest.fixture
 def certificate(tmp_path):
     return make_certificate(tmp_path)
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """A long body, or bytes that are no text, have no place in a test's name:
+    compressed ones are not the same in each process, either."""
+    if isinstance(val, (bytes, str)) and (len(val) > 80 or not val.isascii()):
+        return argname
+    return None
