@@ -121,7 +121,7 @@ test_chance(void **state)
     const size_t ninner = sizeof(inner) / sizeof(inner[0]);
     const size_t nvalues = sizeof(values) / sizeof(values[0]);
     uint64_t dice = 88172645463325252u;
-    const unsigned all = (unsigned)rounds(60000);
+    const unsigned all = (unsigned)rounds(20000);
     char event[8192];
 
     (void)state;
