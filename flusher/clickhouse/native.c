@@ -580,9 +580,11 @@ native_take(void *arg, void *buf, size_t size)
             k = size - done;
         }
 
-        memcpy((uint8_t *)buf + done, b->data + n->taken, k);
-        done += k;
-        n->taken += k;
+        if (k > 0) { /* a column the table has not: no bytes at all */
+            memcpy((uint8_t *)buf + done, b->data + n->taken, k);
+            done += k;
+            n->taken += k;
+        }
 
         if (n->taken == b->len) {
             n->piece++;
