@@ -157,7 +157,17 @@ def test_apply_says_what_failed(tmp_path):
         [SCRIPTS / "apply.sh", f"http://127.0.0.1:{free_port()}"], text=True,
         capture_output=True)
     assert r.returncode == 1
-    assert "01-schema.sql" in r.stderr and "connect" in r.stderr
+    assert "no answer from ClickHouse" in r.stderr and "connect" in r.stderr
+
+
+def test_apply_names_the_statement(clickhouse, tmp_path):
+    """What a server refuses, with the file it stands in."""
+    (tmp_path / "apply.sh").write_text((SCRIPTS / "apply.sh").read_text())
+    (tmp_path / "01-wrong.sql").write_text("SELECT nothing_such;\n")
+    r = subprocess.run(["bash", tmp_path / "apply.sh", clickhouse.url],
+                       text=True, capture_output=True)
+    assert r.returncode == 1
+    assert "01-wrong.sql" in r.stderr and "nothing_such" in r.stderr
 
 
 def test_token(clickhouse):
