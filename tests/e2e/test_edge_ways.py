@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from env.build import BUILD, ROOT
+from env.build import BUILD, ROOT, preloads, sanitizers
 from env.edge import make_certificate
 
 ADDRESSES = ["192.0.2.1:8080", "192.0.2.2:8080"]
@@ -145,7 +145,9 @@ def test_all_ways_are_one(tmp_path, kind):
         (d / "checked.conf").write_text(text)
         r = subprocess.run(["/usr/sbin/nginx", "-t", "-e", "stderr", "-c",
                             d / "checked.conf"], capture_output=True,
-                           text=True, timeout=30, check=False)
+                           text=True, timeout=30, check=False,
+                           env={**os.environ, **sanitizers(d),
+                                "LD_PRELOAD": preloads()})
         assert r.returncode == 0, (name, r.stderr)
         assert "[warn]" not in r.stderr, (name, r.stderr)
     for name, lines in rendered.items():
