@@ -10,11 +10,19 @@ import subprocess
 import time
 
 
+# each once: dozens of servers may be given their ports before one of them
+# listens; those of test processes that run side by side differ
+_ports = list(range(10000 + int(os.environ.get("PYTEST_XDIST_WORKER",
+                                               "gw7")[2:]) % 8, 32000, 8))
+random.SystemRandom().shuffle(_ports)
+
+
 def free_port():
     """Below the ports that connections come from: a server that is killed and
     started again must find its own still free."""
     while True:
-        port = random.SystemRandom().randrange(10000, 32000)
+        port = _ports.pop()
+        _ports.insert(0, port)
         with socket.socket() as s:
             with contextlib.suppress(OSError):
                 s.bind(("127.0.0.1", port))
