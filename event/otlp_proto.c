@@ -582,4 +582,5 @@ const lb_format_t lb_format_otlp_grpc = {
     .scan = scan,
     .out_usual = 12,
     .out_max = out_max,
+    .binary = 1,
 };

@@ -26,8 +26,6 @@ ngx_http_logbroker_record_stage(lb_writer_t *writer, lb_meta_t *meta,
 
     ngx_memzero(&record->res, sizeof(lb_scan_result_t));
 
-    ngx_memzero(&record->res, sizeof(lb_scan_result_t));
-
     if (text->len == 0) {
         return NGX_HTTP_LOGBROKER_EMPTY;
     }

@@ -137,7 +137,8 @@ def measure(nginx, directory, name, seconds):
              "BENCH_COUNT": COUNT}, capture_output=True, text=True, check=True)
     cpu = cpu_seconds(nginx.workers()) - before
     done = json.loads(re.search(r"^BENCH (.*)$", out.stdout, re.M)[1])
-    assert not done["bad"] and not done["broken"], (name, done)
+    assert not done["bad"] and not done["broken"], (
+        name, done, nginx.error_log.read_text()[-3000:])
     n = done["requests"]
     return {"size": len(body), "core": n * RECORDS / cpu,
             "mb": n * len(body) / cpu / 1e6,
