@@ -170,23 +170,6 @@ set_pieces(lb_door_t *d)
     d->pieces.patient = d->options->patient;
 }
 
-/* The inside of a string; not 0: there is no room. */
-static int
-quote(lb_out_t *out, const uint8_t *s, size_t len, uint64_t *replaced)
-{
-    while (len > 0) {
-        size_t n =
-            lb_repair_quote(&out->o, s, len, lb_out_room(out) / 6, replaced);
-
-        if (n == 0) {
-            return -1;
-        }
-        s += n;
-        len -= n;
-    }
-    return 0;
-}
-
 /* A line without its end, that no scanner takes. */
 static lb_scan_status_t
 put_line(lb_door_t *d, const uint8_t *line, size_t len)
@@ -196,7 +179,7 @@ put_line(lb_door_t *d, const uint8_t *line, size_t len)
         return LB_SCAN_OK;
     }
     if (lb_door_begin(d) != 0 || lb_out_puts(&d->out, "\"message\":\"") != 0 ||
-        quote(&d->out, line, len, &d->res->replaced) != 0 ||
+        lb_repair_put(&d->out, line, len, &d->res->replaced) != 0 ||
         lb_out_puts(&d->out, "\",")) {
         return LB_SCAN_NOSPACE;
     }

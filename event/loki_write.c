@@ -7,6 +7,7 @@
 #include "event/lines.h"
 #include "event/loki_labels.h"
 #include "event/members.h"
+#include "event/put.h"
 #include "event/reject.h"
 #include "event/repair.h"
 
@@ -82,21 +83,9 @@ lb_loki_stream_text(lb_loki_t *w, const uint8_t *text, size_t len)
 int
 lb_loki_quote(lb_loki_t *w, const uint8_t *s, size_t len)
 {
-    size_t n;
-
-    if (lb_out_put(&w->out, "\"", 1) != 0) {
-        return -1;
-    }
-    while (len > 0) {
-        n = lb_repair_quote(&w->out.o, s, len, lb_out_room(&w->out) / 6,
-                            &w->res->replaced);
-        if (n == 0) {
-            return -1;
-        }
-        s += n;
-        len -= n;
-    }
-    return lb_out_put(&w->out, "\"", 1);
+    return lb_out_puts(&w->out, "\"") ||
+           lb_repair_put(&w->out, s, len, &w->res->replaced) ||
+           lb_out_puts(&w->out, "\"");
 }
 
 /* The context line of the stream, if it is not in force already. */
@@ -216,8 +205,7 @@ lb_loki_end(lb_loki_t *w, const uint8_t *entry, size_t len)
     if (put_clashes(w) != 0) {
         return LB_SCAN_NOSPACE;
     }
-    w->out.o -= w->out.o[-1] == ',';
-    if (lb_out_puts(&w->out, "}\n") != 0) {
+    if (lb_put_end(&w->out) != 0) {
         return LB_SCAN_NOSPACE;
     }
     if ((size_t)(w->out.o - w->begin) - 1 > w->options->max_event) {

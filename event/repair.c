@@ -116,3 +116,19 @@ lb_repair_quote(uint8_t **to, const uint8_t *s, size_t len, size_t max,
     *to = o;
     return i;
 }
+
+int
+lb_repair_put(lb_out_t *out, const uint8_t *s, size_t len, uint64_t *replaced)
+{
+    while (len > 0) {
+        size_t n =
+            lb_repair_quote(&out->o, s, len, lb_out_room(out) / 6, replaced);
+
+        if (n == 0) {
+            return -1;
+        }
+        s += n;
+        len -= n;
+    }
+    return 0;
+}

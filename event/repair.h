@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "event/out.h"
+
 /* Room for len bytes with everything that may be wrong in them replaced. */
 #define LB_REPAIR_MAX(len) (3 * (len))
 
@@ -27,5 +29,10 @@ size_t lb_repair(uint8_t *to, const uint8_t *from, size_t len,
  * character; *to is moved, *replaced as above. */
 size_t lb_repair_quote(uint8_t **to, const uint8_t *s, size_t len, size_t max,
                        uint64_t *replaced);
+
+/* All of s, quoted the same way: 0, or -1 if there may be no room; part of it
+ * is written then. */
+int lb_repair_put(lb_out_t *out, const uint8_t *s, size_t len,
+                  uint64_t *replaced);
 
 #endif /* _LB_REPAIR_H_INCLUDED_ */
