@@ -215,7 +215,7 @@ def named(broker, hosts):
 @ROOT_ONLY
 def test_a_name_that_moves(tmp_path, clickhouse, make_broker, deliver):
     """Seen by the next request."""
-    doors = [Door(clickhouse.port, "127.0.0.2")]
+    doors = [Door(clickhouse.port, "127.0.0.2", free_port())]
     doors.append(Door(clickhouse.port, "127.0.0.3", doors[0].port))
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.2 clickhouse.test\n")
@@ -266,7 +266,7 @@ def test_one_dead_address_of_several(tmp_path, clickhouse, make_broker,
                                      deliver):
     """One that drops every packet is passed over within the connect timeout,
     and then left out; when the others are gone it is tried again."""
-    door = Door(clickhouse.port, "127.0.0.3")
+    door = Door(clickhouse.port, "127.0.0.3", free_port())
     # its queue is full: the kernel drops what else wants in
     dead = socket.create_server(("127.0.0.1", door.port), backlog=0)
     waiting = []

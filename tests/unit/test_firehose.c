@@ -99,19 +99,9 @@ scan(lb_scan_result_t *res)
 static void
 test_base64(void **state)
 {
-    static const char *const wrong[] = {"A",
-                                        "AA=A",
-                                        "A===",
-                                        "====",
-                                        "=",
-                                        "AAA?",
-                                        "A A=",
-                                        "AAB",
-                                        "AB==",
-                                        "AAAAA",
-                                        "AA-_",
-                                        "\xff"
-                                        "AAA"};
+    static const char *const wrong[] = {
+        "A",    "AA=A", "A===", "====",  "=",    "AAA?",
+        "A A=", "AAB",  "AB==", "AAAAA", "AA-_", "\377AAA"};
     uint8_t bytes[256], back[256];
     char text[400];
     size_t len;
