@@ -20,7 +20,8 @@
 #                all doors, instead of those in conf/nginx/rules.conf; a HUP
 #                reads them again
 #                /etc/logbroker/edge/tls/{cert,key}.pem  turn TLS on
-#                Ports: 8080, 8443 with TLS; 8082 is HTTP/2 without TLS;
+#                Ports: 8080, 8443 with TLS; 8082 is HTTP/2 without TLS; 8081
+#                has figures for Prometheus, at /metrics, and is not for clients;
 #                4317 is OTLP over gRPC, with TLS if there is a certificate
 #   clickhouse   LOGBROKER_CLICKHOUSE_MEMORY  share of the memory (0.8)
 #
@@ -123,7 +124,7 @@ edge() {
     # shellcheck disable=SC2086
     $share/nginx/render.sh edge USER= RUN=$run TEMP=$run LOG=stderr \
         "WORKERS=${LOGBROKER_WORKERS:-auto}" $where "BROKERS=$brokers" "GRPC_BROKERS=$grpc" \
-        "RULES=$rules" \
+        "RULES=$rules" METRICS=8081 \
         "ACCESS_LOG=/dev/stdout json if=\$kept" >$run/nginx.conf
     serve_nginx
 }

@@ -39,6 +39,7 @@ typedef struct {
     size_t                           keys_size;
     ngx_shm_zone_t                  *keys_zone;
     ngx_uint_t                       digests;       /* in any location */
+    ngx_shm_zone_t                  *answers_zone;  /* NULL: not counted */
 
     /* the first directive that needs a spool */
     ngx_str_t                        name;

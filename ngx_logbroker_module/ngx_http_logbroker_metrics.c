@@ -414,7 +414,7 @@ static void
 ngx_http_logbroker_metrics_flusher(ngx_http_logbroker_text_t *t,
     json_t *flusher)
 {
-    json_t      *exactly, *error, *flight;
+    json_t      *exactly, *error, *flight, *node;
     const char  *verdict;
 
     static ngx_http_logbroker_metric_t  counters[] = {
@@ -460,6 +460,16 @@ ngx_http_logbroker_metrics_flusher(ngx_http_logbroker_text_t *t,
     ngx_http_logbroker_metrics_json(t, flusher, "last_success",
         "last_success_timestamp_seconds", "gauge",
         "When a batch was last confirmed, seconds since 1970.");
+
+    ngx_http_logbroker_metrics_json(t, flusher, "clock_offset_seconds",
+        "clock_offset_seconds", "gauge",
+        "This machine's clock less ClickHouse's; 0: they agree.");
+
+    node = json_object_get(flusher, "node");
+    ngx_http_logbroker_metrics_json(t, node, "index", "node_index", "gauge",
+        "Which of the seconds are this flusher's: node.index.");
+    ngx_http_logbroker_metrics_json(t, node, "count", "nodes", "gauge",
+        "How many flushers share them: node.count.");
 
     error = json_object_get(flusher, "last_error");
     ngx_http_logbroker_metrics_json(t, error, "time",

@@ -11,6 +11,7 @@
 #include "ngx_http_logbroker_request.h"
 #include "ngx_http_logbroker_access.h"
 #include "ngx_http_logbroker_access_conf.h"
+#include "ngx_http_logbroker_answers.h"
 #include "ngx_http_logbroker_cors.h"
 #include "ngx_http_logbroker_deadline.h"
 #include "ngx_http_logbroker_dialect.h"
@@ -240,6 +241,13 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       0,
       NULL },
 
+    { ngx_string("logbroker_answers"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_logbroker_answers,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -280,6 +288,7 @@ ngx_http_logbroker_init(ngx_conf_t *cf)
 {
     if (ngx_http_logbroker_cors_init(cf) != NGX_OK
         || ngx_http_logbroker_deadline_init(cf) != NGX_OK
+        || ngx_http_logbroker_answers_init(cf) != NGX_OK
         || ngx_http_logbroker_access_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -388,7 +397,7 @@ ngx_http_logbroker_create_main_conf(ngx_conf_t *cf)
      *
      *     path, name, file = { 0, NULL };
      *     size, rings, line = 0;
-     *     zone, pool, keys_zone = NULL;
+     *     zone, pool, keys_zone, answers_zone = NULL;
      *     digests = 0;
      */
 

@@ -30,6 +30,8 @@
 #   PLAIN                 80: with TLS, where plain HTTP is sent on to it
 #   H2C                   another port, for HTTP/2 without TLS; from nginx 1.25.1
 #                         on it is spoken on the usual one as well
+#   METRICS               where Prometheus finds the edge's figures, at /metrics: an
+#                         address that clients do not reach; without, nowhere
 #   RULES                 rules.conf of this folder: limits, and whatever else holds
 #                         for all doors
 #   ACCESS_LOG            "/var/log/nginx/access.log json if=$kept"
@@ -63,6 +65,7 @@ GRPC=4317
 TLS=
 PLAIN=80
 H2C=
+METRICS=
 RULES=$CONF/rules.conf
 ACCESS_LOG='/var/log/nginx/access.log json if=$kept'
 LISTEN=
@@ -71,7 +74,7 @@ for pair in "$@"; do
     case $pair in
     USER=* | WORKERS=* | RUN=* | TEMP=* | LOG=* | MODULES=* | LISTEN=* | \
         SPOOL=* | SIZE=* | TRUSTED=* | BROKERS=* | TLS=* | PLAIN=* | H2C=* | \
-        GRPC=* | GRPC_BROKERS=* | RULES=* | ACCESS_LOG=*) eval "${pair%%=*}=\$value" ;;
+        GRPC=* | GRPC_BROKERS=* | METRICS=* | RULES=* | ACCESS_LOG=*) eval "${pair%%=*}=\$value" ;;
     *) fail "what is $pair?" ;;
     esac
 done
@@ -159,6 +162,7 @@ else
     TLS=$directive
 fi
 [ -z "$GRPC" ] || GRPC="listen $GRPC$ssl$parameter;"
+[ -z "$METRICS" ] || METRICS=$(fill edge-metrics.conf METRICS | tr '\n' ' ')
 [ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
-fill edge.conf CONF RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT ACCESS_LOG \
+fill edge.conf CONF RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS ACCESS_LOG \
     GRPC GRPC_BROKERS_BY_KEY GRPC_BROKERS BROKERS_BY_KEY BROKERS

@@ -49,8 +49,10 @@ class Shipped(Nginx):
 class Edge(Shipped):
     def __init__(self, directory, ports, tls="", plain=0, replace=(),
                  access_log="json", http2=0, grpc=()):
-        """grpc: the brokers' ports for it; the edge's is self.grpc then."""
+        """grpc: the brokers' ports for it; the edge's is self.grpc then.
+        self.figures is the port for Prometheus."""
         self.grpc = free_port() if grpc else None
+        self.figures = free_port()
         super().__init__(directory, "edge", {
             "MODULES": BUILD,
             "BROKERS": " ".join(f"127.0.0.1:{p}" for p in ports),
@@ -58,6 +60,7 @@ class Edge(Shipped):
             "TLS": tls, "PLAIN": f"127.0.0.1:{plain}",
             "GRPC": f"127.0.0.1:{self.grpc}" if grpc else "",
             "GRPC_BROKERS": " ".join(f"127.0.0.1:{p}" for p in grpc),
+            "METRICS": f"127.0.0.1:{self.figures}",
             "H2C": f"127.0.0.1:{http2}" if http2 else ""}, replace)
 
 
