@@ -90,6 +90,8 @@ lb_connect_prepare(lb_connect_t *c, CURL *curl, const lb_options_t *o)
     if (o->client_certificate != NULL) {
         curl_easy_setopt(curl, CURLOPT_SSLCERT, o->client_certificate);
         curl_easy_setopt(curl, CURLOPT_SSLKEY, o->client_key);
+        /* a key with a passphrase is refused, not asked for at a terminal */
+        curl_easy_setopt(curl, CURLOPT_KEYPASSWD, "");
     }
 }
 
@@ -157,10 +159,58 @@ lb_connect_failed(lb_connect_t *c)
     return 0;
 }
 
-const char *
-lb_connect_advice(CURL *curl, CURLcode code)
+/* Why a server's certificate is not believed, as OpenSSL counts it
+ * (X509_V_ERR_* of openssl/x509_vfy.h). */
+static const char *
+distrusted(long reason)
 {
+    switch (reason) {
+    case 1:  /* UNSPECIFIED: curl compares names before it asks OpenSSL */
+    case 62: /* HOSTNAME_MISMATCH */
+    case 64: /* IP_ADDRESS_MISMATCH */
+        return "; the certificate is for other names: use one of them in "
+               "clickhouse.urls, or give the server a certificate for this one";
+    case 9: /* CERT_NOT_YET_VALID */
+        return "; the certificate is not valid yet: check this machine's clock";
+    case 10: /* CERT_HAS_EXPIRED */
+        return "; the server's certificate, or one of those that vouch for it, "
+               "has expired: renew it there (and check this machine's clock)";
+    case 23: /* CERT_REVOKED */
+        return "; the certificate was revoked: give the server a new one";
+    case 26: /* INVALID_PURPOSE */
+        return "; the certificate is not one for servers: give the server "
+               "another one";
+    default:
+        return "; no authority known here vouches for the server's "
+               "certificate: set clickhouse.ca_file to its authority's, and "
+               "let the server send those in between as well";
+    }
+}
+
+/* A server refuses a client's certificate by an alert, in TLS 1.3 after the
+ * client's side of the handshake.  curl takes one of them, that it has expired,
+ * for a finding of its own. */
+static int
+client_refused(const char *text)
+{
+    return strcmp(text, "SSL certificate verification failed") == 0 ||
+           (strstr(text, "alert") != NULL &&
+            (strstr(text, "certificate") != NULL ||
+             strstr(text, "unknown ca") != NULL ||
+             strstr(text, "access denied") != NULL));
+}
+
+const char *
+lb_connect_advice(CURL *curl, CURLcode code, const char *text)
+{
+    long reason = 0;
     curl_off_t looked_up = 0;
+
+    if (client_refused(text)) {
+        return "; the server refuses clickhouse.client_certificate, or there "
+               "is none: it must not have expired, and come from an authority "
+               "that the server knows";
+    }
 
     (void)curl_easy_getinfo(curl, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
 
@@ -178,14 +228,14 @@ lb_connect_advice(CURL *curl, CURLcode code)
         return "; nothing answers within clickhouse.connect_timeout_ms: check "
                "that no firewall in between drops it";
     case CURLE_PEER_FAILED_VERIFICATION:
-        return "; the server's certificate is not trusted: set "
-               "clickhouse.ca_file to the certificate of its authority, and "
-               "use a name in clickhouse.urls that is in the certificate";
+        (void)curl_easy_getinfo(curl, CURLINFO_SSL_VERIFYRESULT, &reason);
+        return distrusted(reason);
     case CURLE_SSL_CACERT_BADFILE:
         return "; clickhouse.ca_file must hold certificates in PEM";
     case CURLE_SSL_CERTPROBLEM:
         return "; clickhouse.client_certificate and clickhouse.client_key "
-               "must be in PEM and belong together";
+               "must be in PEM and belong together, the key without a "
+               "passphrase";
     case CURLE_SSL_CONNECT_ERROR:
         return "; check that this port speaks TLS (https), a version allowed "
                "by "

@@ -41,7 +41,8 @@ int lb_connect_made(lb_connect_t *c, int local_port);
 /* No connection could be made: 1 if there are addresses left to try. */
 int lb_connect_failed(lb_connect_t *c);
 
-/* What to do about an error before the request, or "". */
-const char *lb_connect_advice(CURL *curl, CURLcode code);
+/* What to do about an error of which curl says text, or "".  code is CURLE_OK if
+ * it came with the request or after. */
+const char *lb_connect_advice(CURL *curl, CURLcode code, const char *text);
 
 #endif /* _LB_CONNECT_H_INCLUDED_ */

@@ -407,6 +407,7 @@ lb_ch_perform(lb_ch_t *ch)
 {
     long sent = 0;
     CURLcode rc;
+    const char *words;
     lb_ch_result_t *r = ch->result;
     const lb_options_t *o = ch->options;
 
@@ -454,18 +455,25 @@ lb_ch_perform(lb_ch_t *ch)
             "takes the next",
             lb_ch_url(ch));
     } else if (r->outcome == LB_SINK_NOT_SENT && ch->fd >= 0) {
-        lb_ch_say(r, "%s: the server closed the connection before the request",
-                  lb_ch_url(ch));
+        /* in TLS 1.3 a client's certificate is refused only now */
+        lb_ch_say(r,
+                  "%s: the server closed the connection before the request%s",
+                  lb_ch_url(ch),
+                  strncmp(lb_ch_url(ch), "https:", 6) == 0
+                      ? "; with TLS that may mean that it refuses "
+                        "clickhouse.client_certificate, or wants one"
+                      : "");
     } else if (ch->read_failed) {
         lb_ch_say(r, "%s: reading the batch failed", lb_ch_url(ch));
     } else if (r->timed_out) {
         lb_ch_say(r, "%s: no answer within %u ms", lb_ch_url(ch),
                   ch->timeout_ms);
     } else {
-        lb_ch_say(r, "%s: %.200s%s", lb_ch_url(ch),
-                  ch->curl_text[0] != '\0' ? ch->curl_text
-                                           : curl_easy_strerror(rc),
-                  ch->deadline == 0 ? lb_connect_advice(ch->curl, rc) : "");
+        words =
+            ch->curl_text[0] != '\0' ? ch->curl_text : curl_easy_strerror(rc);
+        lb_ch_say(r, "%s: %.200s%s", lb_ch_url(ch), words,
+                  lb_connect_advice(ch->curl, ch->deadline == 0 ? rc : CURLE_OK,
+                                    words));
     }
 
     return 0;

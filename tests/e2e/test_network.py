@@ -7,8 +7,10 @@ import pathlib
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -337,23 +339,115 @@ def test_a_proxy_with_a_clock_of_its_own(tmp_path, clickhouse, make_broker,
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory):
-    """An authority, a server's certificate for 127.0.0.1, a client's."""
+    """An authority, certificates of a server for 127.0.0.1 and of a client; of
+    one whose time has gone by or is to come; of another authority."""
     d = tmp_path_factory.mktemp("pki")
 
-    def openssl(*argv):
-        subprocess.run(["openssl", *map(str, argv)], check=True,
+    def openssl(*argv, clock=()):
+        subprocess.run([*clock, "openssl", *map(str, argv)], check=True,
                        capture_output=True, cwd=d)
 
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-            "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA")
-    for name in ("server", "client"):
+    def issue(name, by="ca", clock=(), serve="IP:127.0.0.1"):
+        (d / "ext").write_text(f"subjectAltName={serve}\n")
         openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout",
                 f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (d / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem",
-                "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-                "-extfile", "ext", "-out", f"{name}.pem")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{by}.pem",
+                "-CAkey", f"{by}.key", "-CAcreateserial", "-days", "2",
+                "-extfile", "ext", "-out", f"{name}.pem", clock=clock)
+
+    for name in ("ca", "other"):
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9",
+                "-keyout", f"{name}.key", "-out", f"{name}.pem",
+                "-subj", f"/CN=test {name}")
+    for name in ("server", "client"):
+        issue(name)
+    for name, then in (("expired", "-5d"), ("early", "+5d")):
+        issue(name, clock=["faketime", "-f", then])
+    issue("named", serve="DNS:clickhouse.example")
+    issue("stranger", by="other")
+    openssl("rsa", "-in", "client.key", "-aes128", "-passout", "pass:sesame",
+            "-out", "locked.key")
     return d
+
+
+def distrust(url, pki, tmp_path, **settings):
+    """What the flusher says to a server that it does not talk to."""
+    path = tmp_path / "check.json"
+    path.write_text(json.dumps({
+        "spool": str(tmp_path / "spool"),
+        "clickhouse": {"urls": [url], "ca_file": str(pki / "ca.pem"),
+                       "connect_timeout_ms": 5000, **settings}}))
+    r = subprocess.run([find("logbroker-flusher"), "--config", path,
+                        "--check"], capture_output=True, text=True, timeout=60,
+                       stdin=subprocess.DEVNULL)
+    return r.stdout + r.stderr
+
+
+def test_certificates_in_words(tmp_path, clickhouse, pki):
+    """Each reason not to trust a server has words of its own, and what to do
+    about it."""
+    ports = {name: free_port() for name in
+             ("server", "expired", "early", "named", "stranger")}
+    proxy = Proxy(tmp_path / "proxy", "".join(f"""
+        server {{
+            listen 127.0.0.1:{port} ssl;
+            ssl_certificate {pki}/{name}.pem;
+            ssl_certificate_key {pki}/{name}.key;
+            location / {{ proxy_pass http://127.0.0.1:{clickhouse.port}; }}
+        }}""" for name, port in ports.items())).wait(*ports.values())
+    try:
+        for name, words in (
+                ("expired", "has expired: renew it there"),
+                ("early", "is not valid yet: check this machine's clock"),
+                ("named", "is for other names: use one of them"),
+                ("stranger", "no authority known here vouches")):
+            said = distrust(f"https://127.0.0.1:{ports[name]}", pki, tmp_path)
+            assert words in said, name
+            assert sum(said.count(w) for w in (
+                "is for other", "has expired: renew", "not valid yet: check",
+                "no authority")) == 1, said
+        url = f"https://127.0.0.1:{ports['server']}"
+        assert "exactly once" in distrust(url, pki, tmp_path)
+        # our own: of another pair, with a passphrase (nobody is asked for it)
+        for key in ("server.key", "locked.key"):
+            assert "belong together, the key without a passphrase" in distrust(
+                url, pki, tmp_path, client_certificate=str(pki / "client.pem"),
+                client_key=str(pki / key))
+    finally:
+        proxy.stop()
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_a_client_certificate_that_is_refused(tmp_path, pki, version):
+    """By the server's TLS, as ClickHouse does it: before any HTTP."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = context.minimum_version = ssl.TLSVersion[version]
+    context.load_cert_chain(pki / "server.pem", pki / "server.key")
+    context.load_verify_locations(pki / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def serve():
+            while True:
+                try:
+                    c, _ = server.accept()
+                    with context.wrap_socket(c, server_side=True):
+                        pass
+                except ssl.SSLError:
+                    c.close()
+                except OSError:
+                    return
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}"
+        for name in ("stranger", "expired"):
+            said = distrust(url, pki, tmp_path,
+                            client_certificate=str(pki / f"{name}.pem"),
+                            client_key=str(pki / f"{name}.key"))
+            assert "refuses clickhouse.client_certificate" in said, said
+            assert str(pki) + "/ca" not in said.split("}")[-1]
+        said = distrust(url, pki, tmp_path)
+        assert "wants a clickhouse.client_certificate" in said or \
+            "clickhouse.client_certificate, or wants one" in said, said
+        server.shutdown(socket.SHUT_RDWR)
 
 
 def test_tls(tmp_path, clickhouse, pki, make_broker, deliver):
@@ -392,7 +486,7 @@ def test_tls(tmp_path, clickhouse, pki, make_broker, deliver):
         set_clickhouse(broker, ca_file=ca, urls=url(old))
         says(broker, "clickhouse.tls_minimum")
         set_clickhouse(broker, urls=url(new, "localhost"))
-        says(broker, "use a name in clickhouse.urls that is in the")
+        says(broker, "is for other names: use one of them in clickhouse.urls")
         set_clickhouse(broker, urls=url(new), tls_minimum="1.3")
         says(broker, "clickhouse.tls_minimum")
         set_clickhouse(broker, urls=url(both), tls_minimum=None)
