@@ -48,10 +48,10 @@ typedef struct {
 
     ngx_msec_t                       started;       /* claim or write */
 
-    unsigned                         claiming:1;
-    unsigned                         writing:1;
-    unsigned                         paused:1;      /* others may claim it */
-    unsigned                         gone:1;        /* meanwhile, the file */
+    ngx_uint_t                       claiming;
+    ngx_uint_t                       writing;
+    ngx_uint_t                       paused;        /* others may claim it */
+    ngx_uint_t                       gone;          /* meanwhile, the file */
 } ngx_http_logbroker_worker_aside_t;
 
 

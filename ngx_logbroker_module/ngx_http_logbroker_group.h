@@ -58,7 +58,7 @@ typedef struct {
     void                           (*ended)(ngx_http_logbroker_worker_t *w);
     void                           (*lost)(ngx_http_logbroker_worker_t *w);
 
-    unsigned                         want_sync:1;
+    ngx_uint_t                       want_sync;
 } ngx_http_logbroker_worker_group_t;
 
 

@@ -66,9 +66,10 @@ struct ngx_http_logbroker_job_s {
     size_t                           column;
     ngx_err_t                        err;
     char                             words[512];
+    ngx_uint_t                       decoding;      /* failed at that */
 
-    unsigned                         running:1;
-    unsigned                         decoding:1;
+    /* of the event loop alone; no word is shared with what the thread writes */
+    ngx_uint_t                       running;
 };
 
 

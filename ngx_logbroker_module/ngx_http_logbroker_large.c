@@ -204,6 +204,8 @@ ngx_http_logbroker_large_start(ngx_http_logbroker_worker_t *w,
         return NGX_HTTP_LOGBROKER_NO_MEMORY;
     }
 
+    /* the thread may be at work by now */
+
     job->running = 1;
 
     w->large.job = job;

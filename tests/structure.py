@@ -401,6 +401,19 @@ def words(root, rules=WORDS):
                     yield Problem(path, number, f'"{m[0]}": {remedy}')
 
 
+def shared_words(root):
+    """A bit-field is written with all of its word: a thread and the event loop
+    undo what the other one wrote."""
+    for path in sources(root, ".c", ".h"):
+        text = strip((root / path).read_text())
+        for m in re.finditer(r"\bstruct(?:\s+\w+)?\s*\{([^{}]*)\}", text):
+            field = re.search(r"\w+\s*:\s*\d+\s*;", m[1])
+            if field and "ngx_thread_task_t" in m[1]:
+                line = text.count("\n", 0, m.start(1) + field.start()) + 1
+                yield Problem(path, line, f"{field[0]} beside a thread's task; "
+                              "a variable of its own, ngx_uint_t")
+
+
 def merges(root):
     """No file holds both sides of a conflict."""
     names = subprocess.run(["git", "grep", "--no-index", "--exclude-standard",
@@ -421,6 +434,7 @@ def check(root, build):
     yield from pages(root)
     yield from ceilings(root)
     yield from words(root)
+    yield from shared_words(root)
     yield from merges(root)
 
 
@@ -530,6 +544,14 @@ def self_test():
         "nginx's own": ("words", {
             "ngx_logbroker_module/m.c": "ngx_queue_head(q); /* the head */\n"},
             None),
+        "bits beside a thread": ("shared_words", {
+            "ngx_logbroker_module/m.h":
+            "struct a_s {\n    ngx_thread_task_t task;\n    unsigned done:1;\n};\n"},
+            "ngx_logbroker_module/m.h:3: done:1;"),
+        "bits alone": ("shared_words", {
+            "ngx_logbroker_module/m.h":
+            "struct a_s {\n    ngx_thread_task_t task;\n};\n"
+            "struct b_s {\n    unsigned done:1;\n};\n"}, None),
         "half a merge": ("merges", {"list.txt": "a\n" + "<" * 7 + " HEAD\nb\n"},
                          "list.txt:2: a conflict"),
     }
@@ -562,7 +584,7 @@ def self_test():
     for name, (rule, changes, expected) in {
             **{f"a good tree: {r}": (r, {}, None) for r in (
                 "include_rules", "include_circles", "calls", "pages", "ceilings",
-                "words", "merges")}, **cases}.items():
+                "words", "shared_words", "merges")}, **cases}.items():
         said = run(changes, rule)
         right = any(s.startswith(expected) for s in said) if expected \
             else not said
