@@ -1,5 +1,6 @@
 """What is tested, and how it was built: LB_BUILD names the build directory
-(default: build), LB_NGINX the nginx to run."""
+(default: build), LB_NGINX the nginx to run.  LB_MODULE is the module for one
+from source, LB_TSAN the suppressions if both watch their threads."""
 
 import os
 import pathlib
@@ -17,6 +18,9 @@ def sanitized():
 
 def sanitizers(reports):
     """The environment by which a sanitized build writes its reports there."""
+    if "LB_TSAN" in os.environ:
+        return {"TSAN_OPTIONS": f"log_path={reports}/tsan:die_after_fork=0:"
+                                f"suppressions={os.environ['LB_TSAN']}"}
     if not sanitized():
         return {}
     return {"ASAN_OPTIONS": f"log_path={reports}/asan:detect_leaks=0:"
@@ -42,7 +46,8 @@ def library(source, directory):
 
 
 def module():
-    path = BUILD / "ngx_http_logbroker_module.so"
+    path = pathlib.Path(os.environ.get("LB_MODULE")
+                        or BUILD / "ngx_http_logbroker_module.so")
     assert path.is_file(), f"{path} is missing: build first"
     return path
 

@@ -73,6 +73,7 @@ class Nginx:
         # nginx drops its environment unless told otherwise
         self.main = main + "".join(f"env {name};\n" for name in sorted({
             "LB_FAULT_DIR", "LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+            "TSAN_OPTIONS",
             *(env or {})}))
         self.threads = threads
         self.access_to = access or f"{self.access_log} logbroker"

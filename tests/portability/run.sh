@@ -10,6 +10,8 @@
 #   nginx       the module built for, and tried in, an nginx from source: the
 #               tree in LB_NGINX_SOURCE, or one that a package registry has; its
 #               files compiled for 64-bit ARM
+#   threads     nginx and the module with ThreadSanitizer, and with it the system
+#               tests of what threads do; with --quick some of them
 #
 # What cannot be had here is skipped by name. --quick: fewer rounds of dice, what
 # this machine is itself left out, one build of nginx: two minutes. Needs a build
@@ -28,10 +30,10 @@ if [ "${1-}" = --quick ]; then
     export LB_STEPS=${LB_STEPS:-200}
 fi
 case " ${*:-none} " in
-*[!\ a-z]* | *" -"*) echo "usage: tests/portability/run.sh [--quick] [processors|bits|nginx...]" >&2 && exit 2 ;;
+*[!\ a-z]* | *" -"*) echo "usage: tests/portability/run.sh [--quick] [processors|bits|nginx|threads...]" >&2 && exit 2 ;;
 esac
 tree=$work/nginx-tree${LB_NGINX_SOURCE:+-given}
-parts=" ${*:-processors bits nginx} "
+parts=" ${*:-processors bits nginx threads} "
 passed=0 failed=0 skipped=0
 pids=()
 mkdir -p "$work"
@@ -226,6 +228,26 @@ nginx_build() {
     }
 }
 
+# threads TEST...: these system tests with ThreadSanitizer in nginx and the module
+threads() {
+    local objs=$work/nginx-threads plain=$tree tree=$tree-threads
+    tree=$plain nginx_tree || return
+    if [ ! -d "$tree" ]; then
+        cp -r "$plain" "$tree.tmp"
+        # what nginx says by a plain store, so that the sanitizer hears it
+        sed -i 's/^#define ngx_unlock(lock) .*/#define ngx_unlock(lock) __atomic_store_n(lock, 0, __ATOMIC_RELEASE)/' \
+            "$tree.tmp/src/os/unix/ngx_atomic.h"
+        mv "$tree.tmp" "$tree"
+    fi
+    nginx_build threads --with-cc-opt="-g -O1 -fsanitize=thread" --with-ld-opt="-fsanitize=thread" \
+        --with-debug --with-http_ssl_module --with-http_v2_module --with-http_realip_module \
+        --with-http_auth_request_module --with-http_gunzip_module || return
+    cd "$root" || return
+    # not at random addresses: the sanitizer of GCC 12 wants its own
+    LB_NGINX=$objs/nginx LB_MODULE=$objs/ngx_http_logbroker_module.so LB_BUILD=$build \
+        LB_TSAN=$here/threads.supp setarch -R /usr/bin/python3 -m pytest -q -p no:cacheprovider "$@"
+}
+
 # compiles PROCESSOR DEBIAN_NAME: the module's files, as configured for this
 # machine, pass the compiler for another
 compiles() {
@@ -349,6 +371,18 @@ case $parts in *" nginx "*)
         if command -v clang >/dev/null; then
             check "nginx, clang" nginx clang --with-cc=clang --with-http_v2_module
         fi
+    fi
+    ;;
+esac
+case $parts in *" threads "*)
+    large=tests/e2e/test_large.py
+    if [ -n "$quick" ]; then
+        check "threads share nothing unseen" threads "$large" -k "test_ways or test_clients_leave or test_killed"
+    else
+        # what a limit of time or memory is put on is another matter with a sanitizer
+        check "threads share nothing unseen" threads "$large" tests/e2e/test_room.py tests/e2e/test_hang.py \
+            tests/e2e/test_keys.py tests/e2e/test_commit.py \
+            -k "not loop_goes_on and not memory and not all_at_once and not upgrade"
     fi
     ;;
 esac
