@@ -386,6 +386,8 @@ ngx_http_logbroker_aside_lost(ngx_http_logbroker_worker_t *w, int rc)
 
     ngx_http_logbroker_aside_close(w, NGX_HTTP_LOGBROKER_ASIDE_FAILED);
 
+    (void) ngx_atomic_fetch_add(&w->counters->failures, 1);
+
     ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
                   "logbroker: writing ring %uD failed: %s; ring abandoned: "
                   "%ui requests got 502 (stored or not) ring=%uD", slot,

@@ -44,6 +44,7 @@ typedef struct {
     ngx_atomic_t                     replaced;      /* not UTF-8 */
     ngx_atomic_t                     access;        /* events logged */
     ngx_atomic_t                     access_lost;
+    ngx_atomic_t                     failures;      /* writes that failed */
     ngx_atomic_t                     largest;       /* group, in requests */
     ngx_atomic_t                     refused[NGX_HTTP_LOGBROKER_REASONS];
 

@@ -388,6 +388,7 @@ ngx_http_logbroker_lost(ngx_http_logbroker_worker_t *w, int rc,
                   refused.requests, unknown.access + refused.access, slot)
         = '\0';
 
+    (void) ngx_atomic_fetch_add(&w->counters->failures, 1);
     ngx_http_logbroker_problem(w, NGX_LOG_CRIT, rc, (char *) text);
 
     w->group.lost(w);

@@ -107,6 +107,10 @@ static ngx_http_logbroker_counter_t  ngx_http_logbroker_counters[] = {
       "Requests that did not, for want of room or of a ring.",
       offsetof(ngx_http_logbroker_counters_t, access_lost) },
 
+    { "write_failures_total",
+      "Writes and syncs that failed, whatever became of their ring.",
+      offsetof(ngx_http_logbroker_counters_t, failures) },
+
     { NULL, NULL, 0 }
 };
 
@@ -150,12 +154,15 @@ ngx_http_logbroker_metrics(ngx_http_logbroker_snapshot_t *s, u_char *p,
 
     ngx_http_logbroker_metrics_counters(&t, s->counters);
     ngx_http_logbroker_metrics_workers(&t, s);
-    ngx_http_logbroker_metrics_rings(&t, s);
 
-    ngx_http_logbroker_metric(&t, "lag_seconds", "gauge",
-                              "Age of the oldest event not yet delivered.");
-    ngx_http_logbroker_metrics_number(&t, "lag_seconds", "",
-                                      s->lag_us, 1);
+    if (s->uuid[0]) {
+        ngx_http_logbroker_metrics_rings(&t, s);
+
+        ngx_http_logbroker_metric(&t, "lag_seconds", "gauge",
+                                  "Age of the oldest event not yet delivered.");
+        ngx_http_logbroker_metrics_number(&t, "lag_seconds", "",
+                                          s->lag_us, 1);
+    }
 
     lasts = lb_lasting_seconds(&s->lasting, 0);
 

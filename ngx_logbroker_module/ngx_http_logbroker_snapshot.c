@@ -14,6 +14,7 @@
 #include "spool/lb_error.h"
 #include "spool/lb_format.h"
 #include "spool/lb_io.h"
+#include "spool/lb_open.h"
 #include "spool/lb_reader.h"
 #include "spool/lb_spool.h"
 #include "spool/lb_uuid.h"
@@ -33,11 +34,10 @@
 #define NGX_HTTP_LOGBROKER_FLUSHER_FRESH (30 * 1000)
 
 
-static ngx_int_t ngx_http_logbroker_snapshot_rings(
-    ngx_http_logbroker_worker_t *w, ngx_pool_t *pool,
-    ngx_http_logbroker_snapshot_t *s);
-static ngx_int_t ngx_http_logbroker_snapshot_ring(
-    ngx_http_logbroker_worker_t *w, ngx_pool_t *pool, lb_ckpt_state_t *acked,
+static ngx_int_t ngx_http_logbroker_snapshot_rings(lb_spool_t *spool,
+    ngx_pool_t *pool, ngx_http_logbroker_snapshot_t *s);
+static ngx_int_t ngx_http_logbroker_snapshot_ring(lb_spool_t *spool,
+    ngx_pool_t *pool, lb_ckpt_state_t *acked,
     ngx_http_logbroker_snapshot_ring_t *ring, uint64_t *oldest,
     lb_lasting_t *lasting);
 static ngx_uint_t ngx_http_logbroker_flusher_runs(
@@ -50,6 +50,9 @@ ngx_int_t
 ngx_http_logbroker_snapshot(ngx_http_logbroker_worker_t *w, ngx_pool_t *pool,
     ngx_http_logbroker_snapshot_t *s)
 {
+    ngx_int_t    rc;
+    lb_spool_t  *spool;
+
     ngx_memzero(s, sizeof(ngx_http_logbroker_snapshot_t));
 
     s->path = w->ring.path;
@@ -69,25 +72,37 @@ ngx_http_logbroker_snapshot(ngx_http_logbroker_worker_t *w, ngx_pool_t *pool,
     ngx_str_set(&s->flusher, "null");
     s->flusher_age = ngx_http_logbroker_flusher_age(w);
 
-    if (w->ring.spool == NULL) {
+    /* what lies there does not depend on whether this worker can write to it */
+
+    spool = w->ring.spool;
+
+    if (spool == NULL
+        && lb_spool_open((char *) s->path.data, 0, &spool, NULL) != 0)
+    {
         return NGX_OK;
     }
 
-    lb_uuid_format(lb_spool_uuid(w->ring.spool), s->uuid);
+    lb_uuid_format(lb_spool_uuid(spool), s->uuid);
 
     s->flusher_runs = ngx_http_logbroker_flusher_runs(w, s->flusher_age);
 
-    if (ngx_http_logbroker_flusher_json(w, pool, &s->flusher) == NGX_ERROR) {
-        return NGX_ERROR;
+    rc = ngx_http_logbroker_flusher_json(w, pool, &s->flusher);
+
+    if (rc != NGX_ERROR) {
+        rc = ngx_http_logbroker_snapshot_rings(spool, pool, s);
     }
 
-    return ngx_http_logbroker_snapshot_rings(w, pool, s);
+    if (spool != w->ring.spool) {
+        lb_spool_close(spool);
+    }
+
+    return rc;
 }
 
 
 static ngx_int_t
-ngx_http_logbroker_snapshot_rings(ngx_http_logbroker_worker_t *w,
-    ngx_pool_t *pool, ngx_http_logbroker_snapshot_t *s)
+ngx_http_logbroker_snapshot_rings(lb_spool_t *spool, ngx_pool_t *pool,
+    ngx_http_logbroker_snapshot_t *s)
 {
     uint32_t                             slots[LB_SLOTS_MAX];
     uint64_t                             now, oldest;
@@ -102,12 +117,12 @@ ngx_http_logbroker_snapshot_rings(ngx_http_logbroker_worker_t *w,
         return NGX_ERROR;
     }
 
-    if (lb_ckpt_peek(w->ring.spool, acked, &err) != 0) {
+    if (lb_ckpt_peek(spool, acked, &err) != 0) {
         /* what the rings say of it will do */
         acked = NULL;
     }
 
-    s->nrings = ngx_max(lb_spool_slots(w->ring.spool, slots, &err), 0);
+    s->nrings = ngx_max(lb_spool_slots(spool, slots, &err), 0);
 
     s->rings = ngx_pcalloc(pool, ngx_max(s->nrings, 1)
                                  * sizeof(ngx_http_logbroker_snapshot_ring_t));
@@ -123,8 +138,8 @@ ngx_http_logbroker_snapshot_rings(ngx_http_logbroker_worker_t *w,
 
         ring->slot = slots[i];
 
-        if (ngx_http_logbroker_snapshot_ring(w, pool, acked, ring, &oldest,
-                                             &s->lasting)
+        if (ngx_http_logbroker_snapshot_ring(spool, pool, acked, ring,
+                                             &oldest, &s->lasting)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -156,8 +171,8 @@ ngx_http_logbroker_snapshot_rings(ngx_http_logbroker_worker_t *w,
 
 
 static ngx_int_t
-ngx_http_logbroker_snapshot_ring(ngx_http_logbroker_worker_t *w,
-    ngx_pool_t *pool, lb_ckpt_state_t *acked,
+ngx_http_logbroker_snapshot_ring(lb_spool_t *spool, ngx_pool_t *pool,
+    lb_ckpt_state_t *acked,
     ngx_http_logbroker_snapshot_ring_t *ring, uint64_t *oldest,
     lb_lasting_t *lasting)
 {
@@ -172,7 +187,7 @@ ngx_http_logbroker_snapshot_ring(ngx_http_logbroker_worker_t *w,
 
     info = &ring->info;
 
-    rc = lb_reader_open(w->ring.spool, ring->slot, 0, &reader, &err);
+    rc = lb_reader_open(spool, ring->slot, 0, &reader, &err);
 
     if (rc == 0) {
         rc = lb_reader_info(reader, info);

@@ -212,3 +212,30 @@ def test_flusher_gone(cluster):
     brokers[1].flusher.kill()
     m = metrics(get(brokers[1].port, accept=PROMETHEUS)[1])
     assert m["logbroker_flusher_running"] == 0
+
+
+def test_worker_without_ring(tmp_path, faults):
+    """What lies in the spool is told, and the lag grows, also by a worker that
+    can write nowhere; and that a write failed is not forgotten with its
+    ring."""
+    broker = Broker(tmp_path / "b", ["http://127.0.0.1:1"], workers=1,
+                    env={"LD_PRELOAD": str(faults.so), **faults.env})
+    broker.start_nginx()
+    try:
+        assert post(broker.port, '{"waits":1}')[0] == 204
+        faults.set("fail", 5)
+        assert post(broker.port, '{"fails":1}')[0] == 502
+
+        def told():
+            return metrics(get(broker.port, accept=PROMETHEUS)[1])
+        wait_for(lambda: told()["logbroker_workers_without_ring"], 30,
+                 "no ring", every=0.1)
+        for _ in range(3):
+            post(broker.port, "{}")
+            m = told()
+            assert m["logbroker_backlog_events"] >= 1
+            assert m["logbroker_lag_seconds"] > 0
+            assert m["logbroker_write_failures_total"] == 1
+            time.sleep(0.3)
+    finally:
+        broker.kill_nginx()
