@@ -143,7 +143,6 @@ check "structure" /usr/bin/python3 tests/structure.py --build build
 check "structure can fail" /usr/bin/python3 tests/structure.py --self-test
 check "shellcheck" bash -c "git ls-files '*.sh' .ci/run | xargs shellcheck -S warning"
 
-check "prometheus rules" bash -c "cd conf/prometheus && promtool check rules logbroker.rules.yml && promtool test rules logbroker.test.yml"
 
 step "packages of Debian"
 check "debian packages" tests/packages/run.sh --quick

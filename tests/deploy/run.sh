@@ -30,6 +30,7 @@ if [ -n "$quick" ]; then
 else
     part docker ./docker.sh
     part ansible ./ansible.sh
+    part alerts ./alerts.sh
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]

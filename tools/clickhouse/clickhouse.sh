@@ -85,6 +85,7 @@ cat >"$dir/config.xml" <<EOF
     <listen_host>127.0.0.1</listen_host>
     <http_port>$port</http_port>
     <timezone>UTC</timezone>
+    $(sed -n '/<http_handlers>/,/<.http_handlers>/p' "$root/conf/clickhouse/config.xml")
     <mark_cache_size>268435456</mark_cache_size>
     <max_server_memory_usage>6000000000</max_server_memory_usage>
     <query_log>
