@@ -16,7 +16,8 @@ real log lines, shows them arriving, and stays up until Ctrl-C; what dies
 meanwhile is started again. With --once it ends after the summary: exit 0 if
 every event arrived exactly once, else 1.
 
-  LOGBROKER_PORT             the edge (8080); broker n listens on the port + n
+  LOGBROKER_PORT             the edge (8080); broker n listens on the port + n,
+                             what is for no client at the edge on the next
   LOGBROKER_CLICKHOUSE_PORT  ClickHouse (8123)
   LOGBROKER_DATA             folder for all data (.quickstart); a later run
                              goes on with what is in it
@@ -75,11 +76,11 @@ is() {
     fi
 }
 is LOGBROKER_BROKERS "$brokers" 1 16
-is LOGBROKER_PORT "$port" 1 $((65535 - brokers))
+is LOGBROKER_PORT "$port" 1 $((65535 - brokers - 1))
 is LOGBROKER_CLICKHOUSE_PORT "$clickhouse_port" 1 65535
 if [ -z "${LOGBROKER_CLICKHOUSE_URL-}" ] && [ "$clickhouse_port" -ge "$port" ] &&
-    [ "$clickhouse_port" -le $((port + brokers)) ]; then
-    fail "LOGBROKER_CLICKHOUSE_PORT is $clickhouse_port: $port to $((port + brokers)) are the edge's and the brokers'"
+    [ "$clickhouse_port" -le $((port + brokers + 1)) ]; then
+    fail "LOGBROKER_CLICKHOUSE_PORT is $clickhouse_port: $port to $((port + brokers + 1)) are the edge's and the brokers'"
 fi
 
 # gone SECONDS PID: is it, within that time? -PID is a process group.
@@ -203,7 +204,7 @@ exec 8>"$data/lock"
 flock -n 8 || fail "another quickstart uses $data: end it or set LOGBROKER_DATA"
 
 free_port "$port" LOGBROKER_PORT
-for ((i = 1; i <= brokers; i++)); do
+for ((i = 1; i <= brokers + 1; i++)); do
     free_port $((port + i)) LOGBROKER_PORT
 done
 [ -n "${LOGBROKER_CLICKHOUSE_URL-}" ] || free_port "$clickhouse_port" LOGBROKER_CLICKHOUSE_PORT
@@ -275,7 +276,7 @@ done
 
 step "starting the edge on 127.0.0.1:$port"
 nginx_conf edge "$data/edge" "MODULES=$root/build" WORKERS=1 "LISTEN=127.0.0.1:$port" "BROKERS=$addresses" \
-    "ACCESS_LOG=/dev/stderr json if=\$trouble"
+    "METRICS=127.0.0.1:$((port + brokers + 1))" "ACCESS_LOG=/dev/stderr json if=\$trouble"
 start edge "$nginx" -p "$data/edge" -e stderr -c "$data/edge/nginx.conf" -g "daemon off;"
 wait_for 30 "the edge" curl -fsS "http://127.0.0.1:$port/health"
 
@@ -355,7 +356,7 @@ cat <<EOF
 Try it:
   curl -d '{"level":"info","message":"hi"}' localhost:$port/log
   curl '${clickhouse/127.0.0.1/localhost}/?query=SELECT+count()+FROM+logbroker.logs'
-  curl localhost:$((port + 1))/status
+  curl localhost:$((port + 1))/status           # the page of all: http://localhost:$((port + brokers + 1))/cluster
   kill -9 \$(cat '$data/broker-1/nginx.pid')     # or any other: nothing is lost
 Logs: $data/logs. What dies is started again. Ctrl-C ends everything; a later
 run goes on with the data.

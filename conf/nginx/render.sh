@@ -30,8 +30,9 @@
 #   PLAIN                 80: with TLS, where plain HTTP is sent on to it
 #   H2C                   another port, for HTTP/2 without TLS; from nginx 1.25.1
 #                         on it is spoken on the usual one as well
-#   METRICS               where Prometheus finds the edge's figures, at /metrics: an
-#                         address that clients do not reach; without, nowhere
+#   METRICS               127.0.0.1:9145: where the edge's figures for Prometheus are,
+#                         at /metrics, and the status of all brokers, at /cluster:
+#                         an address that clients do not reach
 #   RULES                 rules.conf of this folder: limits, and whatever else holds
 #                         for all doors
 #   ACCESS_LOG            "/var/log/nginx/access.log json if=$kept"
@@ -65,7 +66,7 @@ GRPC=4317
 TLS=
 PLAIN=80
 H2C=
-METRICS=
+METRICS=127.0.0.1:9145
 RULES=$CONF/rules.conf
 ACCESS_LOG='/var/log/nginx/access.log json if=$kept'
 LISTEN=
@@ -162,7 +163,7 @@ else
     TLS=$directive
 fi
 [ -z "$GRPC" ] || GRPC="listen $GRPC$ssl$parameter;"
-[ -z "$METRICS" ] || METRICS=$(fill edge-metrics.conf METRICS | tr '\n' ' ')
+METRICS=$(fill edge-metrics.conf METRICS | tr '\n' ' ')
 [ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
 fill edge.conf CONF RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS ACCESS_LOG \
     GRPC GRPC_BROKERS_BY_KEY GRPC_BROKERS BROKERS_BY_KEY BROKERS

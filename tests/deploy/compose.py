@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROJECT = "logbroker-test"
 PORT = free_port()
 GRPC_PORT = free_port()
+OWN_PORT = free_port()
 SERVICES = ("edge", "broker-1", "flusher-1", "broker-2", "flusher-2",
             "clickhouse")
 failures = []
@@ -30,7 +31,8 @@ failures = []
 def run(*argv, check=True, timeout=300):
     p = subprocess.run(argv, capture_output=True, text=True, timeout=timeout,
                        env={**os.environ, "LOGBROKER_PORT": str(PORT),
-                            "LOGBROKER_GRPC_PORT": str(GRPC_PORT)})
+                            "LOGBROKER_GRPC_PORT": str(GRPC_PORT),
+                            "LOGBROKER_OWN_PORT": str(OWN_PORT)})
     if check and p.returncode != 0:
         raise AssertionError(f"{' '.join(argv)}: {p.stdout}{p.stderr}")
     return p

@@ -28,7 +28,7 @@ def floods(edge, refused):
         "aborted": lambda: raw(edge, post_ + b"Content-Length: 9\r\n\r\n{", False),
         "no HTTP": lambda: raw(edge, b"\x16\x03\x01\r\n\r\n"),
         "not JSON": lambda: raw(edge, http1(b"{]")),
-        "forbidden": lambda: raw(refused, b"GET /cluster HTTP/1.1\r\nHost: a\r\n\r\n"),
+        "forbidden": lambda: raw(refused, b"GET /denied HTTP/1.1\r\nHost: a\r\n\r\n"),
         "over the buffer": lambda: raw(edge, large),
         "no broker": lambda: raw(refused, http1().replace(b"/log", b"/log/a")),
     }
@@ -41,8 +41,7 @@ def flood_edges(make_edge, port):
                       access_log="json if=$kept",
                       replace=[("rate=20000r/s", "rate=1r/s"),
                                ("burst=40000", "burst=1"),
-                               ("location / {", "location /log/a { proxy_pass http://brokers; error_page 502 = @again; } location / {"),
-                               ("allow 127.0.0.1;", "")]))
+                               ("location / {", "location /log/a { proxy_pass http://brokers; error_page 502 = @again; } location = /denied { deny all; } location / {")]))
 
 
 def test_floods_leave_few_lines(tmp_path, make_edge):

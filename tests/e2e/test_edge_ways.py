@@ -28,7 +28,7 @@ def quickstart(d, kind):
     function = re.search(r"^nginx_conf\(\) \{.*?^\}", text, re.M | re.S)[0]
     call = re.search(rf"^ *nginx_conf {kind} (?:.*\\\n)*.*\n", text, re.M)[0]
     bash(f"{function}\ni=1\n{call}", root=str(ROOT), data=str(d), dir=str(d),
-         port="8080", addresses=" ".join(ADDRESSES))
+         port="8080", brokers="2", addresses=" ".join(ADDRESSES))
     return (d if kind == "broker" else d / "edge") / "nginx.conf"
 
 
@@ -119,6 +119,7 @@ def without_places(text):
             (r"server \S+:\d+ (max_fails=3 fail_timeout=10s|max_fails=0 "
              r"weight=64);( server \S+:\d+ \1;)*", r"servers \1;"),
             (r"listen \S+( ssl http2| ssl)? backlog", r"listen ADDRESS\1 backlog"),
+            (r"(server \{ +)listen \S+;", r"\1listen ADDRESS;"),
             (r"\n *listen \S+( http2)?;(?=\n)", "\n")):
         text = re.sub(pattern, place, text)
     return [line.strip() for line in text.splitlines() if line.strip()]

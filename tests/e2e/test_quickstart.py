@@ -220,11 +220,11 @@ def test_taken_port(quickstart, tmp_path):
 
 @pytest.mark.parametrize("settings, words", [
     ({"LOGBROKER_PORT": "eighty"},
-     'LOGBROKER_PORT is "eighty": it must be a number from 1 to 65533'),
-    ({"LOGBROKER_PORT": "65535"}, "it must be a number from 1 to 65533"),
-    ({"LOGBROKER_PORT": "99999"}, "it must be a number from 1 to 65533"),
+     'LOGBROKER_PORT is "eighty": it must be a number from 1 to 65532'),
+    ({"LOGBROKER_PORT": "65535"}, "it must be a number from 1 to 65532"),
+    ({"LOGBROKER_PORT": "99999"}, "it must be a number from 1 to 65532"),
     ({"LOGBROKER_CLICKHOUSE_PORT": "0"}, "it must be a number from 1 to 65535"),
-    ({"LOGBROKER_PORT": "8122"}, "8122 to 8124 are the edge's"),
+    ({"LOGBROKER_PORT": "8122"}, "8122 to 8125 are the edge's"),
     ({"LOGBROKER_BROKERS": "17"}, "it must be a number from 1 to 16"),
     ({"LOGBROKER_CLICKHOUSE_URL": "http://u:secret@127.0.0.1:1"},
      "no answer from ClickHouse at http://127.0.0.1:1: curl: (7)"),
@@ -249,7 +249,7 @@ def test_wrong_settings(quickstart, tmp_path, settings, words):
            if not k.startswith("LOGBROKER_") or k == "LOGBROKER_CHDB_DIR"}
     begun = time.monotonic()
     r = subprocess.run([ROOT / "quickstart.sh", "--once"], text=True,
-                       env={**env, "LOGBROKER_PORT": str(free_ports(3)),
+                       env={**env, "LOGBROKER_PORT": str(free_ports(4)),
                             **settings, "LOGBROKER_DATA": str(tmp_path)},
                        capture_output=True, timeout=60)
     assert r.returncode == 1
@@ -265,7 +265,7 @@ def test_old_server(tmp_path):
         r = subprocess.run(
             [ROOT / "quickstart.sh", "--once"], text=True, timeout=60,
             capture_output=True, env={
-                **os.environ, "LOGBROKER_PORT": str(free_ports(3)),
+                **os.environ, "LOGBROKER_PORT": str(free_ports(4)),
                 "LOGBROKER_DATA": str(tmp_path),
                 "LOGBROKER_CLICKHOUSE_URL":
                     f"http://127.0.0.1:{server.server_port}"})
@@ -313,7 +313,7 @@ def once(env):
 def test_server_of_ones_own(quickstart, tmp_path):
     """LOGBROKER_CLICKHOUSE_URL: no server is started."""
     base, env, _ = quickstart
-    out = once(dict(env, LOGBROKER_PORT=str(free_ports(3)),
+    out = once(dict(env, LOGBROKER_PORT=str(free_ports(4)),
                     LOGBROKER_DATA=str(tmp_path), LOGBROKER_BROKERS="1",
                     LOGBROKER_CLICKHOUSE_URL=f"http://127.0.0.1:{base + 4}"))
     assert "starting ClickHouse" not in out

@@ -130,13 +130,14 @@ def test_cluster(cluster):
     brokers, edge = cluster
     names = []
     for _ in range(4):
-        j = json.loads(get(edge.port, "/cluster", "application/json")[1])
+        j = json.loads(get(edge.figures, "/cluster", "application/json")[1])
         names.append(j["flusher"]["broker"])
     assert set(names[:2]) == {b.name for b in brokers}
     assert names[2:] == names[:2]
-    assert "<title>logbroker" in get(edge.port, "/cluster", BROWSER)[1]
-    with pytest.raises(urllib.error.HTTPError):
-        get(edge.port, "/status")
+    assert "<title>logbroker" in get(edge.figures, "/cluster", BROWSER)[1]
+    for path in ("/status", "/cluster"):
+        with pytest.raises(urllib.error.HTTPError):
+            get(edge.port, path)
 
 
 def rows(broker, where):
