@@ -1,9 +1,8 @@
-# With two or more edges: one address in front of them. Connections pass
-# unchanged, so the edges still see the clients' addresses and hold the TLS.
+# One address in front of the edges, from the first one on, so that none is ever
+# moved when edges come and go. Connections pass unchanged, so the edges still
+# see the clients' addresses and hold the TLS.
 
 resource "yandex_lb_target_group" "edge" {
-  count = local.balanced ? 1 : 0
-
   name   = "${var.name}-edge"
   labels = local.labels
 
@@ -17,11 +16,10 @@ resource "yandex_lb_target_group" "edge" {
 }
 
 resource "yandex_lb_network_load_balancer" "edge" {
-  count = local.balanced ? 1 : 0
-
-  name   = var.name
-  labels = local.labels
-  type   = "external"
+  name                = var.name
+  labels              = local.labels
+  type                = "external"
+  deletion_protection = local.deletion_protection
 
   dynamic "listener" {
     for_each = { http = 80, https = 443, grpc = 4317 }
@@ -38,7 +36,7 @@ resource "yandex_lb_network_load_balancer" "edge" {
   }
 
   attached_target_group {
-    target_group_id = yandex_lb_target_group.edge[0].id
+    target_group_id = yandex_lb_target_group.edge.id
     healthcheck {
       name                = "http"
       interval            = 2
@@ -50,4 +48,24 @@ resource "yandex_lb_network_load_balancer" "edge" {
       }
     }
   }
+
+  # Until 0.1.0 a single edge had the service's address, and keeps it until it
+  # is taken away.
+  lifecycle {
+    precondition {
+      condition     = alltrue([for m in yandex_compute_instance.machine : m.network_interface[0].nat_ip_address != yandex_vpc_address.service.external_ipv4_address[0].address])
+      error_message = "An edge still has the service's address, which is the load balancer's. Give it another one: docs/deploy-terraform.md, \"The edge has the service's address\"."
+    }
+  }
+}
+
+# Terraform knew these by number when there were none with a single edge.
+moved {
+  from = yandex_lb_target_group.edge[0]
+  to   = yandex_lb_target_group.edge
+}
+
+moved {
+  from = yandex_lb_network_load_balancer.edge[0]
+  to   = yandex_lb_network_load_balancer.edge
 }

@@ -44,24 +44,40 @@ locals {
       }
     },
     {
-      clickhouse-1 = {
+      for i, zone in local.clickhouse_zones : "clickhouse-${i + 1}" => {
         role    = "clickhouse"
-        index   = 0
-        zone    = var.zone
-        address = cidrhost(local.private_cidrs[var.zone], 10)
+        index   = i
+        zone    = zone
+        address = cidrhost(local.private_cidrs[zone], 10 + i)
         size    = var.clickhouse
+      }
+    },
+    {
+      for i, zone in local.keeper_zones : "keeper-${i + 1}" => {
+        role    = "keeper"
+        index   = i
+        zone    = zone
+        address = cidrhost(local.private_cidrs[zone], 13 + i)
+        size    = var.keeper
+      }
+    },
+    {
+      for i, size in var.monitoring == null ? [] : [var.monitoring] : "monitoring-${i + 1}" => {
+        role    = "monitoring"
+        index   = i
+        zone    = var.zone
+        address = cidrhost(local.private_cidrs[var.zone], 16 + i)
+        size    = size
       }
     },
   )
 
-  public_roles = toset(["jump", "edge"])
+  # Replicas agree on what they have through Keeper, of which a majority has to
+  # be there: three, whether there are two replicas or three.
+  clickhouse_zones = var.clickhouse_zones == null ? [var.zone] : var.clickhouse_zones
+  keeper_zones     = length(local.clickhouse_zones) > 1 ? var.keeper_zones : []
 
-  # Static where people or clients know the address. Behind the balancer the
-  # edges' own addresses are only their way out.
-  static_addresses = {
-    jump   = yandex_vpc_address.jump.external_ipv4_address[0].address
-    edge-1 = local.balanced ? null : yandex_vpc_address.service.external_ipv4_address[0].address
-  }
+  public_roles = toset(["jump", "edge"])
 
   # Read at the first boot only; later changes of users are Ansible's.
   user_data = "#cloud-config\n${yamlencode({
@@ -119,7 +135,7 @@ resource "yandex_compute_instance" "machine" {
     subnet_id          = contains(local.public_roles, each.value.role) ? yandex_vpc_subnet.public[each.value.zone].id : yandex_vpc_subnet.private[each.value.zone].id
     ip_address         = each.value.address
     nat                = contains(local.public_roles, each.value.role)
-    nat_ip_address     = lookup(local.static_addresses, each.key, null)
+    nat_ip_address     = each.value.role == "jump" ? yandex_vpc_address.jump.external_ipv4_address[0].address : null
     security_group_ids = [yandex_vpc_security_group.role[each.value.role].id]
   }
 

@@ -1,7 +1,6 @@
 # One network. Each zone in use has a public subnet, whose machines have public
-# addresses of their own (jump host, edges), and a private one (brokers,
-# ClickHouse), whose only way out is the NAT instance. The jump host is the NAT
-# instance.
+# addresses of their own (jump host, edges), and a private one (all others),
+# whose only way out is the NAT instance. The jump host is the NAT instance.
 
 locals {
   # A zone's number is fixed: adding a zone later must not renumber the others.
@@ -11,7 +10,7 @@ locals {
     ru-central1-d = 2
   }
 
-  zones         = toset(concat([var.zone], var.edge_zones, var.broker_zones))
+  zones         = toset(concat([var.zone], var.edge_zones, var.broker_zones, local.clickhouse_zones, local.keeper_zones))
   public_cidrs  = { for z in local.zones : z => cidrsubnet(var.network_cidr, 8, local.zone_numbers[z]) }
   private_cidrs = { for z in local.zones : z => cidrsubnet(var.network_cidr, 8, 128 + local.zone_numbers[z]) }
 
@@ -22,6 +21,10 @@ locals {
   labels = {
     project = var.name
   }
+
+  # Of what the cloud lets be protected: addresses, load balancer, key. See
+  # teardown_override.tf.example.
+  deletion_protection = true
 }
 
 resource "yandex_vpc_network" "main" {
@@ -62,9 +65,13 @@ resource "yandex_vpc_route_table" "private" {
 }
 
 # Two static addresses, however many machines: people and clients know these.
+# The service's is the load balancer's, never a machine's: an address that a
+# machine has had stays with it when it is no longer asked for, and two cannot
+# have it.
 resource "yandex_vpc_address" "jump" {
-  name   = "${var.name}-jump"
-  labels = local.labels
+  name                = "${var.name}-jump"
+  labels              = local.labels
+  deletion_protection = local.deletion_protection
 
   external_ipv4_address {
     zone_id = var.zone
@@ -72,8 +79,9 @@ resource "yandex_vpc_address" "jump" {
 }
 
 resource "yandex_vpc_address" "service" {
-  name   = "${var.name}-service"
-  labels = local.labels
+  name                = "${var.name}-service"
+  labels              = local.labels
+  deletion_protection = local.deletion_protection
 
   external_ipv4_address {
     zone_id = var.edge_zones[0]

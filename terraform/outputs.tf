@@ -21,6 +21,9 @@ output "inventory" {
 }
 
 locals {
+  # The machines of this installation, or those that were named.
+  clickhouse_urls = length(var.clickhouse_urls) > 0 ? var.clickhouse_urls : [for name, m in local.inventory : "http://${m.address}:8123" if m.role == "clickhouse"]
+
   # Host variables; Ansible's own names and ours do not mix.
   host_vars = {
     for name, m in local.inventory : name => {
@@ -39,8 +42,9 @@ output "ansible_inventory" {
   value = {
     all = {
       vars = {
-        ansible_user       = var.ssh_user
-        logbroker_registry = "cr.yandex/${yandex_container_registry.main.id}"
+        ansible_user              = var.ssh_user
+        logbroker_registry        = "cr.yandex/${yandex_container_registry.main.id}"
+        logbroker_clickhouse_urls = local.clickhouse_urls
       }
       children = {
         jump = {
@@ -51,7 +55,7 @@ output "ansible_inventory" {
             ansible_ssh_common_args = "-o ProxyJump=${var.ssh_user}@${local.inventory["jump"].public_address}"
           }
           children = {
-            for role in ["edge", "broker", "clickhouse"] : role => {
+            for role in ["edge", "broker", "clickhouse", "keeper", "monitoring"] : role => {
               hosts = { for name, h in local.host_vars : name => h if h.logbroker_role == role }
             }
           }
@@ -59,6 +63,11 @@ output "ansible_inventory" {
       }
     }
   }
+}
+
+output "clickhouse_urls" {
+  description = "Where the brokers' flushers deliver: all replicas, in the same order for each."
+  value       = local.clickhouse_urls
 }
 
 output "service_address" {
@@ -99,8 +108,9 @@ output "billable" {
         [for d in local.disks : d.machine.size.disk if type == d.machine.size.disk_type],
       ))
     }
-    public_addresses = length([for m in local.machines : m if contains(local.public_roles, m.role)]) + (local.balanced ? 1 : 0)
+    public_addresses = length([for m in local.machines : m if contains(local.public_roles, m.role)]) + 1
     static_addresses = 2
-    load_balancers   = local.balanced ? 1 : 0
+    load_balancers   = 1
+    keys             = var.encrypt_disks ? 1 : 0
   }
 }

@@ -71,7 +71,7 @@ variable "network_cidr" {
 }
 
 variable "zone" {
-  description = "Zone of the jump host and of ClickHouse."
+  description = "Zone of the jump host, of monitoring, and of a single ClickHouse."
   type        = string
   default     = "ru-central1-a"
 
@@ -82,7 +82,7 @@ variable "zone" {
 }
 
 variable "edge_zones" {
-  description = "One zone per edge. One edge has the service's address; two or more stand behind a network load balancer that has it."
+  description = "One zone per edge. All of them stand behind a network load balancer, which has the service's address."
   type        = list(string)
   default     = ["ru-central1-a"]
 
@@ -104,6 +104,48 @@ variable "broker_zones" {
       for z in var.broker_zones : contains(["ru-central1-a", "ru-central1-b", "ru-central1-d"], z)
     ])
     error_message = "broker_zones: 1 to 64 entries, each ru-central1-a, ru-central1-b or ru-central1-d."
+  }
+}
+
+variable "clickhouse_zones" {
+  description = "One zone per replica of ClickHouse; null is a single one in zone. From two on there are three machines with Keeper. Empty: ClickHouse is elsewhere, see clickhouse_urls."
+  type        = list(string)
+  default     = null
+
+  validation {
+    condition = var.clickhouse_zones == null ? true : length(var.clickhouse_zones) <= 3 && alltrue([
+      for z in var.clickhouse_zones : contains(["ru-central1-a", "ru-central1-b", "ru-central1-d"], z)
+    ])
+    error_message = "clickhouse_zones: 1 to 3 entries, or none with clickhouse_urls, each ru-central1-a, ru-central1-b or ru-central1-d."
+  }
+}
+
+variable "keeper_zones" {
+  description = "Zones of the three machines with Keeper, which two or three replicas of ClickHouse need."
+  type        = list(string)
+  default     = ["ru-central1-a", "ru-central1-b", "ru-central1-d"]
+
+  validation {
+    condition = length(var.keeper_zones) == 3 && alltrue([
+      for z in var.keeper_zones : contains(["ru-central1-a", "ru-central1-b", "ru-central1-d"], z)
+    ])
+    error_message = "keeper_zones: three entries, each ru-central1-a, ru-central1-b or ru-central1-d."
+  }
+}
+
+variable "clickhouse_urls" {
+  description = "With clickhouse_zones = []: where ClickHouse is, one URL per replica, for example [\"https://rc1a-example.mdb.yandexcloud.net:8443\"]."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for u in var.clickhouse_urls : can(regex("^https://[a-z0-9.-]+:[0-9]{2,5}$", u))])
+    error_message = "clickhouse_urls: https://HOST:PORT, for example https://rc1a-example.mdb.yandexcloud.net:8443."
+  }
+  validation {
+    condition     = (var.clickhouse_zones == null ? false : length(var.clickhouse_zones) == 0) == (length(var.clickhouse_urls) > 0)
+    error_message = "clickhouse_urls: name them if clickhouse_zones is empty, and only then."
   }
 }
 
@@ -198,6 +240,55 @@ variable "clickhouse" {
     condition     = var.clickhouse.disk_type != "network-ssd-io-m3" || var.clickhouse.disk % 93 == 0
     error_message = "clickhouse.disk: network-ssd-io-m3 comes in multiples of 93 GB."
   }
+}
+
+variable "keeper" {
+  description = "Size of each machine with Keeper and of its disk. Memory and disks in GB, core_fraction in percent."
+  type = object({
+    cores         = optional(number, 2)
+    memory        = optional(number, 2)
+    core_fraction = optional(number, 20)
+    boot_disk     = optional(number, 15)
+    disk          = optional(number, 10)
+    disk_type     = optional(string, "network-ssd")
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.keeper.cores >= 2 && var.keeper.memory >= 1 && contains([20, 50, 100], var.keeper.core_fraction) && var.keeper.boot_disk >= 15 && var.keeper.disk >= 10
+    error_message = "keeper: at least 2 cores, 1 GB of memory, a 15 GB boot disk and a 10 GB disk; core_fraction is 20, 50 or 100."
+  }
+  validation {
+    condition     = contains(["network-hdd", "network-ssd"], var.keeper.disk_type)
+    error_message = "keeper.disk_type: network-ssd or network-hdd."
+  }
+}
+
+variable "monitoring" {
+  description = "Size of a machine for Prometheus, Alertmanager and Grafana; null is none. Memory and disks in GB, core_fraction in percent."
+  type = object({
+    cores         = optional(number, 2)
+    memory        = optional(number, 4)
+    core_fraction = optional(number, 50)
+    boot_disk     = optional(number, 15)
+    disk          = optional(number, 32)
+    disk_type     = optional(string, "network-ssd")
+  })
+  default = null
+
+  validation {
+    condition = var.monitoring == null ? true : (
+      var.monitoring.cores >= 2 && var.monitoring.memory >= 2 && contains([20, 50, 100], var.monitoring.core_fraction) &&
+    var.monitoring.boot_disk >= 15 && var.monitoring.disk >= 10 && contains(["network-hdd", "network-ssd"], var.monitoring.disk_type))
+    error_message = "monitoring: at least 2 cores, 2 GB of memory, a 15 GB boot disk and a 10 GB disk of network-ssd or network-hdd; core_fraction is 20, 50 or 100."
+  }
+}
+
+variable "encrypt_disks" {
+  description = "Whether new disks with events are encrypted with a key of this installation's own (Key Management Service). Disks that exist stay as they are."
+  type        = bool
+  default     = false
 }
 
 variable "platform" {

@@ -85,12 +85,16 @@ run "public_addresses" {
     error_message = "A machine has a second network interface."
   }
   assert {
-    condition     = yandex_compute_instance.machine["jump"].network_interface[0].nat_ip_address == "203.0.113.1" && yandex_compute_instance.machine["edge-1"].network_interface[0].nat_ip_address == "203.0.113.2"
-    error_message = "Jump host and edge must have their static addresses."
+    condition     = yandex_compute_instance.machine["jump"].network_interface[0].nat_ip_address == "203.0.113.1"
+    error_message = "The jump host must have its static address."
   }
   assert {
-    condition     = length(yandex_lb_network_load_balancer.edge) == 0
-    error_message = "One edge needs no load balancer."
+    condition     = alltrue([for m in yandex_compute_instance.machine : m.network_interface[0].nat_ip_address != "203.0.113.2"])
+    error_message = "The service's address must be the load balancer's, and never a machine's."
+  }
+  assert {
+    condition     = toset([for l in yandex_lb_network_load_balancer.edge.listener : "${one(l.external_address_spec).address} ${l.port} ${l.target_port}"]) == toset(["203.0.113.2 80 80", "203.0.113.2 443 443", "203.0.113.2 4317 4317"])
+    error_message = "The load balancer must have the service's address with one edge, too."
   }
 }
 
@@ -121,6 +125,7 @@ run "rules" {
       "edge ingress TCP 443 0.0.0.0/0",
       "edge ingress TCP 4317 0.0.0.0/0",
       "edge ingress TCP 22 jump",
+      "edge ingress TCP 80 loadbalancer_healthchecks",
       "edge egress TCP 8080 broker",
       "edge egress TCP 4317 broker",
       "edge egress TCP 80 0.0.0.0/0",
@@ -262,6 +267,138 @@ run "accounts" {
   }
 }
 
+# Two replicas, Keeper, monitoring: what they add to the table above, and nothing
+# else.
+run "replicas_and_monitoring" {
+  command = plan
+  variables {
+    clickhouse_zones = ["ru-central1-a", "ru-central1-b"]
+    monitoring       = {}
+  }
+  override_resource {
+    target          = yandex_vpc_security_group.role["keeper"]
+    override_during = plan
+    values          = { id = "keeper" }
+  }
+  override_resource {
+    target          = yandex_vpc_security_group.role["monitoring"]
+    override_during = plan
+    values          = { id = "monitoring" }
+  }
+
+  assert {
+    condition = toset([
+      for r in yandex_vpc_security_group_rule.rule : join(" ", [
+        r.security_group_binding, r.direction, r.port, join(",", compact([r.security_group_id, r.predefined_target])),
+      ]) if length(setintersection([r.security_group_binding, r.security_group_id], ["keeper", "monitoring"])) > 0 || r.security_group_binding == "clickhouse" && length(r.v4_cidr_blocks) == 0
+      ]) == toset([
+      "clickhouse ingress 8123 broker",
+      "clickhouse ingress 22 jump",
+      "clickhouse ingress 9000 self_security_group",
+      "clickhouse egress 9000 self_security_group",
+      "clickhouse ingress 9009 self_security_group",
+      "clickhouse egress 9009 self_security_group",
+      "clickhouse egress 9181 keeper",
+      "clickhouse ingress 9100 monitoring",
+      "clickhouse ingress 9363 monitoring",
+      "clickhouse ingress 8123 monitoring",
+
+      "keeper ingress 22 jump",
+      "keeper ingress 9181 clickhouse",
+      "keeper ingress 9234 self_security_group",
+      "keeper egress 9234 self_security_group",
+      "keeper ingress 9100 monitoring",
+      "keeper ingress 9363 monitoring",
+      "keeper egress 80 ",
+      "keeper egress 443 ",
+      "keeper egress 123 ",
+
+      "monitoring ingress 22 jump",
+      "monitoring ingress 3000 jump",
+      "monitoring ingress 9090 jump",
+      "monitoring egress 9100 jump",
+      "monitoring egress 9100 edge",
+      "monitoring egress 9100 broker",
+      "monitoring egress 9100 clickhouse",
+      "monitoring egress 9100 keeper",
+      "monitoring egress 8080 broker",
+      "monitoring egress 8081 edge",
+      "monitoring egress 9363 clickhouse",
+      "monitoring egress 9363 keeper",
+      "monitoring egress 8123 clickhouse",
+      "monitoring egress 80 ",
+      "monitoring egress 443 ",
+      "monitoring egress 123 ",
+
+      "jump egress 22 keeper",
+      "jump egress 22 monitoring",
+      "jump egress 3000 monitoring",
+      "jump egress 9090 monitoring",
+      "jump ingress 9100 monitoring",
+      "edge ingress 9100 monitoring",
+      "edge ingress 8081 monitoring",
+      "broker ingress 9100 monitoring",
+      "broker ingress 8080 monitoring",
+    ])
+    error_message = "Replicas, Keeper and monitoring open other ports than agreed."
+  }
+  # What one side may send the other side must take.
+  assert {
+    condition = toset([
+      for r in yandex_vpc_security_group_rule.rule : "${r.security_group_binding} ${r.port} ${r.security_group_id}" if r.direction == "egress" && r.security_group_id != ""
+      ]) == toset([
+      for r in yandex_vpc_security_group_rule.rule : "${r.security_group_id} ${r.port} ${r.security_group_binding}" if r.direction == "ingress" && r.security_group_id != ""
+    ])
+    error_message = "A machine may send what the other one does not take, or the other way round."
+  }
+  assert {
+    condition     = toset([for name, m in yandex_compute_instance.machine : name if m.network_interface[0].nat]) == toset(["jump", "edge-1"])
+    error_message = "Exactly the jump host and the edge have public addresses."
+  }
+  assert {
+    condition = alltrue([
+      for r in yandex_vpc_security_group_rule.rule :
+      r.security_group_binding == "jump" ? r.v4_cidr_blocks == tolist(var.admin_cidrs) : r.security_group_id == "jump" && length(r.v4_cidr_blocks) == 0
+      if r.direction == "ingress" && r.port == 22
+    ])
+    error_message = "SSH may come only from the admins to the jump host, and from the jump host to the rest."
+  }
+  assert {
+    condition = alltrue([
+      for r in yandex_vpc_security_group_rule.rule : r.security_group_binding == "edge"
+      if r.direction == "ingress" && contains(r.v4_cidr_blocks, "0.0.0.0/0")
+    ])
+    error_message = "Only the edge may be reached from everywhere."
+  }
+}
+
+# ClickHouse elsewhere, such as Yandex Managed Service for ClickHouse.
+run "clickhouse_elsewhere" {
+  command = plan
+  variables {
+    clickhouse_zones = []
+    clickhouse_urls  = ["https://rc1a-x.mdb.yandexcloud.net:8443", "https://rc1b-x.mdb.yandexcloud.net:8443"]
+  }
+
+  assert {
+    condition     = toset(keys(yandex_compute_instance.machine)) == toset(["jump", "edge-1", "broker-1", "broker-2"])
+    error_message = "With ClickHouse elsewhere there must be no machine for it."
+  }
+  assert {
+    condition     = toset(keys(yandex_vpc_security_group.role)) == toset(["jump", "edge", "broker"]) && length(yandex_compute_snapshot_schedule.clickhouse) == 0
+    error_message = "With ClickHouse elsewhere there must be neither a group nor snapshots for it."
+  }
+  assert {
+    condition = toset([
+      for r in yandex_vpc_security_group_rule.rule : "${r.direction} ${r.port} ${join(",", r.v4_cidr_blocks)}" if r.security_group_binding == "broker" && r.port > 4317
+      ]) == toset([
+      "ingress 8080 ",
+      "egress 8443 10.10.0.0/16",
+    ])
+    error_message = "Brokers must reach the ClickHouse that was named, in this network, and none else."
+  }
+}
+
 run "several_edges" {
   command = plan
   variables {
@@ -275,15 +412,15 @@ run "several_edges" {
     error_message = "Exactly the jump host and the edges have public addresses."
   }
   assert {
-    condition     = toset([for l in yandex_lb_network_load_balancer.edge[0].listener : l.port]) == toset([80, 443, 4317])
+    condition     = toset([for l in yandex_lb_network_load_balancer.edge.listener : l.port]) == toset([80, 443, 4317])
     error_message = "The balancer listens on 80, 443 and 4317."
   }
   assert {
-    condition     = alltrue([for l in yandex_lb_network_load_balancer.edge[0].listener : one(l.external_address_spec).address == "203.0.113.2" && l.target_port == l.port])
+    condition     = alltrue([for l in yandex_lb_network_load_balancer.edge.listener : one(l.external_address_spec).address == "203.0.113.2" && l.target_port == l.port])
     error_message = "The balancer must have the static service address and keep the port."
   }
   assert {
-    condition     = toset([for t in yandex_lb_target_group.edge[0].target : t.address]) == toset([for m in yandex_compute_instance.machine : m.network_interface[0].ip_address if m.labels.role == "edge"])
+    condition     = toset([for t in yandex_lb_target_group.edge.target : t.address]) == toset([for m in yandex_compute_instance.machine : m.network_interface[0].ip_address if m.labels.role == "edge"])
     error_message = "The balancer's targets are the edges, all of them and nothing else."
   }
   assert {

@@ -5,7 +5,10 @@ mock_provider "yandex" {
   override_during = plan
 
   mock_resource "yandex_compute_instance" {
-    defaults = { fqdn = "host.ru-central1.internal" }
+    defaults = {
+      fqdn              = "host.ru-central1.internal"
+      network_interface = { nat_ip_address = "203.0.113.20" }
+    }
   }
   mock_resource "yandex_container_registry" {
     defaults = { id = "registry-1" }
@@ -59,11 +62,11 @@ run "disks" {
     error_message = "Each disk is attached to its machine, and outlives it."
   }
   assert {
-    condition     = yandex_compute_snapshot_schedule.clickhouse.disk_ids == toset(["disk-clickhouse"])
+    condition     = one(yandex_compute_snapshot_schedule.clickhouse).disk_ids == toset(["disk-clickhouse"])
     error_message = "Snapshots are taken of the ClickHouse disk, and never of a spool."
   }
   assert {
-    condition     = yandex_compute_snapshot_schedule.clickhouse.retention_period == "168h"
+    condition     = one(yandex_compute_snapshot_schedule.clickhouse).retention_period == "168h"
     error_message = "Snapshots are kept for seven days by default."
   }
 }
@@ -78,7 +81,7 @@ run "inventory" {
         fqdn = "host.ru-central1.internal", disk = null, node_index = 0, node_count = 1
       }
       edge-1 = {
-        role = "edge", zone = "ru-central1-a", address = "10.10.0.20", public_address = "203.0.113.2"
+        role = "edge", zone = "ru-central1-a", address = "10.10.0.20", public_address = "203.0.113.20"
         fqdn = "host.ru-central1.internal", disk = null, node_index = 0, node_count = 1
       }
       broker-1 = {
@@ -105,15 +108,21 @@ run "inventory" {
       edge       = ["edge-1 10.10.0.20"]
       broker     = ["broker-1 10.10.128.20", "broker-2 10.10.128.21"]
       clickhouse = ["clickhouse-1 10.10.128.10"]
+      keeper     = []
+      monitoring = []
     }
     error_message = "Machines behind the jump host are reached by their private addresses, grouped by role."
+  }
+  assert {
+    condition     = output.ansible_inventory.all.vars.logbroker_clickhouse_urls == tolist(["http://10.10.128.10:8123"])
+    error_message = "The flushers must be told where ClickHouse is."
   }
   assert {
     condition     = output.service_address == "203.0.113.2" && output.registry == "cr.yandex/registry-1"
     error_message = "Wrong service address or registry."
   }
   assert {
-    condition     = jsonencode(output.billable) == jsonencode({ machines = 5, vcpus = { "20" = 2, "100" = 10 }, memory_gb = 30, disk_gb = { network-hdd = 0, network-ssd = 484, network-ssd-io-m3 = 0 }, public_addresses = 2, static_addresses = 2, load_balancers = 0 })
+    condition     = jsonencode(output.billable) == jsonencode({ machines = 5, vcpus = { "20" = 2, "100" = 10 }, memory_gb = 30, disk_gb = { network-hdd = 0, network-ssd = 484, network-ssd-io-m3 = 0 }, public_addresses = 3, static_addresses = 2, load_balancers = 1, keys = 0 })
     error_message = "The quantities to be paid are wrong."
   }
 }
@@ -134,6 +143,89 @@ run "appending_moves_nothing" {
       clickhouse-1 = "ru-central1-b 10.10.129.10 0/1"
     }
     error_message = "A machine's address depends on something else than its role, number and zone."
+  }
+}
+
+run "replicas" {
+  command = plan
+  override_resource {
+    target          = yandex_compute_disk.disk["clickhouse-2"]
+    override_during = plan
+    values          = { id = "disk-clickhouse-2" }
+  }
+  variables {
+    zone             = "ru-central1-b"
+    clickhouse_zones = ["ru-central1-a", "ru-central1-b"]
+    monitoring       = { disk = 50 }
+  }
+
+  assert {
+    condition = { for name, h in output.inventory : name => "${h.role} ${h.zone} ${h.address} ${h.node_index}/${h.node_count} ${h.disk}" if contains(["clickhouse", "keeper", "monitoring"], h.role) } == {
+      clickhouse-1 = "clickhouse ru-central1-a 10.10.128.10 0/2 /dev/disk/by-id/virtio-data"
+      clickhouse-2 = "clickhouse ru-central1-b 10.10.129.11 1/2 /dev/disk/by-id/virtio-data"
+      keeper-1     = "keeper ru-central1-a 10.10.128.13 0/3 /dev/disk/by-id/virtio-keeper"
+      keeper-2     = "keeper ru-central1-b 10.10.129.14 1/3 /dev/disk/by-id/virtio-keeper"
+      keeper-3     = "keeper ru-central1-d 10.10.130.15 2/3 /dev/disk/by-id/virtio-keeper"
+      monitoring-1 = "monitoring ru-central1-b 10.10.129.16 0/1 /dev/disk/by-id/virtio-monitoring"
+    }
+    error_message = "Two replicas need two machines, three of Keeper, and addresses of their own."
+  }
+  assert {
+    condition     = output.ansible_inventory.all.vars.logbroker_clickhouse_urls == tolist(["http://10.10.128.10:8123", "http://10.10.129.11:8123"])
+    error_message = "The flushers must be told of both replicas."
+  }
+  assert {
+    condition     = [for name, h in output.ansible_inventory.all.children.inside.children.keeper.hosts : name] == ["keeper-1", "keeper-2", "keeper-3"] && [for name, h in output.ansible_inventory.all.children.inside.children.monitoring.hosts : name] == ["monitoring-1"]
+    error_message = "Ansible must find Keeper and monitoring in groups of their own."
+  }
+  assert {
+    condition     = one(yandex_compute_snapshot_schedule.clickhouse).disk_ids == toset(["disk-clickhouse", "disk-clickhouse-2"]) && length(yandex_compute_disk.disk) == 8
+    error_message = "Snapshots are taken of both replicas' disks, and of no other."
+  }
+  assert {
+    condition     = length(distinct([for h in output.inventory : h.address])) == length(output.inventory)
+    error_message = "Two machines share an address."
+  }
+}
+
+run "clickhouse_elsewhere" {
+  command = plan
+  variables {
+    clickhouse_zones = []
+    clickhouse_urls  = ["https://rc1a-x.mdb.yandexcloud.net:8443"]
+  }
+
+  assert {
+    condition     = output.ansible_inventory.all.vars.logbroker_clickhouse_urls == tolist(["https://rc1a-x.mdb.yandexcloud.net:8443"]) && length(output.ansible_inventory.all.children.inside.children.clickhouse.hosts) == 0
+    error_message = "The flushers must be told of the ClickHouse that was named."
+  }
+  assert {
+    condition     = toset(keys(yandex_compute_disk.disk)) == toset(["broker-1", "broker-2"])
+    error_message = "With ClickHouse elsewhere there must be no disk for it."
+  }
+}
+
+run "encrypted_and_protected" {
+  command = plan
+  variables {
+    encrypt_disks = true
+  }
+  override_resource {
+    target          = yandex_kms_symmetric_key.disks
+    override_during = plan
+    values          = { id = "key-disks" }
+  }
+
+  assert {
+    condition     = alltrue([for d in yandex_compute_disk.disk : d.kms_key_id == "key-disks"])
+    error_message = "A disk with events is not encrypted with the key."
+  }
+  assert {
+    condition = alltrue([
+      yandex_vpc_address.jump.deletion_protection, yandex_vpc_address.service.deletion_protection,
+      yandex_lb_network_load_balancer.edge.deletion_protection, one(yandex_kms_symmetric_key.disks).deletion_protection,
+    ])
+    error_message = "An address, the load balancer or the key can be deleted by mistake."
   }
 }
 
@@ -247,4 +339,40 @@ run "refuses_odd_sizes" {
     snapshots  = { days = 0 }
   }
   expect_failures = [var.jump, var.edge, var.broker, var.clickhouse, var.snapshots]
+}
+
+run "refuses_two_places_for_clickhouse" {
+  command = plan
+  variables {
+    clickhouse_urls = ["https://rc1a-x.mdb.yandexcloud.net:8443"]
+  }
+  expect_failures = [var.clickhouse_urls]
+}
+
+run "refuses_no_place_for_clickhouse" {
+  command = plan
+  variables {
+    clickhouse_zones = []
+  }
+  expect_failures = [var.clickhouse_urls]
+}
+
+run "refuses_a_clickhouse_without_tls" {
+  command = plan
+  variables {
+    clickhouse_zones = []
+    clickhouse_urls  = ["http://rc1a-x.mdb.yandexcloud.net:8123"]
+  }
+  expect_failures = [var.clickhouse_urls]
+}
+
+run "refuses_odd_replicas" {
+  command = plan
+  variables {
+    clickhouse_zones = ["ru-central1-a", "ru-central1-a", "ru-central1-b", "ru-central1-d"]
+    keeper_zones     = ["ru-central1-a", "ru-central1-b"]
+    keeper           = { disk_type = "network-ssd-nonreplicated" }
+    monitoring       = { memory = 1 }
+  }
+  expect_failures = [var.clickhouse_zones, var.keeper_zones, var.keeper, var.monitoring]
 }

@@ -47,9 +47,10 @@ log=$scratch/log
 
 fresh_copy() { # the configuration alone, without anyone's settings or state
   rm -rf "$scratch/copy"
-  mkdir -p "$scratch/copy/tests"
+  mkdir -p "$scratch/copy/tests/changes"
   cp "$source_dir"/*.tf "$source_dir"/*.example "$scratch/copy/"
   cp "$source_dir"/tests/*.tftest.hcl "$scratch/copy/tests/"
+  cp "$source_dir"/tests/changes/*.tftest.hcl "$scratch/copy/tests/changes/"
   if [ -f "$source_dir/.terraform.lock.hcl" ] && [ -z "$runner" ]; then
     cp "$source_dir/.terraform.lock.hcl" "$scratch/copy/"
   fi
@@ -91,6 +92,17 @@ check() { # NAME COMMAND ARGUMENT...
   shift
   "$@" >"$log" 2>&1
   report $? "$name" "$log"
+}
+
+# Tests that apply, and hence destroy at their end.
+changes() {
+  local status
+  cp "$scratch/copy/teardown_override.tf.example" \
+    "$scratch/copy/teardown_override.tf"
+  tf test -test-directory=tests/changes "$@"
+  status=$?
+  rm "$scratch/copy/teardown_override.tf"
+  return "$status"
 }
 
 life() { # everything between the first apply and the last destroy
@@ -147,14 +159,29 @@ PY
 
   tf_kept plan -var-file=prod.tfvars \
     -var 'broker_zones=["ru-central1-a","ru-central1-a","ru-central1-b"]' \
-    -var 'broker={disk=128}' >"$log" 2>&1 &&
+    -var 'broker={boot_disk=15,memory=2,disk=128}' >"$log" 2>&1 &&
     says ' 0 to destroy' "$log" && ! says 'must be replaced' "$log"
   report $? 'a further broker and larger disks replace nothing' "$log"
 
-  tf_kept plan -var-file=prod.tfvars \
-    -var 'edge_zones=["ru-central1-a","ru-central1-b"]' >"$log" 2>&1 &&
+  # What the plan lacks at first it has when an edge has really come and gone.
+  tf_kept output -raw service_address >"$scratch/address" 2>"$log" &&
+    tf_kept apply -var-file=prod.tfvars \
+      -var 'edge_zones=["ru-central1-a","ru-central1-a"]' >"$log" 2>&1 &&
+    says ' 0 destroyed' "$log" && addresses "$scratch/address" 2
+  report $? 'a second edge replaces nothing, and no two things have one address' "$log"
+
+  tf_kept apply -var-file=prod.tfvars >"$log" 2>&1 &&
+    says ' 1 destroyed' "$log" && addresses "$scratch/address" 1
+  report $? 'when it goes only its machine does' "$log"
+
+  tf_kept plan -var-file=prod.tfvars -var 'monitoring={}' \
+    -var 'clickhouse_zones=["ru-central1-a","ru-central1-b"]' >"$log" 2>&1 &&
     says ' 0 to destroy' "$log" && ! says 'must be replaced' "$log"
-  report $? 'a second edge and its load balancer replace nothing' "$log"
+  report $? 'a second replica, Keeper and monitoring replace nothing' "$log"
+
+  tf_kept plan -var-file=prod.tfvars -var 'encrypt_disks=true' >"$log" 2>&1 &&
+    says ' 1 to add, 0 to change, 0 to destroy.' "$log"
+  report $? 'encryption leaves the disks that are there alone' "$log"
 
   ! tf_kept plan -var-file=prod.tfvars \
     -var 'broker_zones=["ru-central1-a"]' >"$log" 2>&1 &&
@@ -167,8 +194,52 @@ PY
 
   cp "$scratch/copy/teardown_override.tf.example" \
     "$scratch/copy/teardown_override.tf"
-  check 'destroy deletes them with teardown_override.tf' \
-    tf_kept destroy -var-file=prod.tfvars
+  # what the cloud protects has to be told first
+  tf_kept apply -var-file=prod.tfvars >"$log" 2>&1 &&
+    says '0 added, 3 changed, 0 destroyed' "$log" &&
+    tf_kept destroy -var-file=prod.tfvars >"$log" 2>&1
+  report $? 'destroy deletes them, once teardown_override.tf is applied' "$log"
+}
+
+addresses() { # FILE COUNT; the balancer has FILE's address for COUNT edges
+  tf_kept state pull >"$scratch/state.json" 2>>"$log" &&
+    python3 - "$scratch/state.json" "$(cat "$1")" "$2" >>"$log" 2>&1 <<'PY'
+import json, sys
+state = json.load(open(sys.argv[1]))
+service, count = sys.argv[2], int(sys.argv[3])
+held, targets = [], []
+for r in state["resources"]:
+    for i in r["instances"]:
+        a = i["attributes"]
+        if r["type"] == "yandex_compute_instance":
+            nic = a["network_interface"][0]
+            if nic["nat"]:
+                held.append((nic["nat_ip_address"], a["hostname"]))
+        if r["type"] == "yandex_lb_target_group":
+            targets = a["target"]
+        if r["type"] == "yandex_lb_network_load_balancer":
+            listeners = {s["address"] for l in a["listener"] for s in l["external_address_spec"]}
+assert listeners == {service}, (listeners, service)
+assert service not in dict(held), held
+assert len(dict(held)) == len(held) == count + 1, held
+assert len(targets) == count, targets
+PY
+}
+
+# docs/deploy-terraform.md says what fits into a new cloud: the same as a plan.
+quotas() {
+  local name
+  printf '%s\n' "$(grep -A1 '^admin_cidrs\|^ssh_public_keys' "$scratch/copy/prod.tfvars" | grep -v '^--')" \
+    ']' >"$scratch/copy/defaults.tfvars"
+  mkdir -p "$scratch/quotas"
+  for name in prod defaults; do
+    "$runner" -w "$scratch/quotas" "$scratch/copy" plan \
+      -var-file=$name.tfvars -out=$name.tfplan >"$log" 2>&1 &&
+      "$runner" -w "$scratch/quotas" "$scratch/copy" show -json $name.tfplan \
+        >"$scratch/$name.json" 2>>"$log" || return 1
+  done
+  python3 "$here/quotas.py" "$source_dir/../docs/deploy-terraform.md" \
+    "$source_dir/../docs/deploy.md" "$scratch/prod.json" "$scratch/defaults.json" >"$log" 2>&1
 }
 
 mutant() { # FILE SED-EXPRESSION TESTS WORDS
@@ -182,7 +253,10 @@ mutant() { # FILE SED-EXPRESSION TESTS WORDS
   if [ "$3" = fmt ]; then
     ! terraform fmt -check -recursive "$scratch/copy" >"$log" 2>/dev/null
   else
-    ! tf test -filter="tests/$3.tftest.hcl" >"$log" 2>&1 && says "$4" "$log"
+    case $3 in
+    changes) ! changes >"$log" 2>&1 ;;
+    *) ! tf test -filter="tests/$3.tftest.hcl" >"$log" 2>&1 ;;
+    esac && says "$4" "$log"
   fi
   report $? "noticed: $4" "$log"
 }
@@ -193,7 +267,11 @@ mutants() {
   mutant outputs.tf 's/^  counts = /  counts   = /' fmt 'unformatted file'
 
   mutant machines.tf 's/( nat +=).*/\1 true/' $i 'Exactly the jump host and the edge have public addresses.'
-  mutant machines.tf 's/(edge-1 = )local.balanced.*/\1null/' $i 'Jump host and edge must have their static addresses.'
+  mutant machines.tf 's/(nat_ip_address +=).*/\1 null/' $i 'The jump host must have its static address.'
+  mutant machines.tf 's/(nat_ip_address +=).*/\1 each.key == "edge-1" \&\& length(var.edge_zones) == 1 ? yandex_vpc_address.service.external_ipv4_address[0].address : null/' $i "An edge still has the service's address"
+  mutant balancer.tf 's/(condition +=).*/\1 true || yandex_vpc_address.service.id != ""/' changes 'Missing expected failure'
+  mutant balancer.tf 's/(address +=) yandex_vpc_address\.service/\1 yandex_vpc_address.jump/' changes "The service's address is not the load balancer's."
+  mutant network.tf 's/(deletion_protection = )true/\1false/' $m 'An address, the load balancer or the key can be deleted by mistake.'
   mutant machines.tf 's/public_roles = .*/public_roles = toset(["jump", "edge", "clickhouse"])/' $i 'Exactly the jump host and the edge have public addresses.'
   mutant machines.tf 's/( subnet_id +=).*/\1 yandex_vpc_subnet.public[each.value.zone].id/' $i 'Brokers and ClickHouse belong into the private subnet'
   mutant machines.tf 's/"nat-instance-ubuntu-2204"/"debian-12"/' $i 'The jump host must be made from an image that forwards.'
@@ -202,13 +280,21 @@ mutants() {
   mutant machines.tf 's/(aws_v1_http_token +=) 2/\1 1/' $i 'The token must not be served without the Google header.'
   mutant machines.tf 's/(ssh_pwauth +=) false/\1 true/' $i 'A machine lets root or passwords in.'
 
-  mutant security.tf 's/"TCP", 8123, "broker"/"TCP", 8123, "edge"/' $i 'ClickHouse may be reached only by brokers'
-  mutant security.tf 's/"clickhouse", "ingress", "TCP", 22, "jump"/"clickhouse", "ingress", "TCP", 22, "private"/' $i 'SSH may come only from the admins to the jump host'
-  mutant security.tf 's/"broker", "ingress", "TCP", 8080, "edge"/"broker", "ingress", "TCP", 8080, "internet"/' $i 'Only the edge may be reached from everywhere.'
-  mutant security.tf 's/"jump", "ingress", "TCP", 80, "private"/"jump", "ingress", "TCP", 22, "private"/' $i 'SSH may come only from the admins to the jump host'
-  mutant security.tf '/"broker", "egress", "TCP", 8123/d' $i 'The rules differ from the agreed table.'
+  mutant security.tf 's/"broker clickhouse 8123"/"edge clickhouse 8123"/' $i 'ClickHouse may be reached only by brokers'
+  mutant security.tf 's/"edge", "ingress", "TCP", "443", "clients"/"broker", "ingress", "TCP", "22", "private"/' $i 'SSH may come only from the admins to the jump host'
+  mutant security.tf 's/"jump", "ingress", "TCP", "443", "private"/"broker", "ingress", "TCP", "8080", "internet"/' $i 'Only the edge may be reached from everywhere.'
+  mutant security.tf 's/"jump", "ingress", "TCP", "80", "private"/"jump", "ingress", "TCP", "22", "private"/' $i 'SSH may come only from the admins to the jump host'
+  mutant security.tf '/"edge broker 4317"/d' $i 'The rules differ from the agreed table.'
   mutant security.tf 's/^  port( +)= .*/  from_port\1= 0\n  to_port\1= 65535/' $i 'A rule opens a range of ports'
-  mutant security.tf '/"balancer"\]\]/s/80/443/' $i "The balancer's health checks must get through"
+  mutant security.tf '/"balancer"\]/s/80/443/' $i "The balancer's health checks must get through"
+  mutant security.tf 's/(\[f\[1\], "ingress", "TCP", f\[2\], f\[0\]\] for f in local\.between)/\1/; s/for f in local\.between : \[f\[1\]/for f in local.between : f[2] == "9181" ? [f[1], "ingress", "TCP", "9182", f[0]] : [f[1]/' $i 'A machine may send what the other one does not take'
+  mutant security.tf 's/"keeper keeper 9234"/"keeper clickhouse 9234"/' $i 'Replicas, Keeper and monitoring open other ports than agreed.'
+  mutant security.tf 's/port, "network"\]/port, "internet"]/' $i 'Brokers must reach the ClickHouse that was named'
+  mutant machines.tf 's/(clickhouse_zones = ).*/\1length(coalesce(var.clickhouse_zones, [])) == 0 ? [var.zone] : var.clickhouse_zones/' $i 'With ClickHouse elsewhere there must be no machine for it.'
+  mutant machines.tf 's/length\(local\.clickhouse_zones\) > 1/false/' $m 'Two replicas need two machines, three of Keeper'
+  mutant machines.tf 's/13 \+ i/10 + i/' $m 'Two machines share an address.'
+  mutant outputs.tf 's/(clickhouse_urls = )length.*/\1[for h in ["clickhouse-1"] : "http:\/\/${local.inventory[h].address}:8123"]/' $m 'The flushers must be told of both replicas.'
+  mutant disks.tf 's/(kms_key_id = ).*/\1null/' $m 'A disk with events is not encrypted with the key.'
   mutant security.tf 's/clients +=.*/clients = ["0.0.0.0\/0"]/' $i 'client_cidrs must narrow the edge.'
   mutant security.tf '/"yandex_vpc_security_group" "role"/a ingress {\nprotocol = "ANY"\nv4_cidr_blocks = ["0.0.0.0/0"]\n}' $i 'Inline rules beside rule resources undo each other.'
   mutant security.tf '/"yandex_vpc_default_security_group"/a ingress {\nprotocol = "ANY"\nv4_cidr_blocks = ["0.0.0.0/0"]\n}' $i 'The default group must let nothing through.'
@@ -225,7 +311,7 @@ mutants() {
   mutant balancer.tf 's/(target_port +=).*/\1 80/' $i 'The balancer must have the static service address'
   mutant balancer.tf 's/, https = 443//' $i 'The balancer listens on 80, 443 and 4317.'
 
-  mutant disks.tf 's/ if m\.role == "broker"/ if m.role == "none"/' $m 'Each broker has a spool disk'
+  mutant disks.tf 's/contains\(keys\(local\.devices\), m\.role\)/m.role == "clickhouse"/' $m 'Each broker has a spool disk'
   mutant machines.tf 's/(auto_delete =) false/\1 true/' $m 'Each disk is attached to its machine'
   mutant disks.tf 's/ if local\.disks\[name\]\.device == "data"//' $m 'Snapshots are taken of the ClickHouse disk'
   mutant disks.tf 's/days \* 24/days/' $m 'Snapshots are kept for seven days'
@@ -241,6 +327,7 @@ mutants() {
   mutant variables.tf 's/ >= 8, false/ >= 0, false/' $m 'var.admin_cidrs'
   mutant variables.tf 's/"root", //' $m 'var.ssh_user'
   mutant variables.tf 's/"network-hdd", /"network-ssd-nonreplicated", /' $m 'var.broker'
+  mutant variables.tf 's/\^https:/^https?:/' $m 'var.clickhouse_urls'
 }
 
 fresh_copy
@@ -255,10 +342,13 @@ else
   init
   check 'validate' tf validate
   check 'tests of isolation, machines and variables' tf test
+  check 'tests of changes' changes
   if [ -n "$runner" ]; then
+    quotas
+    report $? 'quotas and costs in docs/ are those of the plans' "$log"
     life
   else
-    echo "skip  apply, growth and destroy: TERRAFORM_OFFLINE is not set"
+    echo "skip  apply, growth, destroy and quotas: TERRAFORM_OFFLINE is not set"
   fi
 fi
 
