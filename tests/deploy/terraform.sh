@@ -99,7 +99,7 @@ changes() {
   local status
   cp "$scratch/copy/teardown_override.tf.example" \
     "$scratch/copy/teardown_override.tf"
-  tf test -test-directory=tests/changes "$@"
+  tf test -test-directory=tests/changes
   status=$?
   rm "$scratch/copy/teardown_override.tf"
   return "$status"

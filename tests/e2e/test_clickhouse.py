@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from env.build import ROOT
 from env.clickhouse import SCRIPTS, ClickHouse
 from env.process import free_port
 
@@ -358,6 +359,31 @@ def test_user_needs_the_password(clickhouse):
         clickhouse.query("SELECT 1", "logbroker", "guessed")
     with pytest.raises(AssertionError, match="AUTHENTICATION_FAILED"):
         clickhouse.query("SELECT 1", "logbroker")
+
+
+def test_rights_given_by_sql(clickhouse):
+    """Where users are made by SQL, as in Yandex Managed Service for
+    ClickHouse. The engine at hand keeps no such users: so it parses the
+    statements, and they give the rights of the shipped files, no more and no
+    less."""
+    conf = ROOT / "conf/clickhouse"
+    text = (conf / "managed/users.sql").read_text()
+    text = re.sub(r"^--.*\n", "", text, flags=re.M)
+    text = text.replace("@PASSWORD_SHA256@", "00" * 32)
+    statements = [s.strip() for s in text.split(";\n") if s.strip()]
+    for s in statements:
+        clickhouse.query(f"SELECT formatQuery($${s}$$)")
+
+    def grants(name):
+        return re.findall(r"<query>(GRANT .*?)</query>",
+                          (conf / name).read_text())
+
+    assert grants("users.xml") == grants("cluster/users.xml")
+    assert [s.removesuffix(" TO logbroker") for s in statements
+            if s.startswith("GRANT")] == grants("users.xml")
+    profile = (conf / "cluster/users.xml").read_text()
+    for name, value in re.findall(r"<(insert_quorum\w*)>(.*?)</", profile):
+        assert re.search(rf"\b{name} = '?{value}\b", text), name
 
 
 def test_password_is_private(clickhouse):
