@@ -85,7 +85,7 @@ def test_values(filled):
 
 @pytest.mark.parametrize("where, index", [
     ("TraceId = (SELECT hex(MD5('300001')))", "trace_ids"),
-    ("hasToken(lower(Body), 'word3')", "message_words"),
+    ("hasToken(lowerUTF8(Body), 'word3')", "words"),
     ("stream = 'default' AND ServiceName = 'svc2' AND SeverityText = 'error'",
      "PrimaryKey"),
 ])

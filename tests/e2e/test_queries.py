@@ -27,7 +27,7 @@ def question(word):
 
 @pytest.mark.parametrize("word, index, share", [
     ("Recent errors", "primary key", 0.3),
-    ("Full text", "message_words", 0.9),
+    ("Full text", "words", 0.9),
     ("One request", "trace_ids", 0.33),  # a granule for each of eight rows
     ("Counts", "primary key", 1),
     ("Top talkers", "primary key", 1),

@@ -59,8 +59,8 @@ CREATE TABLE IF NOT EXISTS logbroker.logs ON CLUSTER logbroker
     ScopeAttributes    Map(LowCardinality(String), String) ALIAS JSONExtract(toString(scope), 'Map(String, String)'),
     LogAttributes      Map(LowCardinality(String), String) ALIAS JSONExtract(attributes, 'Map(String, String)'),
 
-    -- words of a message: hasToken(lower(message), 'timeout')
-    INDEX message_words lower(message) TYPE tokenbf_v1(16384, 3, 0) GRANULARITY 1,
+    -- words of a message, of any alphabet: hasToken(lowerUTF8(message), 'timeout')
+    INDEX words         lowerUTF8(message) TYPE tokenbf_v1(16384, 3, 0) GRANULARITY 1,
     INDEX trace_ids     trace_id       TYPE bloom_filter(0.01)      GRANULARITY 1,
     -- what the flusher asks when the outcome of a batch is not known
     INDEX rings         ring           TYPE set(64)                 GRANULARITY 1,

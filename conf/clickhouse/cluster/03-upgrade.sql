@@ -2,6 +2,12 @@
 ALTER TABLE logbroker.logs ON CLUSTER logbroker
     ADD INDEX IF NOT EXISTS received received_at TYPE minmax GRANULARITY 1;
 
+-- in the place of one that knew the letters A to Z alone
+ALTER TABLE logbroker.logs ON CLUSTER logbroker
+    ADD INDEX IF NOT EXISTS words lowerUTF8(message) TYPE tokenbf_v1(16384, 3, 0) GRANULARITY 1 FIRST;
+ALTER TABLE logbroker.logs ON CLUSTER logbroker
+    DROP INDEX IF EXISTS message_words;
+
 ALTER TABLE logbroker.logs ON CLUSTER logbroker
     ADD COLUMN IF NOT EXISTS span_id String
         DEFAULT JSONExtractString(attributes, 'span_id') CODEC(ZSTD(1)),
