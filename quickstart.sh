@@ -266,7 +266,7 @@ for ((i = 1; i <= brokers; i++)); do
               if $password != "" then {user: "logbroker", password_file: $password} else {} end)}' \
         >"$dir/flusher.json"
     # ended in the opposite order: first nginx, then its flusher
-    start "flusher-$i" build/flusher/logbroker-flusher --config "$dir/flusher.json"
+    start "flusher-$i" build/flusher/logbroker-flusher --config "$dir/flusher.json" --watchdog 60
     start "broker-$i" "$nginx" -p "$dir" -e stderr -c "$dir/nginx.conf" -g "daemon off;"
     addresses+=" 127.0.0.1:$((port + i))"
 done

@@ -105,7 +105,8 @@ flusher() {
   "node": {"index": ${LOGBROKER_NODE_INDEX:-0}, "count": ${LOGBROKER_NODE_COUNT:-1}}
 }
 EOT
-    exec logbroker-flusher --config $run/flusher.json
+    # it is started again by whoever runs the container
+    exec logbroker-flusher --config $run/flusher.json --watchdog 60
 }
 
 edge() {

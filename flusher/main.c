@@ -16,6 +16,7 @@
 #include "flusher/notify.h"
 #include "flusher/options.h"
 #include "flusher/service.h"
+#include "flusher/watchdog.h"
 
 static lb_signals_t signals;
 
@@ -36,7 +37,8 @@ on_signal(int sig)
 static void
 usage(FILE *f)
 {
-    fputs("usage: logbroker-flusher --config FILE [--check]\n"
+    fputs("usage: logbroker-flusher --config FILE [--check] [--watchdog "
+          "SECONDS]\n"
           "       logbroker-flusher --settings\n"
           "\n"
           "  -c, --config FILE  settings (JSON)\n"
@@ -45,6 +47,11 @@ usage(FILE *f)
           "or\n"
           "                     ClickHouse cannot be reached, 2 bad settings,\n"
           "                     3 the table does not allow exactly once\n"
+          "  -w, --watchdog SECONDS\n"
+          "                     run as a child, and kill it when it shows no "
+          "sign "
+          "of\n"
+          "                     life for so long\n"
           "      --settings     all settings: defaults, what they may be\n"
           "  -h, --help\n"
           "  -V, --version\n"
@@ -81,27 +88,37 @@ catch_signals(void)
 int
 main(int argc, char **argv)
 {
-    int c, check = 0, rc;
-    char text[1024], *dump;
+    int c, check = 0, rc, watchdog = 0;
+    char text[1024], *dump, *end;
     const char *config = NULL;
 
     static lb_service_t f;
     static const struct option longopts[] = {
         {"config", required_argument, NULL, 'c'},
         {"check", no_argument, NULL, 't'},
+        {"watchdog", required_argument, NULL, 'w'},
         {"settings", no_argument, NULL, 's'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
 
-    while ((c = getopt_long(argc, argv, "c:thV", longopts, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "c:tw:hV", longopts, NULL)) != -1) {
         switch (c) {
         case 'c':
             config = optarg;
             break;
         case 't':
             check = 1;
+            break;
+        case 'w':
+            watchdog = (int)strtol(optarg, &end, 10);
+            if (*end != '\0' || watchdog < 5 || watchdog > 86400) {
+                fputs("logbroker-flusher: --watchdog must be 5 to 86400 "
+                      "seconds\n",
+                      stderr);
+                return 2;
+            }
             break;
         case 's':
             lb_options_print(stdout);
@@ -141,6 +158,11 @@ main(int argc, char **argv)
         curl_global_init(CURL_GLOBAL_DEFAULT);
         rc = lb_check_table(f.options, &signals.abort);
         curl_global_cleanup();
+        lb_options_free(f.options);
+        return rc;
+    }
+
+    if (watchdog > 0 && (rc = lb_watchdog(watchdog)) >= 0) {
         lb_options_free(f.options);
         return rc;
     }
