@@ -53,6 +53,7 @@ typedef struct {
     lb_out_t out;
 
     const char *path_index; /* of the request's path, NULL: none */
+    const char *streams;    /* those that may be written; NULL: all */
     int brief;              /* statuses alone */
 
     stream_t now; /* of the context in force */
@@ -133,6 +134,10 @@ name_stream(const bulk_t *b, action_t *a)
     if (!lb_stream_valid(index, len)) {
         return "an index is the name of a stream: up to 64 letters, digits, "
                "'.', '-' and '_'";
+    }
+    if (b->streams != NULL &&
+        !lb_streams_have(b->streams, strlen(b->streams), index, len)) {
+        return "this sender may not write to this index";
     }
     memcpy(a->stream, index, len);
     a->stream_len = len;
@@ -462,6 +467,7 @@ scan_bulk(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         .in = in,
         .out = {out, out + cap},
         .path_index = lb_param(options, "index"),
+        .streams = lb_param(options, "streams"),
         .brief = lb_param(options, "filter_path") != NULL,
         .now.len = -1,
     };

@@ -22,6 +22,8 @@ static const fault_t fault_size = {6, "Invalid data format",
                                    "the event is too large"};
 static const fault_t fault_meta = {6, "Invalid data format",
                                    LB_SPLUNK_META_WORDS};
+static const fault_t fault_index = {7, "Incorrect index",
+                                    "this sender may not write to this index"};
 static const fault_t fault_required = {12, "Event field is required",
                                        "the envelope has no event"};
 static const fault_t fault_blank = {13, "Event field cannot be blank",
@@ -296,6 +298,9 @@ take(void *data, const uint8_t *line, size_t len)
         }
     }
 
+    if (!lb_splunk_allowed(&s->w)) {
+        return reject_this(s, &fault_index);
+    }
     if (lb_splunk_enter(&s->w) != 0) {
         return LB_SCAN_NOSPACE;
     }

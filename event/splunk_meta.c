@@ -20,6 +20,15 @@ lb_splunk_stream(const lb_splunk_out_t *w)
 }
 
 int
+lb_splunk_allowed(const lb_splunk_out_t *w)
+{
+    return w->streams == NULL || !lb_splunk_stream(w) ||
+           lb_streams_have(w->streams, strlen(w->streams),
+                           (const char *)w->meta[LB_SPLUNK_INDEX].text,
+                           w->meta[LB_SPLUNK_INDEX].len);
+}
+
+int
 lb_splunk_enter(lb_splunk_out_t *w)
 {
     const uint8_t begin[] = {LB_LINES_CONTEXT, '{'};
@@ -72,6 +81,8 @@ int
 lb_splunk_params(lb_splunk_out_t *w, const lb_scan_options_t *options)
 {
     uint8_t text[6 * LB_SPLUNK_META_MAX];
+
+    w->streams = lb_param(options, "streams");
 
     for (int i = 0; i < LB_SPLUNK_METAS; i++) {
         const char *value = lb_param(options, lb_splunk_names[i]);

@@ -46,12 +46,16 @@ typedef struct {
         uint8_t text[LB_SPLUNK_META_MAX];
         size_t len;
     } meta[LB_SPLUNK_METAS];
-    int changed;  /* the context line in force is another one */
-    int contexts; /* there are some, as in lb_scan_result_t */
+    int changed;         /* the context line in force is another one */
+    int contexts;        /* there are some, as in lb_scan_result_t */
+    const char *streams; /* those that may be written to; NULL: all */
 } lb_splunk_out_t;
 
 /* Is the index in force a stream? */
 int lb_splunk_stream(const lb_splunk_out_t *w);
+
+/* May it be written to, if it is one? */
+int lb_splunk_allowed(const lb_splunk_out_t *w);
 
 /* The context line that is in force now, if it is not there already: 0, or not
  * 0 if there is no room. */

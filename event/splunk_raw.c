@@ -29,6 +29,10 @@ scan_raw(const uint8_t *in, size_t len, uint8_t *out, size_t cap,
         res->error = LB_SPLUNK_META_WORDS;
         return LB_SCAN_BAD;
     }
+    if (!lb_splunk_allowed(&w)) {
+        res->error = "this sender may not write to this index";
+        return LB_SCAN_BAD;
+    }
     if (lb_splunk_enter(&w) != 0) {
         return LB_SCAN_NOSPACE;
     }

@@ -266,7 +266,10 @@ ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
 ngx_uint_t
 ngx_http_logbroker_stream_set(ngx_http_logbroker_ctx_t *ctx)
 {
+    ngx_table_elt_t                *h;
     ngx_http_logbroker_loc_conf_t  *llcf;
+
+    static const ngx_str_t  name = ngx_string("x-logbroker-streams");
 
     llcf = ngx_http_get_module_loc_conf(ctx->request,
                                         ngx_http_logbroker_module);
@@ -278,7 +281,21 @@ ngx_http_logbroker_stream_set(ngx_http_logbroker_ctx_t *ctx)
         return NGX_HTTP_LOGBROKER_NO_MEMORY;
     }
 
-    if (ctx->stream.len == 0) {
+    /* which of them its sender may write to is known at the edge */
+
+    h = ngx_http_logbroker_header(ctx->request, &name, NULL);
+
+    if (h) {
+        ctx->streams = h->value;
+    }
+
+    if (ctx->stream.len == 0 && h) {
+        ctx->stream.data = h->value.data;
+        (void) lb_streams_next((char *) h->value.data,
+                               (char *) h->value.data + h->value.len,
+                               &ctx->stream.len);
+
+    } else if (ctx->stream.len == 0) {
         ngx_str_set(&ctx->stream, "default");
         return 0;
     }
@@ -286,6 +303,13 @@ ngx_http_logbroker_stream_set(ngx_http_logbroker_ctx_t *ctx)
     if (!ngx_http_logbroker_stream_valid(&ctx->stream)) {
         ctx->stream.len = 0;
         return NGX_HTTP_LOGBROKER_STREAM;
+    }
+
+    if (h && !lb_streams_have((char *) h->value.data, h->value.len,
+                              (char *) ctx->stream.data, ctx->stream.len))
+    {
+        ctx->stream.len = 0;
+        return NGX_HTTP_LOGBROKER_STREAM_DENIED;
     }
 
     return 0;

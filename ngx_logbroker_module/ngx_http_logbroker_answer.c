@@ -103,7 +103,10 @@ ngx_http_logbroker_reason_t  ngx_http_logbroker_reasons[] = {
       "the disk does not answer: nothing was stored, try again" },
 
     { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, 0, ngx_string("too_many_events"),
-      "more than 1000000 events in one request" }
+      "more than 1000000 events in one request" },
+
+    { NGX_HTTP_FORBIDDEN, 0, ngx_string("stream_denied"),
+      "this sender may not write to this stream: nothing was stored" }
 };
 
 

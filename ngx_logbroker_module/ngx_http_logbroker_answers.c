@@ -13,6 +13,7 @@
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_senders.h"
 #include "ngx_http_logbroker_answers.h"
 
 
@@ -27,8 +28,6 @@
 static ngx_int_t ngx_http_logbroker_answers_init_zone(ngx_shm_zone_t *zone,
     void *data);
 static ngx_int_t ngx_http_logbroker_answers_count(ngx_http_request_t *r);
-static ngx_uint_t ngx_http_logbroker_answers_grpc(ngx_http_request_t *r);
-static ngx_table_elt_t *ngx_http_logbroker_answers_find(ngx_list_t *list);
 static ngx_int_t ngx_http_logbroker_answers_handler(ngx_http_request_t *r);
 
 
@@ -140,11 +139,7 @@ ngx_http_logbroker_answers_count(ngx_http_request_t *r)
 
     counts = lmcf->answers_zone->data;
 
-    status = r->err_status ? r->err_status : r->headers_out.status;
-
-    if (status == NGX_HTTP_OK && r->http_version == NGX_HTTP_VERSION_20) {
-        status = ngx_http_logbroker_answers_grpc(r);
-    }
+    status = ngx_http_logbroker_answered(r);
 
     /* 0: the client left before there was an answer */
 
@@ -156,75 +151,13 @@ ngx_http_logbroker_answers_count(ngx_http_request_t *r)
 }
 
 
-/* What google.rpc.Code names as the status of HTTP, for each code. */
-
-static ngx_uint_t
-ngx_http_logbroker_answers_grpc(ngx_http_request_t *r)
-{
-    ngx_int_t         code;
-    ngx_table_elt_t  *h;
-
-    static const ngx_uint_t  statuses[] = {
-        200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500,
-        503, 500, 401
-    };
-
-    h = ngx_http_logbroker_answers_find(&r->headers_out.headers);
-
-    if (h == NULL) {
-        h = ngx_http_logbroker_answers_find(&r->headers_out.trailers);
-    }
-
-    if (h == NULL) {
-        return NGX_HTTP_OK;
-    }
-
-    code = ngx_atoi(h->value.data, h->value.len);
-
-    if (code < 0 || code >= (ngx_int_t) (sizeof(statuses)
-                                         / sizeof(statuses[0])))
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return statuses[code];
-}
-
-
-static ngx_table_elt_t *
-ngx_http_logbroker_answers_find(ngx_list_t *list)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    for (part = &list->part; part; part = part->next) {
-
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-
-            if (h[i].hash
-                && h[i].key.len == sizeof("grpc-status") - 1
-                && ngx_strncasecmp(h[i].key.data, (u_char *) "grpc-status",
-                                   sizeof("grpc-status") - 1)
-                   == 0)
-            {
-                return &h[i];
-            }
-        }
-    }
-
-    return NULL;
-}
-
-
 /* Those that a rule may wait for are told from the start: an increase is seen
  * only where there was a number before. */
 
 static ngx_int_t
 ngx_http_logbroker_answers_handler(ngx_http_request_t *r)
 {
+    size_t                           senders;
     ngx_int_t                        rc;
     ngx_buf_t                       *b;
     ngx_uint_t                       i, status;
@@ -247,7 +180,11 @@ ngx_http_logbroker_answers_handler(ngx_http_request_t *r)
 
     counts = lmcf->answers_zone->data;
 
-    b = ngx_create_temp_buf(r->pool, sizeof(ngx_http_logbroker_answers_head)
+    senders = lmcf->senders == NULL ? 0
+                 : ngx_http_logbroker_senders_metrics_size(lmcf->senders);
+
+    b = ngx_create_temp_buf(r->pool, senders
+                                     + sizeof(ngx_http_logbroker_answers_head)
                                      + NGX_HTTP_LOGBROKER_ANSWERS_MAX
                                        * NGX_HTTP_LOGBROKER_ANSWERS_LINE);
     if (b == NULL) {
@@ -269,6 +206,11 @@ ngx_http_logbroker_answers_handler(ngx_http_request_t *r)
 
         b->last = ngx_sprintf(b->last, "logbroker_answers_total{status="
                               "\"%ui\"} %uA\n", status, counts[status]);
+    }
+
+    if (lmcf->senders) {
+        b->last = ngx_http_logbroker_senders_metrics(lmcf->senders, b->last,
+                                                     b->end);
     }
 
     if (ngx_http_logbroker_add_header(r, "Cache-Control", "no-store")

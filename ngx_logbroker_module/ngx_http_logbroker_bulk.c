@@ -220,10 +220,15 @@ ngx_http_logbroker_bulk_greet(ngx_http_logbroker_ctx_t *ctx)
 static ngx_uint_t
 ngx_http_logbroker_bulk_stream(ngx_http_logbroker_ctx_t *ctx)
 {
-    u_char              *p, *last;
-    ngx_str_t            path, index, filter;
-    ngx_uint_t           reason;
-    ngx_http_request_t  *r;
+    u_char                      *p, *last;
+    ngx_str_t                    path, index, filter;
+    ngx_uint_t                   reason;
+    ngx_http_request_t          *r;
+    ngx_http_logbroker_param_t   params[] = {
+        { ngx_string("index"), ngx_null_string, 0 },
+        { ngx_string("filter_path"), ngx_null_string, 0 },
+        { ngx_string("streams"), ngx_null_string, 0 }
+    };
 
     r = ctx->request;
 
@@ -254,29 +259,15 @@ ngx_http_logbroker_bulk_stream(ngx_http_logbroker_ctx_t *ctx)
         filter.len = 0;
     }
 
-    if (index.len == 0 && filter.len == 0) {
+    if (index.len == 0 && filter.len == 0 && ctx->streams.len == 0) {
         return 0;
     }
 
-    p = ngx_pnalloc(r->pool, sizeof("index") + index.len + 1
-                             + sizeof("filter_path") + sizeof("1"));
-    if (p == NULL) {
-        return NGX_HTTP_LOGBROKER_NO_MEMORY;
-    }
+    params[0].value = index;
+    params[1].value = filter;
+    params[2].value = ctx->streams;
 
-    ctx->params.data = p;
-
-    if (index.len) {
-        p = ngx_sprintf(p, "index%Z%V%Z", &index);
-    }
-
-    if (filter.len) {
-        p = ngx_sprintf(p, "filter_path%Z1%Z");
-    }
-
-    ctx->params.len = p - ctx->params.data;
-
-    return 0;
+    return ngx_http_logbroker_params(ctx, params, 3);
 }
 
 

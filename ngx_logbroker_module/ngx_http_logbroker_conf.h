@@ -40,6 +40,7 @@ typedef struct {
     ngx_shm_zone_t                  *keys_zone;
     ngx_uint_t                       digests;       /* in any location */
     ngx_shm_zone_t                  *answers_zone;  /* NULL: not counted */
+    ngx_http_logbroker_senders_t    *senders;       /* NULL: nobody asks */
 
     /* the first directive that needs a spool */
     ngx_str_t                        name;
@@ -62,6 +63,7 @@ typedef struct {
     size_t                           max_body;
     ngx_flag_t                       deduplicate;   /* as it is set */
     ngx_flag_t                       digest;        /* what comes of it */
+    ngx_flag_t                       senders;       /* known ones only */
 
     /* of the location, and of the blocks within it that have no name */
     ngx_http_handler_pt              handler;

@@ -10,6 +10,9 @@
 #include "ngx_http_logbroker_headers.h"
 
 
+static ngx_table_elt_t *ngx_http_logbroker_grpc_status(ngx_list_t *list);
+
+
 ngx_table_elt_t *
 ngx_http_logbroker_header(ngx_http_request_t *r, const ngx_str_t *name,
     ngx_table_elt_t *prev)
@@ -51,6 +54,74 @@ ngx_http_logbroker_through_edge(ngx_http_request_t *r)
     static const ngx_str_t  name = ngx_string("x-logbroker-edge");
 
     return ngx_http_logbroker_header(r, &name, NULL) != NULL;
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_answered(ngx_http_request_t *r)
+{
+    ngx_int_t         code;
+    ngx_uint_t        status;
+    ngx_table_elt_t  *h;
+
+    /* as google.rpc.Code has them */
+    static const ngx_uint_t  statuses[] = {
+        200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500,
+        503, 500, 401
+    };
+
+    status = r->err_status ? r->err_status : r->headers_out.status;
+
+    if (status != NGX_HTTP_OK || r->http_version != NGX_HTTP_VERSION_20) {
+        return status;
+    }
+
+    h = ngx_http_logbroker_grpc_status(&r->headers_out.headers);
+
+    if (h == NULL) {
+        h = ngx_http_logbroker_grpc_status(&r->headers_out.trailers);
+    }
+
+    if (h == NULL) {
+        return status;
+    }
+
+    code = ngx_atoi(h->value.data, h->value.len);
+
+    if (code < 0
+        || code >= (ngx_int_t) (sizeof(statuses) / sizeof(statuses[0])))
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return statuses[code];
+}
+
+
+static ngx_table_elt_t *
+ngx_http_logbroker_grpc_status(ngx_list_t *list)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    static const ngx_str_t  name = ngx_string("grpc-status");
+
+    for (part = &list->part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].hash && h[i].key.len == name.len
+                && ngx_strncasecmp(h[i].key.data, name.data, name.len) == 0)
+            {
+                return &h[i];
+            }
+        }
+    }
+
+    return NULL;
 }
 
 

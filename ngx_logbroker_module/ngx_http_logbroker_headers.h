@@ -28,6 +28,10 @@ ngx_table_elt_t *ngx_http_logbroker_header(ngx_http_request_t *r,
  * the answer is 503? */
 ngx_uint_t ngx_http_logbroker_through_edge(ngx_http_request_t *r);
 
+/* The status of an answer, in the log phase; of one by gRPC, which is always 200,
+ * what its own means in HTTP. */
+ngx_uint_t ngx_http_logbroker_answered(ngx_http_request_t *r);
+
 /* Adds a header to the answer.  Name and value, zero-terminated, are not
  * copied. */
 ngx_int_t ngx_http_logbroker_add_header(ngx_http_request_t *r, char *name,

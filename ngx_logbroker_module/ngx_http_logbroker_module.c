@@ -18,6 +18,7 @@
 #include "ngx_http_logbroker_digest.h"
 #include "ngx_http_logbroker_keys.h"
 #include "ngx_http_logbroker_process.h"
+#include "ngx_http_logbroker_senders.h"
 #include "ngx_http_logbroker_spool.h"
 #include "ngx_http_logbroker_status.h"
 #include "ngx_http_logbroker_variables.h"
@@ -234,6 +235,27 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       0,
       NULL },
 
+    { ngx_string("logbroker_sender"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_http_logbroker_sender,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("logbroker_senders"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_http_logbroker_senders,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_logbroker_loc_conf_t, senders),
+      NULL },
+
+    { ngx_string("logbroker_senders_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_logbroker_senders_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("logbroker_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_logbroker_status,
@@ -289,6 +311,7 @@ ngx_http_logbroker_init(ngx_conf_t *cf)
     if (ngx_http_logbroker_cors_init(cf) != NGX_OK
         || ngx_http_logbroker_deadline_init(cf) != NGX_OK
         || ngx_http_logbroker_answers_init(cf) != NGX_OK
+        || ngx_http_logbroker_senders_init(cf) != NGX_OK
         || ngx_http_logbroker_access_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -399,6 +422,7 @@ ngx_http_logbroker_create_main_conf(ngx_conf_t *cf)
      *     size, rings, line = 0;
      *     zone, pool, keys_zone, answers_zone = NULL;
      *     digests = 0;
+     *     senders = NULL;
      */
 
     lmcf->write_timeout = NGX_CONF_UNSET_MSEC;
@@ -478,6 +502,7 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
     conf->max_event = NGX_CONF_UNSET_SIZE;
     conf->max_body = NGX_CONF_UNSET_SIZE;
     conf->deduplicate = NGX_CONF_UNSET;
+    conf->senders = NGX_CONF_UNSET;
     conf->access = NGX_CONF_UNSET_PTR;
 
     return conf;
@@ -523,6 +548,8 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_size_value(conf->max_event, prev->max_event, 1024 * 1024);
     ngx_conf_merge_size_value(conf->max_body, prev->max_body,
                               64 * 1024 * 1024);
+
+    ngx_conf_merge_value(conf->senders, prev->senders, 0);
 
     /* without the directive the protocol decides */
 

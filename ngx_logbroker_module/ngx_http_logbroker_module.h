@@ -34,6 +34,7 @@
  *
  * Beside it:
  *
+ *   senders.c   who may send, at the edge: senders_conf.c, token.c
  *   access.c    nginx's own requests as events: access_conf.c, access_event.c
  *   counters.c  what all workers count, in shared memory
  *   status.c    which face of the status is asked for
@@ -63,6 +64,8 @@
 typedef struct ngx_http_logbroker_ctx_s     ngx_http_logbroker_ctx_t;
 typedef struct ngx_http_logbroker_worker_s  ngx_http_logbroker_worker_t;
 typedef struct ngx_http_logbroker_keys_s    ngx_http_logbroker_keys_t;
+typedef struct ngx_http_logbroker_senders_s
+                                            ngx_http_logbroker_senders_t;
 
 
 extern ngx_module_t                  ngx_http_logbroker_module;

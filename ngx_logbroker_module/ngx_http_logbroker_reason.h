@@ -38,6 +38,7 @@ typedef enum {
     NGX_HTTP_LOGBROKER_BODY_PARTIAL,
     NGX_HTTP_LOGBROKER_DISK_HANGS,
     NGX_HTTP_LOGBROKER_TOO_MANY,
+    NGX_HTTP_LOGBROKER_STREAM_DENIED,
     NGX_HTTP_LOGBROKER_REASONS,
 
     /* not a refusal: the request is answered like the one it repeats */

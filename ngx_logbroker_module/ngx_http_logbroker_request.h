@@ -45,6 +45,8 @@ struct ngx_http_logbroker_ctx_s {
     ngx_http_logbroker_open_pt       open;
     ngx_str_t                        params;        /* see lb_param() */
     ngx_str_t                        stream;
+    ngx_str_t                        streams;       /* that may be written;
+                                                     * "": all */
     size_t                           len;           /* of the body as sent */
     u_char                           key[LB_KEY_LEN];
 

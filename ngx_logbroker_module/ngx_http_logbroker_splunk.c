@@ -188,7 +188,8 @@ ngx_http_logbroker_splunk_stream(ngx_http_logbroker_ctx_t *ctx)
         { ngx_string("host"), ngx_null_string, 1 },
         { ngx_string("source"), ngx_null_string, 1 },
         { ngx_string("sourcetype"), ngx_null_string, 1 },
-        { ngx_string("index"), ngx_null_string, 1 }
+        { ngx_string("index"), ngx_null_string, 1 },
+        { ngx_string("streams"), ngx_null_string, 0 }
     };
 
     reason = ngx_http_logbroker_stream_set(ctx);
@@ -202,7 +203,9 @@ ngx_http_logbroker_splunk_stream(ngx_http_logbroker_ctx_t *ctx)
                             params[i].name.len, &params[i].value);
     }
 
-    return ngx_http_logbroker_params(ctx, params, 4);
+    params[4].value = ctx->streams;
+
+    return ngx_http_logbroker_params(ctx, params, 5);
 }
 
 
@@ -243,6 +246,7 @@ ngx_http_logbroker_splunk_error(ngx_http_logbroker_ctx_t *ctx,
         break;
 
     case NGX_HTTP_LOGBROKER_STREAM:
+    case NGX_HTTP_LOGBROKER_STREAM_DENIED:
         code = 7;
         text = "Incorrect index";
         break;

@@ -11,6 +11,7 @@
 #include "ngx_http_logbroker_digest.h"
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_request.h"
+#include "ngx_http_logbroker_senders.h"
 #include "ngx_http_logbroker_variables.h"
 
 
@@ -44,6 +45,17 @@ static ngx_http_variable_t  ngx_http_logbroker_vars[] = {
 
     { ngx_string("logbroker_digest"), NULL, ngx_http_logbroker_digest_variable,
       0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("logbroker_sender"), NULL, ngx_http_logbroker_sender_variable,
+      NGX_HTTP_LOGBROKER_SENDER_VAR_NAME, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("logbroker_sender_streams"), NULL,
+      ngx_http_logbroker_sender_variable,
+      NGX_HTTP_LOGBROKER_SENDER_VAR_STREAMS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("logbroker_sender_refused"), NULL,
+      ngx_http_logbroker_sender_variable,
+      NGX_HTTP_LOGBROKER_SENDER_VAR_REFUSED, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
