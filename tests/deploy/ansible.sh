@@ -57,6 +57,7 @@ check "a forgotten password is noticed" bash -c '
 check "a floating tag is noticed" bash -c '
     ! out=$(ansible-playbook -i inventory.example.yml site.yml --tags none \
         -e logbroker_version=latest 2>&1) && grep -q "must be fixed tags" <<<"$out"'
+check "senders of the vault" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider "$here/test_senders.py"
 [ $failed = 0 ] || exit 1
 [ -z "$quick" ] || exit 0
 

@@ -362,6 +362,7 @@ ControlPath {self.dir}/%C
             "logbroker_version": OLD,
             "logbroker_clickhouse_version": OLD,
             "logbroker_clickhouse_password": self.password,
+            "logbroker_senders": "anyone",
             "logbroker_metadata_url": f"http://{METADATA}/computeMetadata/v1",
             "docker_insecure_registries": [REGISTRY],
             "docker_blocked": [METADATA.split(":")[0]],
