@@ -276,7 +276,7 @@ done
 
 step "starting the edge on 127.0.0.1:$port"
 nginx_conf edge "$data/edge" "MODULES=$root/build" WORKERS=1 "LISTEN=127.0.0.1:$port" "BROKERS=$addresses" \
-    "METRICS=127.0.0.1:$((port + brokers + 1))" "ACCESS_LOG=/dev/stderr json if=\$trouble"
+    "METRICS=127.0.0.1:$((port + brokers + 1))" SENDERS=anyone "ACCESS_LOG=/dev/stderr json if=\$trouble"
 start edge "$nginx" -p "$data/edge" -e stderr -c "$data/edge/nginx.conf" -g "daemon off;"
 wait_for 30 "the edge" curl -fsS "http://127.0.0.1:$port/health"
 

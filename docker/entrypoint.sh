@@ -16,10 +16,13 @@
 #                /etc/logbroker/edge/brokers.conf with "server HOST:PORT ...;"
 #                lines, which a HUP reads again; for OTLP over gRPC their
 #                port 4317, or what is in grpc_brokers.conf beside it
+#                /etc/logbroker/edge/senders.conf  who may send, how much; a HUP
+#                reads it again. LOGBROKER_SENDERS=anyone does without
 #                /etc/logbroker/edge/rules.conf  limits, passwords, addresses for
 #                all doors, instead of those in conf/nginx/rules.conf; a HUP
 #                reads them again
-#                /etc/logbroker/edge/tls/{cert,key}.pem  turn TLS on
+#                /etc/logbroker/edge/tls/{cert,key}.pem  turn TLS on,
+#                clients.pem beside them certificates of senders
 #                Ports: 8080, 8443 with TLS; 8082 is HTTP/2 without TLS; 8081
 #                has figures for Prometheus, at /metrics, and is not for clients;
 #                4317 is OTLP over gRPC, with TLS if there is a certificate
@@ -120,12 +123,18 @@ edge() {
     [ -f $grpc ] || grpc=
     rules=/etc/logbroker/edge/rules.conf
     [ -f $rules ] || rules=$share/nginx/rules.conf
+    senders=/etc/logbroker/edge/senders.conf
+    if [ ! -f $senders ]; then
+        [ "${LOGBROKER_SENDERS-}" = anyone ] ||
+            fail "nobody may send: mount $senders (docs/access.md), or set LOGBROKER_SENDERS=anyone"
+        senders=anyone
+    fi
     where="LISTEN=8080 H2C=8082"
     [ ! -f $tls/cert.pem ] || where="LISTEN=8443 TLS=$tls PLAIN=8080"
     # shellcheck disable=SC2086
     $share/nginx/render.sh edge USER= RUN=$run TEMP=$run LOG=stderr \
         "WORKERS=${LOGBROKER_WORKERS:-auto}" $where "BROKERS=$brokers" "GRPC_BROKERS=$grpc" \
-        "RULES=$rules" METRICS=8081 \
+        "SENDERS=$senders" "RULES=$rules" METRICS=8081 \
         "ACCESS_LOG=/dev/stdout json if=\$kept" >$run/nginx.conf
     serve_nginx
 }

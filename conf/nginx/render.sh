@@ -6,7 +6,8 @@
 #
 #   render.sh broker LISTEN=10.0.0.5:8080 SPOOL=/var/spool/logbroker SIZE=1g \
 #       "TRUSTED=10.0.0.2 10.0.0.3" >/etc/nginx/nginx.conf
-#   render.sh edge "BROKERS=10.0.0.5:8080 10.0.0.6:8080" >/etc/nginx/nginx.conf
+#   render.sh edge "BROKERS=10.0.0.5:8080 10.0.0.6:8080" \
+#       SENDERS=/etc/logbroker/senders.conf >/etc/nginx/nginx.conf
 #
 # Both                    default
 #   USER                  www-data, if root starts it
@@ -26,7 +27,11 @@
 #   BROKERS               "HOST:PORT ...", or a file of "server HOST:PORT ...;"
 #                         lines that is read again at a reload
 #   GRPC_BROKERS          the same for gRPC; by default port 4317 of BROKERS
-#   TLS                   folder of cert.pem and key.pem; without, plain HTTP
+#   SENDERS               a file of "logbroker_sender NAME ...;" lines that is read
+#                         again at a reload: nobody else may send. Or "anyone"
+#   TLS                   folder of cert.pem and key.pem; without, plain HTTP. With
+#                         clients.pem, who has a certificate of theirs is known
+#                         by it
 #   PLAIN                 80: with TLS, where plain HTTP is sent on to it
 #   H2C                   another port, for HTTP/2 without TLS; from nginx 1.25.1
 #                         on it is spoken on the usual one as well
@@ -62,6 +67,7 @@ SIZE=256m
 TRUSTED=127.0.0.1
 BROKERS=
 GRPC_BROKERS=
+SENDERS=
 GRPC=4317
 TLS=
 PLAIN=80
@@ -75,7 +81,7 @@ for pair in "$@"; do
     case $pair in
     USER=* | WORKERS=* | RUN=* | TEMP=* | LOG=* | MODULES=* | LISTEN=* | \
         SPOOL=* | SIZE=* | TRUSTED=* | BROKERS=* | TLS=* | PLAIN=* | H2C=* | \
-        GRPC=* | GRPC_BROKERS=* | METRICS=* | RULES=* | ACCESS_LOG=*) eval "${pair%%=*}=\$value" ;;
+        GRPC=* | GRPC_BROKERS=* | SENDERS=* | METRICS=* | RULES=* | ACCESS_LOG=*) eval "${pair%%=*}=\$value" ;;
     *) fail "what is $pair?" ;;
     esac
 done
@@ -139,6 +145,15 @@ servers() {
 }
 
 [ -n "$BROKERS" ] || fail "no BROKERS"
+KNOWN=
+case $SENDERS in
+'') fail "no SENDERS: the file that says who may send, or anyone" ;;
+anyone) SENDERS= ;;
+*)
+    SENDERS="include \"$SENDERS\";"
+    KNOWN="logbroker_senders on; limit_req zone=guesses burst=20 nodelay; limit_conn senders 2048;"
+    ;;
+esac
 servers "$BROKERS"
 BROKERS=$servers
 BROKERS_BY_KEY=$by_key
@@ -157,7 +172,9 @@ if [ -n "$TLS" ]; then
     ssl=" ssl"
     LISTEN="${LISTEN:-443} ssl$parameter"
     REDIRECT=$(fill edge-redirect.conf PLAIN | tr '\n' ' ')
-    TLS="${directive:+$directive }ssl_certificate $TLS/cert.pem; ssl_certificate_key $TLS/key.pem;"
+    clients=
+    [ ! -f "$TLS/clients.pem" ] || clients=" ssl_client_certificate $TLS/clients.pem; ssl_verify_client optional;"
+    TLS="${directive:+$directive }ssl_certificate $TLS/cert.pem; ssl_certificate_key $TLS/key.pem;$clients"
 else
     LISTEN=${LISTEN:-80}
     TLS=$directive
@@ -165,5 +182,5 @@ fi
 [ -z "$GRPC" ] || GRPC="listen $GRPC$ssl$parameter;"
 METRICS=$(fill edge-metrics.conf METRICS | tr '\n' ' ')
 [ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
-fill edge.conf CONF RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS ACCESS_LOG \
+fill edge.conf CONF SENDERS KNOWN RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS ACCESS_LOG \
     GRPC GRPC_BROKERS_BY_KEY GRPC_BROKERS BROKERS_BY_KEY BROKERS

@@ -11,6 +11,9 @@ import pytest
 from env.build import BUILD, ROOT, preloads, sanitizers
 from env.edge import make_certificate
 
+SENDERS = f"logbroker_sender shop token={'0' * 64} requests=100;\n"
+KNOWN = ("logbroker_senders on; limit_req zone=guesses burst=20 nodelay; "
+         "limit_conn senders 2048;")
 ADDRESSES = ["192.0.2.1:8080", "192.0.2.2:8080"]
 
 
@@ -54,12 +57,13 @@ def entrypoint(d, kind, **env):
 def compose(d, kind):
     """Settings of the service in compose.yaml."""
     text = (ROOT / "docker/compose.yaml").read_text()
-    names = set(re.findall(r"LOGBROKER_(?:BROKERS|RING_SIZE|WORKERS|TRUSTED)",
-                           text.split("flusher-1:")[0]))
-    assert len(names) == 4
+    names = set(re.findall(r"LOGBROKER_(?:BROKERS|RING_SIZE|WORKERS|TRUSTED"
+                           r"|SENDERS)", text.split("flusher-1:")[0]))
+    assert len(names) == 5 and "LOGBROKER_SENDERS: anyone" in text
     return entrypoint(
         d, kind, LOGBROKER_BROKERS=" ".join(ADDRESSES),
         LOGBROKER_RING_SIZE="64m", LOGBROKER_WORKERS="2",
+        LOGBROKER_SENDERS="anyone",
         LOGBROKER_TRUSTED="192.0.2.10")
 
 
@@ -77,6 +81,7 @@ def ansible(d, kind):
             re.sub(r"\{\{ hostvars.*?\}\}", a.split(":")[0], line) + "\n"
             for a in ADDRESSES))
         assert "{" not in (d / "etc" / name).read_text()
+    (d / "etc/senders.conf").write_text(SENDERS)
     return entrypoint(d, kind, LOGBROKER_WORKERS="auto",
                       LOGBROKER_TRUSTED="192.0.2.10 192.0.2.11",
                       LOGBROKER_RING_SIZE="2g")
@@ -87,7 +92,10 @@ def packages(d, kind):
     text = (ROOT / "docs/packages.md").read_text()
     command = re.search(rf"^(/usr/share/\S*render.sh {kind} (?:.*\\\n)*.*?)"
                         r" >/etc/nginx/nginx.conf$", text, re.M)[1]
-    text = bash(command.replace("/usr/share/logbroker", f"{ROOT}/conf"))
+    (d / "senders.conf").write_text(SENDERS)
+    text = bash(command.replace("/usr/share/logbroker", f"{ROOT}/conf")
+                .replace("/etc/logbroker/", f"{d}/")
+                .replace(f" TLS={d}/tls", ""))
     (d / "nginx.conf").write_text(text)
     return d / "nginx.conf"
 
@@ -108,6 +116,8 @@ def without_places(text):
     for pattern, place in (
             (r"(?m)^user .*\n", ""),
             (r'"?[^ "]*/conf/nginx/|"?[^ "]*/share/nginx/', "CONF/"),
+            (r"(?m)^ *include \S+/senders.conf\";\n", ""),
+            (rf"(?m)^ *{KNOWN}\n", ""),
             (r"error_log \S+", "error_log LOG"),
             (r"access_log (?!off)\S+ json if=\S+;", "access_log LOG;"),
             (r"pid \S+;", "pid FILE;"),
@@ -134,6 +144,10 @@ def test_all_ways_are_one(tmp_path, kind):
         text = way(d, kind).read_text()
         assert not re.findall(r"@[A-Z_]+@", text)
         rendered[name] = without_places(text)
+        # a laptop takes from anyone, what is deployed from those in its file
+        known = kind == "edge" and name in ("ansible", "packages")
+        assert text.count(KNOWN) == 2 * known
+        assert len(re.findall(r'include "\S*senders.conf";', text)) == known
         # as it is, but for what this machine has not
         for folder in ("log", "temp"):
             (d / folder).mkdir()
@@ -166,8 +180,10 @@ def test_tls_is_the_same(tmp_path):
     told of the folder."""
     (tmp_path / "etc/tls").mkdir(parents=True)
     make_certificate(tmp_path / "etc/tls")
-    image = entrypoint(tmp_path, "edge", LOGBROKER_BROKERS=" ".join(ADDRESSES))
+    image = entrypoint(tmp_path, "edge", LOGBROKER_BROKERS=" ".join(ADDRESSES),
+                       LOGBROKER_SENDERS="anyone")
     package = bash(f"conf/nginx/render.sh edge TLS={tmp_path}/etc/tls "
+                   "SENDERS=anyone "
                    f"'BROKERS={' '.join(ADDRESSES)}'")
     same = [re.sub(r"listen \d+;", "listen PLAIN;", "\n".join(without_places(t)))
             for t in (image.read_text(), package)]
@@ -177,7 +193,8 @@ def test_tls_is_the_same(tmp_path):
 
 @pytest.mark.parametrize("args, said", [
     ("", "broker or edge?"), ("doors", "broker or edge?"),
-    ("edge", "no BROKERS"), ("edge BROKER=1", "what is BROKER=1?"),
+    ("edge", "no BROKERS"), ("edge BROKERS=a:1", "no SENDERS"),
+    ("edge BROKER=1", "what is BROKER=1?"),
 ])
 def test_render_explains_itself(args, said):
     r = subprocess.run(f"conf/nginx/render.sh {args}", shell=True, cwd=ROOT,
@@ -190,10 +207,19 @@ def test_rules_of_ones_own(tmp_path):
     every door."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/rules.conf").write_text("deny all;\n")
-    image = entrypoint(tmp_path, "edge", LOGBROKER_BROKERS=" ".join(ADDRESSES))
+    image = entrypoint(tmp_path, "edge", LOGBROKER_BROKERS=" ".join(ADDRESSES),
+                       LOGBROKER_SENDERS="anyone")
     package = bash(f"conf/nginx/render.sh edge RULES={tmp_path}/etc/rules.conf "
+                   "SENDERS=anyone "
                    f"'BROKERS={' '.join(ADDRESSES)}'")
     for text in (image.read_text(), package):
         assert text.count(f'include "{tmp_path}/etc/rules.conf";') == \
             len(re.findall(r"^            (?:proxy|grpc)_pass \S+\$brokers;", text,
                            re.M)) == 2
+
+
+def test_an_image_without_senders_says_so(tmp_path):
+    """Neither a file nor the word: it does not let everybody in."""
+    with pytest.raises(subprocess.CalledProcessError) as e:
+        entrypoint(tmp_path, "edge", LOGBROKER_BROKERS=" ".join(ADDRESSES))
+    assert "nobody may send: mount" in e.value.stderr

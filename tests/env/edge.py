@@ -48,13 +48,15 @@ class Shipped(Nginx):
 
 class Edge(Shipped):
     def __init__(self, directory, ports, tls="", plain=0, replace=(),
-                 access_log="json", http2=0, grpc=()):
+                 access_log="json", http2=0, grpc=(), senders=None):
         """grpc: the brokers' ports for it; the edge's is self.grpc then.
-        self.figures is the port for Prometheus."""
+        self.figures is the port for Prometheus.  senders: what their file
+        says, which is self.senders; None: anyone."""
         self.grpc = free_port() if grpc else None
         self.figures = free_port()
         super().__init__(directory, "edge", {
             "MODULES": BUILD,
+            "SENDERS": self.say_senders(directory, senders),
             "BROKERS": " ".join(f"127.0.0.1:{p}" for p in ports),
             "ACCESS_LOG": f"{directory}/access.log {access_log}",
             "TLS": tls, "PLAIN": f"127.0.0.1:{plain}",
@@ -62,6 +64,15 @@ class Edge(Shipped):
             "GRPC_BROKERS": " ".join(f"127.0.0.1:{p}" for p in grpc),
             "METRICS": f"127.0.0.1:{self.figures}",
             "H2C": f"127.0.0.1:{http2}" if http2 else ""}, replace)
+
+
+    def say_senders(self, directory, text):
+        if text is None:
+            return "anyone"
+        directory.mkdir(parents=True, exist_ok=True)
+        self.senders = directory / "senders.conf"
+        self.senders.write_text(text)
+        return self.senders
 
 
 class ShippedBroker(Shipped):

@@ -154,7 +154,7 @@ END
 
 # an edge beside the broker, with the files of the packages alone
 edge() {
-    inside sh -c '/usr/share/logbroker/nginx/render.sh edge BROKERS=127.0.0.1:8080 \
+    inside sh -c '/usr/share/logbroker/nginx/render.sh edge BROKERS=127.0.0.1:8080 SENDERS=anyone \
         LISTEN=127.0.0.1:8081 GRPC=127.0.0.1:8082 RUN=/run/edge TEMP=/run/edge LOG=stderr \
         ACCESS_LOG=off >/root/edge.conf && mkdir -p /run/edge && nginx -c /root/edge.conf' || return 1
     until_ok inside curl -fsS http://127.0.0.1:8081/health &&
