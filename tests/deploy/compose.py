@@ -2,6 +2,7 @@
 docker.sh."""
 
 import gzip
+import hashlib
 import json
 import os
 import pathlib
@@ -155,6 +156,7 @@ def inside():
     # what answers outside: another edge
     name = f"{PROJECT}_internet"
     docker("run", "-d", "--name", name, "-e", "LOGBROKER_BROKERS=127.0.0.1:9",
+           "-e", "LOGBROKER_SENDERS=anyone",
            "--network", f"{PROJECT}_outside", "logbroker/edge")
     try:
         there = json.loads(docker("inspect", name).stdout)[0]
@@ -245,7 +247,7 @@ def sources():
 
 
 def tls():
-    """an edge with certificate and list of brokers; both changed by a HUP"""
+    """an edge with certificate, brokers and senders; all changed by a HUP"""
     name = f"{PROJECT}_tls"
     with tempfile.TemporaryDirectory() as d:
         d = pathlib.Path(d)
@@ -263,7 +265,14 @@ def tls():
                           "/dev/null", "-w", "%{http_code} %{redirect_url}",
                           *argv, check=False).stdout.strip()
 
+        def sender(token):
+            (d / "senders.conf").write_text(
+                "logbroker_sender one token="
+                f"{hashlib.sha256(token.encode()).hexdigest()} streams=one;\n")
+            return "-H", f"Authorization: Bearer {token}"
+
         (d / "tls").mkdir()
+        old = sender("old")
         certificate("old.example")
         (d / "brokers.conf").write_text("server 127.0.0.1:9;\n")
         docker("run", "-d", "--name", name, "--read-only", "--cap-drop", "ALL",
@@ -278,14 +287,20 @@ def tls():
                 "308 https://127.0.0.1/log"
             assert curl("--tls-max", "1.1", "https://127.0.0.1:8443/health") \
                 == "000"
-            assert curl("-d", "{}", "https://127.0.0.1:8443/log") == "503"
+            assert curl("-d", "{}", "https://127.0.0.1:8443/log") == "401"
+            assert curl(*old, "-d", "{}", "https://127.0.0.1:8443/log") == "503"
 
             certificate("new.example")
+            new = sender("new")
             (d / "brokers.conf").write_text(
                 f"server {address('broker-1', 'inside')}:8080;\n")
             docker("kill", "-s", "HUP", name)
-            wait_for(lambda: curl("-d", "{}", "https://127.0.0.1:8443/log")
-                     == "204", 30, "the new list", every=0.2)
+            wait_for(lambda: curl(*new, "-d", "{}",
+                                  "https://127.0.0.1:8443/log") == "204",
+                     30, "the new lists", every=0.2)
+            assert curl(*old, "-d", "{}", "https://127.0.0.1:8443/log") == "401"
+            assert curl(*new, "-d", "{}", "https://127.0.0.1:8443/log/two") \
+                == "403"
             p = docker("exec", name, "curl", "-ksSv", "-o", "/dev/null",
                        "https://127.0.0.1:8443/health")
             assert "CN=new.example" in p.stderr, p.stderr

@@ -69,7 +69,7 @@ def edge(broker, tmp_path_factory):
 
 
 def stats(edge, name=None):
-    s = json.loads(get(edge.figures, "/senders")[1])
+    s = json.loads(get(edge.figures, "/cluster/senders")[1])
     return s if name is None else \
         next(x for x in s["senders"] if x["name"] == name)
 
@@ -277,13 +277,15 @@ def test_twenty_senders(broker, make_edge):
         statuses = []
         while not stop.is_set():
             began = time.monotonic()
-            statuses.append(post(edge.port, "{}", headers=bearer(f"team-{i}"))[0])
+            statuses.append(post(edge.port, "{}",
+                                 headers=bearer(f"team-{i}"))[0])
             slow.append(time.monotonic() - began)
             stop.wait(0.1)
         got[f"team-{i}"] = statuses
 
     threads = [threading.Thread(target=run, args=("wild", "{}")),
-               threading.Thread(target=run, args=("large", json.dumps({"m": "x" * 10232}))),
+               threading.Thread(target=run, args=(
+                   "large", json.dumps({"m": "x" * 10232}))),
                *(threading.Thread(target=team, args=(i,)) for i in range(18))]
     for t in threads:
         t.start()

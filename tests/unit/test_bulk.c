@@ -16,6 +16,7 @@
 #include "event/bulk.h"
 #include "event/lines.h"
 #include "event/reject.h"
+#include "event/stream.h"
 #include "tests/unit/scan_env.h"
 
 static lb_scan_status_t
@@ -212,13 +213,62 @@ test_streams(void **state)
     }
 }
 
+static void
+test_streams_of_a_sender(void **state)
+{
+    static const char *const good[] = {"a", "a,b", "a,b*", "a,*", "a.b_C-1,x"};
+    static const char *const bad[] = {"",     "*",     "a*",  "a,", ",a",
+                                      "a,,b", "a,b c", "a,/", "a;b"};
+    static const struct {
+        const char *list, *name;
+        int in;
+    } cases[] = {
+        {"a", "a", 1},       {"a", "ab", 0},      {"a", "", 0},
+        {"ab", "a", 0},      {"a,b", "b", 1},     {"a,b", "a,b", 0},
+        {"a,b-*", "b-", 1},  {"a,b-*", "b-c", 1}, {"a,b-*", "b", 0},
+        {"a,b-*", "ab-", 0}, {"a,*", "x", 1},     {"a,b-*,c", "c", 1},
+        {"", "a", 0},
+    };
+    static const char body[] = "{\"create\":{\"_index\":\"a\"}}\n{}\n"
+                               "{\"create\":{\"_index\":\"b\"}}\n{}\n"
+                               "{\"create\":{\"_index\":\"b-1\"}}\n{}\n"
+                               "{\"create\":{}}\n{}\n";
+    static const char params[] = "streams\0a,b-*";
+    lb_scan_result_t res;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_true(lb_streams_valid(good[i], strlen(good[i])));
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(lb_streams_valid(bad[i], strlen(bad[i])));
+    }
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(lb_streams_have(cases[i].list, strlen(cases[i].list),
+                                         cases[i].name, strlen(cases[i].name)),
+                         cases[i].in);
+    }
+
+    assert_int_equal(
+        scan(body, sizeof(body) - 1, 10000, params, sizeof(params), &res),
+        LB_SCAN_OK);
+    assert_int_equal(res.events, 4);
+    assert_int_equal(res.rejected, 1);
+    assert_non_null(strstr(out, "\"reason\":\"this sender may not write to "
+                                "this index\",\"origin\":"));
+    assert_null(strstr(out, "{\"stream\":\"b\"}"));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pairs),    cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_rejected), cmocka_unit_test(test_whole_body),
+        cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_rejected),
+        cmocka_unit_test(test_whole_body),
         cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_streams_of_a_sender),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
