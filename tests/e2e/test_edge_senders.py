@@ -243,26 +243,25 @@ def test_streams(broker, make_edge):
 
 
 def rate(edge, headers, seconds, body="{}"):
-    """Statuses of one that sends as fast as it can, and how long it did."""
-    conn = http.client.HTTPConnection("127.0.0.1", edge.port, timeout=10)
+    """Statuses of one that sends as fast as it can, and how long it did: each on
+    a connection of its own, to any worker."""
     statuses = []
     began = time.monotonic()
     while time.monotonic() - began < seconds:
-        conn.request("POST", "/log", body, headers)
-        r = conn.getresponse()
-        text = r.read()
-        if r.status != 204:
-            assert r.status == 503 and r.headers["Retry-After"] == "1", r.status
+        status, got, text = post(edge.port, body, headers=headers)
+        if status != 204:
+            assert status == 503 and got["Retry-After"] == "1", status
             assert b"more than you may" in text
-        statuses.append(r.status)
-    conn.close()
+        statuses.append(status)
     return statuses, time.monotonic() - began
 
 
 def test_twenty_senders(broker, make_edge):
     """One runs wild and another one sends too many bytes: each gets what it
-    may, to the request; eighteen others notice nothing."""
-    edge = make_edge([broker.port], senders="".join([
+    may, to the request, of all workers together; eighteen others notice
+    nothing."""
+    edge = make_edge([broker.port], replace=[
+        ("worker_processes 1;", "worker_processes 2;")], senders="".join([
         sender("wild", "wild", more="requests=50"),
         sender("large", "large", more="bytes=100k"),
         *(sender(f"team-{i}", f"team-{i}", more="requests=1000 bytes=10m")
