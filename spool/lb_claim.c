@@ -155,6 +155,7 @@ resume(lb_spool_t *spool, lb_writer_t *w, uint64_t budget, lb_error_t *err)
         return sync_failed(spool, w, rc, err);
     }
 
+    w->epoch = w->cell.epoch;
     w->cell_synced = w->cell.committed;
     w->next_seq = w->cell.next_seq;
 

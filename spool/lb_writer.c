@@ -226,7 +226,7 @@ append(lb_writer_t *w, const lb_meta_t *meta, size_t payload_len,
 
     p = g->buf + g->len;
 
-    lb_record_encode(p, meta, position, w->next_seq, w->cell.epoch, w->id.uuid,
+    lb_record_encode(p, meta, position, w->next_seq, w->epoch, w->id.uuid,
                      (uint32_t)payload_len,
                      crc != NULL ? *crc : lb_crc32c(0, p + header, payload_len),
                      events);

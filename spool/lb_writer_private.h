@@ -38,7 +38,8 @@ struct lb_writer_s {
     lb_ring_id_t id;
     uint8_t page[LB_WRITER_PAGE_USED]; /* as written last */
     uint64_t counters[LB_COUNTERS];
-    lb_cell_t cell;
+    lb_cell_t cell;       /* of who writes or syncs, while it does */
+    uint32_t epoch;       /* the cell's, which stays, for records */
     uint64_t cell_synced; /* committed position of a cell that is durable */
     uint64_t acked;       /* last seen; only grows */
     lb_marks_t marks;
