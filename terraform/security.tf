@@ -32,17 +32,19 @@ locals {
       "clickhouse keeper 9181",
       "keeper keeper 9234",
     ],
-    # Figures of machines, brokers, edges, ClickHouse and Keeper; and rows, for
-    # Grafana. What monitoring shows is seen through the jump host.
+    # Figures of machines, brokers, edges and ClickHouse (and its rows, for
+    # Grafana), and the service as clients see it. What monitoring shows is seen
+    # through the jump host.
     [for r in setsubtract(local.roles, ["monitoring"]) : "monitoring ${r} 9100"],
     [
       "monitoring broker 8080",
-      "monitoring edge 8081",
-      "monitoring clickhouse 9363",
-      "monitoring keeper 9363",
+      "monitoring edge 9145",
+      "monitoring edge 80",
+      "monitoring edge 443",
       "monitoring clickhouse 8123",
       "jump monitoring 3000",
       "jump monitoring 9090",
+      "jump monitoring 9093",
     ],
   )
 

@@ -341,6 +341,9 @@ else
   check 'terraform fmt -check' terraform fmt -check -diff -recursive "$source_dir"
   init
   check 'validate' tf validate
+  TF_CLI_CONFIG_FILE=$source_dir/mirror.terraformrc terraform version >"$log" 2>&1 &&
+    ! says 'problems with the CLI configuration' "$log"
+  report $? 'the settings for a provider mirror' "$log"
   check 'tests of isolation, machines and variables' tf test
   check 'tests of changes' changes
   if [ -n "$runner" ]; then
