@@ -24,9 +24,15 @@
 #                /etc/logbroker/edge/tls/{cert,key}.pem  turn TLS on,
 #                clients.pem beside them certificates of senders
 #                Ports: 8080, 8443 with TLS; 8082 is HTTP/2 without TLS; 8081
-#                has figures for Prometheus, at /metrics, and is not for clients;
+#                has figures for Prometheus, at /metrics, and the status of all
+#                brokers, at /cluster, and is not for clients;
 #                4317 is OTLP over gRPC, with TLS if there is a certificate
 #   clickhouse   LOGBROKER_CLICKHOUSE_MEMORY  share of the memory (0.8)
+#                /etc/logbroker/clickhouse/config.d/*.xml  more settings; with
+#                cluster.xml the tables and the user are those of a replica
+#   keeper       /etc/logbroker/keeper/keeper.xml
+#   spool        logbroker-spool, with the flusher's settings in
+#                /run/logbroker/flusher.json
 #
 #   health       whether what this container runs is well
 #
@@ -89,8 +95,7 @@ broker() {
     serve_nginx
 }
 
-flusher() {
-    wait_for_password
+flusher_settings() {
     tls=
     [ ! -f /etc/logbroker/clickhouse/ca.pem ] ||
         tls="$tls \"ca_file\": \"/etc/logbroker/clickhouse/ca.pem\","
@@ -108,6 +113,11 @@ flusher() {
   "node": {"index": ${LOGBROKER_NODE_INDEX:-0}, "count": ${LOGBROKER_NODE_COUNT:-1}}
 }
 EOT
+}
+
+flusher() {
+    wait_for_password
+    flusher_settings
     # it is started again by whoever runs the container
     exec logbroker-flusher --config $run/flusher.json --watchdog 60
 }
@@ -145,7 +155,7 @@ schema() {
     until curl -fsS -o /dev/null --max-time 5 http://127.0.0.1:8123/ping 2>/dev/null; do
         sleep 0.5
     done
-    until $share/clickhouse/apply.sh http://127.0.0.1:8123; do
+    until $share/clickhouse/apply.sh http://127.0.0.1:8123 "$1"; do
         sleep 5
     done
 }
@@ -159,15 +169,30 @@ clickhouse() {
     fi
     hash=$(tr -d '\n' <"$password" | sha256sum | cut -d ' ' -f 1)
     fill $share/clickhouse/config.xml "MEMORY=${LOGBROKER_CLICKHOUSE_MEMORY:-0.8}" >$run/config.xml
-    mkdir -p $run/users.d
+    mkdir -p $run/users.d $run/config.d
     cp $share/clickhouse/local-user.xml $run/users.xml
-    fill $share/clickhouse/users.xml "PASSWORD_SHA256=$hash" >$run/users.d/logbroker.xml
-    schema &
+    [ ! -d /etc/logbroker/clickhouse/config.d ] || cp -R /etc/logbroker/clickhouse/config.d $run/
+    from=$share/clickhouse
+    # Each replica makes its own tables, whether or not the others are there.
+    if [ -f $run/config.d/cluster.xml ]; then
+        from=$run/cluster
+        cp -R $share/clickhouse/cluster $run/
+        sed -i 's/ ON CLUSTER logbroker//' $from/*.sql
+    fi
+    fill $from/users.xml "PASSWORD_SHA256=$hash" >$run/users.d/logbroker.xml
+    schema "$from" &
     mkdir -p /var/lib/clickhouse/data /var/lib/clickhouse/tmp
     cd /var/lib/clickhouse
     # signals are for the server, not for a watchdog before it
     export CLICKHOUSE_WATCHDOG_ENABLE=0
     exec clickhouse server --config-file=$run/config.xml
+}
+
+keeper() {
+    touch $run/keeper
+    cd /var/lib/clickhouse
+    export CLICKHOUSE_WATCHDOG_ENABLE=0
+    exec clickhouse keeper --config-file=/etc/logbroker/keeper/keeper.xml
 }
 
 # The flusher has no port; the time of its figures is renewed every 20 seconds,
@@ -180,6 +205,7 @@ health() {
     fi
     url=http://127.0.0.1:8080/health
     [ ! -f $run/config.xml ] || url=http://127.0.0.1:8123/ping
+    [ ! -f $run/keeper ] || url=http://127.0.0.1:9182/ready
     exec curl -fsS --max-time 4 -o /dev/null $url
 }
 
@@ -188,6 +214,12 @@ nginx | broker) broker ;;
 flusher) flusher ;;
 edge) edge ;;
 clickhouse) clickhouse ;;
+keeper) keeper ;;
+spool)
+    shift
+    flusher_settings
+    exec logbroker-spool "$@"
+    ;;
 health) health ;;
 *) exec "$@" ;;
 esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks ansible/: syntax and lint, then, where docker can run, a whole life on
+# Checks ansible/: syntax, lint and the settings of replicas, then, where docker can run, a whole life on
 # throw-away machines (test_hosts.py).
 #
 #   tests/deploy/ansible.sh            all
@@ -48,7 +48,7 @@ check() {
 
 cd "$root/ansible" || exit 1
 check "syntax" ansible-playbook -i inventory.example.yml --syntax-check \
-    site.yml rollback.yml uninstall.yml
+    site.yml rollback.yml uninstall.yml reboot.yml resize.yml
 check "lint, production profile" ansible-lint --nocolor
 check "a forgotten password is noticed" bash -c '
     ! out=$(ansible-playbook -i inventory.example.yml site.yml --tags none \
@@ -58,6 +58,7 @@ check "a floating tag is noticed" bash -c '
     ! out=$(ansible-playbook -i inventory.example.yml site.yml --tags none \
         -e logbroker_version=latest 2>&1) && grep -q "must be fixed tags" <<<"$out"'
 check "senders of the vault" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider "$here/test_senders.py"
+check "replicas of ClickHouse" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider "$here/test_cluster.py"
 [ $failed = 0 ] || exit 1
 [ -z "$quick" ] || exit 0
 

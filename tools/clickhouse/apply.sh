@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# apply.sh URL: runs conf/clickhouse/*.sql on a ClickHouse server, as the user
-# in URL (http://user:password@host:8123) or the default one.
+# apply.sh URL [FOLDER]: runs the statements of conf/clickhouse/*.sql, or of
+# FOLDER, on a ClickHouse server, as the user in URL
+# (http://user:password@host:8123) or the default one.
 set -euo pipefail
 
-[ $# = 1 ] || { echo "usage: apply.sh URL" >&2; exit 2; }
+[ $# = 1 ] || [ $# = 2 ] || { echo "usage: apply.sh URL [FOLDER]" >&2; exit 2; }
 url=$1
 while [ "${url%/}" != "$url" ]; do url=${url%/}; done
 # as it may be shown
@@ -12,6 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 conf=$here/../../conf/clickhouse
 # in the image the statements lie beside this
 [ -d "$conf" ] || conf=$here
+[ $# = 1 ] || conf=$2
 oldest=24.8
 
 fail() {
