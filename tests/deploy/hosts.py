@@ -272,6 +272,8 @@ class Machines:
             docker(
                 "run", "--detach", "--name", f"{NAME}-{host}",
                 "--hostname", host, "--network", NAME,
+                # a reboot ends its first process
+                "--restart", "always",
                 "--ip", address(host),
                 *(f"--cap-add={c}" for c in CAPABILITIES),
                 "--security-opt", "seccomp=unconfined",
@@ -280,10 +282,12 @@ class Machines:
                 "-v", f"{NAME}-{host}:/var/lib/docker",
                 "--tmpfs", "/run:exec", "--tmpfs", "/tmp", *more,
                 f"{NAME}/host")
-            if disk:
-                inside(host, "mkdir", "-p", "/dev/disk/by-id")
-                inside(host, "ln", "-s", device,
-                       f"/dev/disk/by-id/virtio-{disk}")
+            self._boot(host, (
+                (f"mkdir -p /dev/disk/by-id; ln -sf {device} "
+                 f"/dev/disk/by-id/virtio-{disk}; mount -a",) if disk else ())
+                # the cloud's route table
+                + ((f"ip route replace default via {address('jump')}",)
+                   if host in private() else ()))
             inside(host, "sh", "-c", "cat >>/home/ops/.ssh/authorized_keys",
                    data=self.key.with_suffix(".pub").read_text())
             if role != "jump":
@@ -303,22 +307,31 @@ ControlPath {self.dir}/%C
             wait_for(lambda: inside(host, "systemctl", "is-active", "ssh",
                                     check=False) == "active", 60,
                      f"{host} to be up")
-        # the cloud's image of a NAT instance, and its route table
+        # the cloud's image of a NAT instance
         inside("jump", "sh", "-c", "DEBIAN_FRONTEND=noninteractive "
-               "apt-get install -y --no-install-recommends iptables && "
-               f"iptables -t nat -A POSTROUTING -s {NETWORK}.0/24 "
-               f"! -d {NETWORK}.0/24 -j MASQUERADE && "
-               "for i in all eth0; do "
-               "echo 0 >/proc/sys/net/ipv4/conf/$i/send_redirects; done")
-        self.nat(True)
-        for host in private():
-            inside(host, "ip", "route", "replace", "default", "via",
-                   address("jump"))
+               "apt-get install -y --no-install-recommends iptables")
+        self._boot("jump", (
+            f"iptables -t nat -A POSTROUTING -s {NETWORK}.0/24 "
+            f"! -d {NETWORK}.0/24 -j MASQUERADE",
+            "for i in all eth0; do "
+            "echo 0 >/proc/sys/net/ipv4/conf/$i/send_redirects; done",
+            "echo 1 >/proc/sys/net/ipv4/ip_forward"))
+
+    @staticmethod
+    def _boot(host, lines):
+        """What is to be done at each boot, and now."""
+        inside(host, "sh", "-c", "cat >/etc/at-boot && sh /etc/at-boot",
+               data="\n".join((*lines, "")))
 
     @staticmethod
     def nat(works):
         inside("jump", "sh", "-c",
                f"echo {int(works)} >/proc/sys/net/ipv4/ip_forward")
+
+    def ssh(self, *argv, **more):
+        """ssh as a person types it, with the settings of this test."""
+        return run("ssh", "-F", f"{self.dir}/ssh_config", "-o",
+                   "BatchMode=yes", *argv, **more)
 
     def describe(self, without=()):
         self.inventory = self.dir / "inventory.json"

@@ -12,6 +12,8 @@ import re
 import secrets
 import shutil
 import signal
+import socket
+import subprocess
 import tempfile
 
 import pytest
@@ -117,6 +119,12 @@ def test_containers_are_confined(service):
         assert not i["HostConfig"]["Privileged"], name
         assert i["Config"]["User"].startswith("10001"), name
         assert service.password not in json.dumps(i), name
+        # a container that goes wrong does not take its machine with it
+        memory = i["HostConfig"]["Memory"]
+        assert memory > 0 and i["HostConfig"]["MemorySwap"] == memory, name
+        for folder, options in i["HostConfig"]["Tmpfs"].items():
+            size = int(re.search(r"size=(\d+)m", options)[1]) << 20
+            assert size <= memory / 3, (name, folder)
     mounted = inside("broker-1", "findmnt", "-no", "FSTYPE",
                      "/var/spool/logbroker")
     assert mounted == "ext4", mounted
@@ -191,6 +199,163 @@ def test_edge_speaks_tls(service):
     r = run(*to, f"http://{EDGE}/log").stdout
     assert r[0] == "3", r
     service.play("site.yml", "--tags", "edge")
+
+
+def commands(page, heading=""):
+    """The blocks of commands of a page, or behind one of its headings: where
+    they are typed, or None, and the lines."""
+    text = (ROOT / page).read_text()
+    text = re.split(r"(?m)^## ", text[text.index(heading) + len(heading):])[0]
+    for block in re.findall(r"```sh\n(.*?)```", text, re.S):
+        lines = [re.split(r" {2,}#", line)[0].strip()
+                 for line in block.splitlines()]
+        where = None
+        if re.match("ssh -J ", lines[0]):
+            where, *lines = lines
+        yield where, [line for line in lines if line]
+
+
+def typed(line):
+    """With the names of machines for the words in capitals."""
+    for word, host in (("JUMP", "jump"), ("BROKER", "broker-1"),
+                       ("EDGE", "edge-1"), ("CLICKHOUSE", "clickhouse-1")):
+        line = re.sub(rf"\b{word}\b", address(host), line)
+    return line
+
+
+def test_documented_commands_work(service):
+    """What docs/ansible.md and docs/operations.md tell to type on a machine,
+    typed there."""
+    said = {}
+    on_machines = list(commands("docs/ansible.md", "## On the machines"))
+    first_look = list(commands("docs/operations.md"))[0]
+    broker = next(where for where, _ in on_machines
+                  if where and "BROKER" in where)
+    for where, lines in [*on_machines, (broker, first_look[1])]:
+        if where is None:
+            continue
+        for line in lines:
+            said[line] = service.ssh(*typed(where).split()[1:], line).stdout
+            assert said[line].strip(), line
+    assert json.loads(said["curl -s localhost:8080/status"])["rings"]
+    assert "backlog" in said["logbroker-spool stat /var/spool/logbroker"]
+
+
+def test_pages_through_tunnels(service):
+    """The pages for browsers, as docs/ansible.md tells to open them."""
+    opened = {}
+    for where, lines in commands("docs/ansible.md", "## On the machines"):
+        for line in lines:
+            tunnel = re.match(r"ssh (-N -L (\d+):\S+ -J .*)", typed(line))
+            if where is not None or not tunnel:
+                continue
+            url = re.search(rf"http://localhost:{tunnel[2]}(/\S+)",
+                            (ROOT / "docs/ansible.md").read_text())[1]
+            p = subprocess.Popen(["ssh", "-F", f"{service.dir}/ssh_config",
+                                  "-o", "ExitOnForwardFailure=yes",
+                                  *tunnel[1].split()])
+            try:
+                opened[url] = wait_for(lambda: run(
+                    "curl", "-sS", "--fail", "-H", "Accept: text/html",
+                    f"http://127.0.0.1:{tunnel[2]}{url}", check=False).stdout,
+                    20, line)
+            finally:
+                p.terminate()
+                p.wait()
+    assert opened.keys() == {"/cluster", "/status"}
+    for page in opened.values():
+        assert "<title>logbroker" in page
+    # and no further than the machine itself
+    r = service.ssh("-W", f"{address('clickhouse-1')}:8123", "-J",
+                    f"ops@{address('jump')}", f"ops@{address('broker-1')}",
+                    data="GET /ping HTTP/1.0\r\n\r\n", check=False)
+    assert r.returncode != 0 and "prohibited" in r.stderr, r
+    # not from outside
+    for port in (8079, 8080, 8081, 8090):
+        assert run("curl", "-s", "--max-time", "3", "-o", "/dev/null",
+                   f"http://{EDGE}:{port}/cluster", check=False).returncode
+    assert run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
+               f"http://{EDGE}/cluster").stdout in ("403", "404")
+
+
+def test_rules_with_and_without_a_key(service):
+    """Rules of one's own hold for each door, whatever a request brings
+    along; what they refuse leaves few lines in the logs."""
+    rules = service.dir / "rules.conf"
+    rules.write_text((ROOT / "conf/nginx/rules.conf").read_text() + """
+if ($http_authorization != "Bearer of-the-shop") {
+    return 401;
+}
+""")
+    service.play("site.yml", "--tags", "edge",
+                 settings={"edge_rules_file": str(rules)})
+    doors = {"/log": '{"message": "ruled"}', "/v1/logs": '{"resourceLogs": []}'}
+    for path, body in doors.items():
+        for key in ({}, {"Idempotency-Key": f"ruled-{path}"}):
+            more = {**key, "Content-Type": "application/json"}
+            assert post(80, body, path, more, host=EDGE)[0] == 401
+            right = {**more, "Authorization": "Bearer of-the-shop"}
+            assert post(80, body, path, right, host=EDGE)[0] in (200, 204)
+
+    def lines():
+        return int(inside("edge-1", "sh", "-c",
+                          "(journalctl -u logbroker-edge --no-pager; "
+                          "docker logs logbroker-edge) 2>&1 | wc -l"))
+    before = lines()
+    for _ in range(300):
+        assert post(80, "{", host=EDGE)[0] == 401
+    assert lines() - before < 30
+    service.play("site.yml", "--tags", "edge")
+    assert post(80, '{"message": "ruled"}', host=EDGE)[0] == 204
+
+
+def test_clients_that_leave(service, clickhouse):
+    """Who sends a whole request and closes has its event stored."""
+    def stored():
+        return int(clickhouse.query("SELECT count() FROM logbroker.logs WHERE "
+                                    "message LIKE 'leaves-%'"))
+    n = 40
+    for i in range(n):
+        body = f'{{"message": "leaves-{i}"}}'
+        with socket.create_connection((EDGE, 80), timeout=20) as s:
+            s.sendall(f"POST /log HTTP/1.1\r\nHost: a\r\nContent-Length: "
+                      f"{len(body)}\r\n\r\n{body}".encode())
+            if i % 2:
+                s.shutdown(socket.SHUT_WR)
+    wait_for(lambda: stored() == n, 60, "all events of those who left")
+
+
+def test_rolling_kills_under_load(service, clickhouse):
+    """Each container is killed in turn, as by the kernel for its memory."""
+    def answers(host, name):
+        port = 8081 if name == "logbroker-edge" else 8080
+        return inside(host, "docker", "exec", name, "curl", "-fsS", "-o",
+                      "/dev/null", f"http://127.0.0.1:{port}/health",
+                      check=False) == "" and name in inside(
+                          host, "docker", "ps", "--format", "{{.Names}}")
+    with Oracle([80], host=EDGE, seed="kills", threads=2,
+                doors=("log", "otlp")) as oracle:
+        for host, name in (("broker-1", "logbroker-nginx"),
+                           ("broker-1", "logbroker-flusher"),
+                           ("broker-2", "logbroker-nginx"),
+                           ("broker-2", "logbroker-flusher"),
+                           ("clickhouse-1", "logbroker-clickhouse"),
+                           ("edge-1", "logbroker-edge")):
+            reached = oracle.count()
+            wait_for(lambda: oracle.count() > reached + 50, 60, "events")
+            number = inside(host, "docker", "ps", "-q", "--filter",
+                            f"name={name}")
+            inside(host, "docker", "kill", "--signal", "KILL", name)
+            wait_for(lambda: inside(host, "docker", "ps", "-q", "--filter",
+                                    f"name={name}") not in ("", number), 60,
+                     f"{name} of {host} again", every=0.2)
+            if name in ("logbroker-nginx", "logbroker-edge"):
+                wait_for(lambda: answers(host, name), 60, f"{name} to answer",
+                         every=0.2)
+        reached = oracle.count()
+        wait_for(lambda: oracle.count() > reached + 50, 60, "events")
+    wait_for(drained, 120, "empty spools", every=1)
+    say(oracle.verify(clickhouse, "message LIKE 'kills-%'"))
 
 
 @pytest.mark.parametrize("book, version", [("site.yml", NEW),
@@ -320,6 +485,66 @@ def test_password_is_changed_under_load(service, clickhouse):
     for host in ("broker-1", "broker-2", "clickhouse-1"):
         assert not inside(host, "sh", "-c",
                           f"grep -rls {old} /etc /root /run || true"), host
+
+
+def boots():
+    """When each machine was started."""
+    return {h: inside(h, "systemctl", "show", "--property=UserspaceTimestamp",
+                      check=False) for h in HOSTS}
+
+
+def test_reboot_under_load(service, clickhouse):
+    """All machines are rebooted under load, one at a time."""
+    say("reboot.yml")
+    before = boots()
+    with Oracle([80], host=EDGE, seed="reboot", threads=2) as oracle, \
+            Rotation() as rotation:
+        wait_for(lambda: oracle.count() > 100, 30, "events")
+        service.play("reboot.yml")
+        reached = oracle.count()
+        wait_for(lambda: oracle.count() > reached + 100, 30,
+                 "events after it")
+    after = boots()
+    assert not [h for h in HOSTS if before[h] == after[h]], (before, after)
+    assert rotation.out == {address("broker-1"),
+                            address("broker-2")}, rotation.out
+    assert rotation.least == 1, rotation.least
+    wait_for(drained, 120, "empty spools")
+    say(oracle.verify(clickhouse, "message LIKE 'reboot-%'"))
+    # the edge alone is away for a while
+    assert oracle.statuses.keys() <= {204, None}, oracle.statuses
+
+
+def test_resize_under_load(service, clickhouse):
+    """Brokers get larger disks under load, one at a time."""
+    say("resize.yml")
+    script = service.dir / "resize"
+    script.write_text(f"""#!/bin/sh -e
+truncate -s +100M {service.dir}/$1.disk
+losetup -c "$(losetup -n -O NAME -j {service.dir}/$1.disk)"
+docker restart {NAME}-$1
+""")
+    script.chmod(0o755)
+
+    def sizes():
+        return [int(inside(h, "findmnt", "-bno", "SIZE",
+                           "/var/spool/logbroker"))
+                for h in ("broker-1", "broker-2")]
+    before = sizes()
+    with Oracle([80], host=EDGE, seed="resize", threads=2) as oracle, \
+            Rotation() as rotation:
+        wait_for(lambda: oracle.count() > 100, 30, "events")
+        service.play("resize.yml", "--limit", "broker", settings={
+            "resize_command": f"{script} {{{{ inventory_hostname }}}}"})
+        reached = oracle.count()
+        wait_for(lambda: oracle.count() > reached + 100, 30,
+                 "events after it")
+    for old, new in zip(before, sizes()):
+        assert new > old + (80 << 20), (old, new)
+    assert rotation.least == 1, rotation.least
+    wait_for(drained, 120, "empty spools")
+    say(oracle.verify(clickhouse, "message LIKE 'resize-%'"))
+    assert set(oracle.statuses) == {204}, oracle.statuses
 
 
 def test_uninstall_leaves_the_events(service):
