@@ -249,7 +249,7 @@ def test_pages_through_tunnels(service):
             tunnel = re.match(r"ssh (-N -L (\d+):\S+ -J .*)", typed(line))
             if where is not None or not tunnel:
                 continue
-            url = re.search(rf"http://localhost:{tunnel[2]}(/\S+)",
+            url = re.search(rf"http://localhost:{tunnel[2]}(/\w+)",
                             (ROOT / "docs/ansible.md").read_text())[1]
             p = subprocess.Popen(["ssh", "-F", f"{service.dir}/ssh_config",
                                   "-o", "ExitOnForwardFailure=yes",
