@@ -77,7 +77,7 @@ def stats(edge, name=None):
 def reload(edge, text):
     """The file says something else; returns when new workers alone answer."""
     edge.senders.write_text(text)
-    pids = edge.workers()
+    pids = wait_for(edge.workers, 20, "the first workers")
     edge.send(signal.SIGHUP)
     wait_for(lambda: not set(pids) & set(edge.workers()), 20, "new workers")
 
