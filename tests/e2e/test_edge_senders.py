@@ -20,7 +20,7 @@ import pytest
 from env import spool
 from env.bodies import CHUNKED, answer
 from env.build import ROOT
-from env.doors import DOORS
+from env.doors import DOORS, OTLP_BYTES
 from env.edge import Edge, ShippedBroker, make_certificate
 from env.grpc import Client
 from env.http import get, metrics, post
@@ -168,6 +168,31 @@ def test_grpc(edge):
                                                      f"Bearer {token}")])
             assert code == "UNAUTHENTICATED" and words in said
         assert c.refused(b"")[0] == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize("limit, words", [
+    ("bytes=1", "more than you may"), ("quota=1", "after midnight UTC")])
+def test_limits_in_the_words_of_each_door(broker, make_edge, limit, words):
+    """503 everywhere, and of gRPC UNAVAILABLE, in a second again: what clients
+    send again."""
+    edge = make_edge([broker.port], grpc=[broker.grpc],
+                     senders=sender("shop", TOKEN, more=limit))
+    # all that there is; of bytes more
+    body = "x" if limit == "quota=1" else "x" * 5000
+    assert post(edge.port, body, headers={
+        "Content-Type": "text/plain", **bearer()})[0] == 204
+    for door in DOORS.values():
+        status, got, body = post(edge.port, door.body, door.path,
+                                 {**door.headers, **bearer()})
+        assert (status, got["Retry-After"]) == (503, "1"), door.path
+        assert got["Content-Type"].startswith(door.tells.type)
+        code, said = door.tells.words(body)
+        assert (code, words in said) == (door.codes[2], True)
+    with Client(edge.grpc) as c:
+        code, said, info = c.refused(OTLP_BYTES, headers=[
+            ("authorization", f"Bearer {TOKEN}")])
+    assert code == "UNAVAILABLE" and words in said
+    assert info == (14, said, 1)
 
 
 def test_pages_ask_without_a_token(edge):
