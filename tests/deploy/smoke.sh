@@ -6,10 +6,11 @@
 #       ssh -J ops@JUMP ops@CLICKHOUSE sudo docker exec -i logbroker-clickhouse \
 #       curl -sS --data-binary @- http://127.0.0.1:8123/
 #
-# QUERY_COMMAND gets a query on its standard input and prints the answer.
+# QUERY_COMMAND gets a query on its standard input and prints the answer. Where
+# the service refuses the unknown, LOGBROKER_TOKEN is the token of a sender.
 set -euo pipefail
 
-[ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 url=$1
 shift
 id=smoke-$(date +%s)-$RANDOM$RANDOM
@@ -19,11 +20,16 @@ fail() {
     exit 1
 }
 
+# not on the command line, which everyone on the machine can read
+token() {
+    [ -z "${LOGBROKER_TOKEN-}" ] || printf 'header = "Authorization: Bearer %s"\n' "$LOGBROKER_TOKEN"
+}
+
 # The same request until it is clear what became of it: the key keeps it from
 # being stored twice.
 status=000
 for _ in $(seq 30); do
-    status=$(curl -sS --max-time 10 -o /dev/null -w '%{http_code}' \
+    status=$(token | curl -K - -sS --max-time 10 -o /dev/null -w '%{http_code}' \
         -H "Idempotency-Key: $id" -H 'Content-Type: application/json' \
         -d "{\"level\":\"info\",\"service\":\"smoke\",\"message\":\"$id\"}" \
         "$url/log/smoke" || true)
