@@ -30,8 +30,9 @@ for tool in ansible-playbook ansible-lint; do
 done
 
 failed=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+work=$(mktemp -d)
+log=$work/log
+trap 'rm -rf "$work"' EXIT
 
 # check NAME COMMAND...
 check() {
@@ -50,12 +51,55 @@ cd "$root/ansible" || exit 1
 check "syntax" ansible-playbook -i inventory.example.yml --syntax-check \
     site.yml rollback.yml uninstall.yml reboot.yml resize.yml
 check "lint, production profile" ansible-lint --nocolor
+
+# A run that reaches no machine fails, whatever the playbook and the reason; here
+# as in a folder that anyone may write to, where Ansible takes no ansible.cfg.
+nobody() {
+    local book limit out failed=0
+    # reached ARGUMENT...: in a way that must not be a success
+    reached() {
+        if out=$(ansible-playbook "$book" "$@" -e confirm=yes -e logbroker_clickhouse_password=0123456789abcdef 2>&1) ||
+            grep -q UNREACHABLE <<<"$out"; then
+            failed=1
+            echo "$book $*"
+            tail -n 5 <<<"$out"
+        fi
+    }
+    printf 'all: {children: {inside: {children: {edge: {}, broker: {}, clickhouse: {}}}}}\n' >"$work/empty.yml"
+    for book in *.yml; do
+        [ "$book" != guard.yml ] && [ "$book" != inventory.example.yml ] || continue
+        reached
+        reached -i "$work/nosuch.json"
+        reached -i "$work/empty.yml"
+        reached -i localhost,
+        for limit in localhost,jump jump broker-1,nosuch; do
+            [ "$book $limit" = "site.yml jump" ] || reached -i inventory.example.yml --limit "$limit"
+        done
+        for limit in $(sed -n 's/^    guard_groups: \[\(.*\)\]$/\1/p' "$book" | tr -d ,); do
+            python3 -c '
+import sys, yaml
+book = yaml.safe_load(open("inventory.example.yml"))
+inside = book["all"]["children"]["inside"]["children"]
+for group in inside if sys.argv[1] == "inside" else [sys.argv[1]]:
+    inside[group] = {}
+yaml.safe_dump(book, sys.stdout)' "$limit" >"$work/without.yml"
+            reached -i "$work/without.yml"
+        done
+    done
+    return $failed
+}
+export -f nobody
+export work
+check "no playbook is well with no machine" bash -c ': >$work/none.cfg && export ANSIBLE_CONFIG=$work/none.cfg && nobody'
+check "a tag that names nothing is noticed" bash -c '
+    ! out=$(ansible-playbook -i inventory.example.yml site.yml --tags brokr 2>&1) &&
+    grep -q "names nothing: site.yml has common" <<<"$out"'
 check "a forgotten password is noticed" bash -c '
-    ! out=$(ansible-playbook -i inventory.example.yml site.yml --tags none \
+    ! out=$(ansible-playbook -i inventory.example.yml site.yml --tags common \
         -e logbroker_clickhouse_password= 2>&1) &&
     grep -q "must have at least 16 characters" <<<"$out"'
 check "a floating tag is noticed" bash -c '
-    ! out=$(ansible-playbook -i inventory.example.yml site.yml --tags none \
+    ! out=$(ansible-playbook -i inventory.example.yml site.yml --tags common \
         -e logbroker_version=latest 2>&1) && grep -q "must be fixed tags" <<<"$out"'
 check "senders of the vault" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider "$here/test_senders.py"
 check "replicas of ClickHouse" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider "$here/test_cluster.py"
