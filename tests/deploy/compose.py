@@ -1,32 +1,43 @@
-"""docker/compose.yaml as it is shipped, on images built before; see
-docker.sh."""
+"""docker/compose.yaml as it is shipped, on images built before; see docker.sh.
+The engine may run on another machine (DOCKER_HOST): what it publishes is asked
+for there, and it sees no file of this one."""
 
 import gzip
 import hashlib
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 from env.bodies import lz4, snappy, zstd
 from env.doors import DOORS
 from env.grpc import Client
-from env.http import post
+from env import http
 from env.oracle import Oracle
 from env.process import free_port, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 PROJECT = "logbroker-test"
+ENGINE = urllib.parse.urlsplit(os.environ.get("DOCKER_HOST", ""))
+# by its address: one look-up for thousands of requests
+HOST = socket.gethostbyname(ENGINE.hostname or "127.0.0.1") \
+    if ENGINE.scheme == "tcp" else "127.0.0.1"
 PORT = free_port()
 GRPC_PORT = free_port()
 OWN_PORT = free_port()
 SERVICES = ("edge", "broker-1", "flusher-1", "broker-2", "flusher-2",
             "clickhouse")
 failures = []
+
+
+def post(*argv, **kw):
+    return http.post(*argv, host=HOST, **kw)
 
 
 def run(*argv, check=True, timeout=300):
@@ -130,12 +141,21 @@ def reaches(argv, url, seconds=4):
                   str(seconds), url, check=False).returncode == 0
 
 
+def machine():
+    """The address at which containers reach the engine's machine: their way
+    out. (What an engine says of its network differs from one to the next.)"""
+    routes = docker("run", "--rm", "--entrypoint", "cat", "logbroker/edge",
+                    "/proc/net/route").stdout
+    hop = next(line.split()[2] for line in routes.splitlines()
+               if line.split()[1] == "00000000")
+    return ".".join(str(b) for b in reversed(bytes.fromhex(hop)))
+
+
 def isolated():
     """from outside only the edge answers, and it publishes the only ports"""
     inside = {s: address(s, "inside") for s in SERVICES}
-    outside = ["run", "--rm", "--add-host", "machine:host-gateway",
-               "--entrypoint", "", "logbroker/edge"]
-    assert reaches(outside, f"http://machine:{PORT}/health")
+    outside = ["run", "--rm", "--entrypoint", "", "logbroker/edge"]
+    assert reaches(outside, f"http://{machine()}:{PORT}/health")
     for service, port in (("broker-1", 8080), ("broker-2", 8080),
                           ("clickhouse", 8123)):
         assert not reaches(outside, f"http://{inside[service]}:{port}/"), \
@@ -201,7 +221,7 @@ def secret():
 
 def smoke():
     """tests/deploy/smoke.sh finds its event"""
-    p = run(str(ROOT / "tests/deploy/smoke.sh"), f"http://127.0.0.1:{PORT}",
+    p = run(str(ROOT / "tests/deploy/smoke.sh"), f"http://{HOST}:{PORT}",
             "docker", "exec", "-i", container("clickhouse"), "curl", "-sS",
             "--data-binary", "@-", "http://127.0.0.1:8123/")
     assert "is in ClickHouse" in p.stdout, p.stdout
@@ -219,7 +239,7 @@ def doors():
         status, _, body = post(PORT, pack(b'{"message":"packed"}'),
                                headers={"Content-Encoding": coding})
         assert status == 204, (coding, status, body)
-    with Client(GRPC_PORT) as client:
+    with Client(f"{HOST}:{GRPC_PORT}") as client:
         # OTLP_BYTES of env.doors, but for what the event says
         client.export(b"\x0a\x0c\x12\x0a\x12\x08\x2a\x06\x0a\x04gRPC")
     expected = {"x": len(DOORS) - 2, "packed": len(packed), "gRPC": 1}
@@ -249,6 +269,12 @@ def sources():
 def tls():
     """an edge with certificate, brokers and senders; all changed by a HUP"""
     name = f"{PROJECT}_tls"
+    files = f"{PROJECT}_tls_files"
+
+    def settings():
+        """Into the volume, by a container that is never started."""
+        docker("cp", f"{d}/.", f"{files}:/etc/logbroker/edge")
+
     with tempfile.TemporaryDirectory() as d:
         d = pathlib.Path(d)
         d.chmod(0o755)
@@ -275,10 +301,13 @@ def tls():
         old = sender("old")
         certificate("old.example")
         (d / "brokers.conf").write_text("server 127.0.0.1:9;\n")
+        docker("create", "--name", files, "-v", f"{files}:/etc/logbroker/edge",
+               "logbroker/edge")
+        settings()
         docker("run", "-d", "--name", name, "--read-only", "--cap-drop", "ALL",
                "--network", f"{PROJECT}_inside", "--tmpfs",
                "/run/logbroker:uid=10001,gid=10001", "--tmpfs", "/tmp", "-v",
-               f"{d}:/etc/logbroker/edge:ro", "logbroker/edge")
+               f"{files}:/etc/logbroker/edge:ro", "logbroker/edge")
         try:
             wait_for(lambda: curl("https://127.0.0.1:8443/health") == "200",
                      30, "TLS", every=0.2)
@@ -294,6 +323,7 @@ def tls():
             new = sender("new")
             (d / "brokers.conf").write_text(
                 f"server {address('broker-1', 'inside')}:8080;\n")
+            settings()
             docker("kill", "-s", "HUP", name)
             wait_for(lambda: curl(*new, "-d", "{}",
                                   "https://127.0.0.1:8443/log") == "204",
@@ -305,7 +335,8 @@ def tls():
                        "https://127.0.0.1:8443/health")
             assert "CN=new.example" in p.stderr, p.stderr
         finally:
-            docker("rm", "-f", "-v", name, check=False)
+            docker("rm", "-f", "-v", name, files, check=False)
+            docker("volume", "rm", files, check=False)
 
 
 def drained(broker):
@@ -323,7 +354,7 @@ def exactly_once():
     wait_for(lambda: all(drained(b) for b in ("broker-1", "broker-2")), 60,
              "the events of other checks", every=0.5)
     clickhouse.query("TRUNCATE TABLE logbroker.logs")
-    with Oracle([PORT], threads=3, keepalive=False) as oracle:
+    with Oracle([PORT], host=HOST, threads=3, keepalive=False) as oracle:
         for step in (("kill", "-s", "KILL", container("broker-1")),
                      ("start", container("broker-1")),
                      ("kill", "-s", "KILL", container("flusher-2")),

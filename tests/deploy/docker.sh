@@ -3,8 +3,12 @@
 # what the containers may do, and that events posted at the edge arrive exactly
 # once while containers are killed (compose.py).
 #
-# Starts a Docker engine for itself where none runs and this is root. Exit
-# status: 0 all passed, 1 something failed, 77 could not be tried here.
+#   tests/deploy/docker.sh                       images built here
+#   tests/deploy/docker.sh --release FILE        those of a release.json
+#
+# The engine is that of DOCKER_HOST, on this machine or not; without DOCKER_HOST
+# one is started where none runs and this is root. Exit status: 0 all passed, 1
+# something failed, 77 could not be tried here.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -14,11 +18,21 @@ skip() {
     exit 77
 }
 
-for tool in docker docker-compose dockerd; do
+release=
+case ${1-} in
+'') ;;
+--release) release=${2?the file release.json} ;;
+*) echo "usage: tests/deploy/docker.sh [--release FILE]" >&2 && exit 2 ;;
+esac
+
+for tool in docker docker-compose; do
     command -v $tool >/dev/null || skip "no $tool (tools/install-deps.sh deploy)"
 done
 
-if ! docker info >/dev/null 2>&1; then
+if [ -n "${DOCKER_HOST-}" ]; then
+    docker info >/dev/null || exit 1
+elif ! docker info >/dev/null 2>&1; then
+    command -v dockerd >/dev/null || skip "no dockerd (tools/install-deps.sh deploy)"
     [ "$(id -u)" = 0 ] || skip "the Docker engine does not run, and starting it needs root"
     dir=$(mktemp -d)
     export DOCKER_HOST=unix://$dir/docker.sock
@@ -34,5 +48,13 @@ if ! docker info >/dev/null 2>&1; then
     docker info >/dev/null 2>&1 || skip "the Docker engine does not answer"
 fi
 
-"$here/images.sh"
+if [ -z "$release" ]; then
+    "$here/images.sh"
+else
+    for name in broker edge clickhouse; do
+        image=$(jq -re ".${name}_image" "$release")
+        docker pull -q "$image"
+        docker tag "$image" "logbroker/$name:latest"
+    done
+fi
 /usr/bin/python3 "$here/compose.py"
