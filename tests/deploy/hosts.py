@@ -21,6 +21,8 @@ import time
 
 from env.process import wait_for
 
+from jobs import Runner, own_home
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
@@ -93,6 +95,7 @@ class Cloud:
         self.servers = []
         self.server = self.log = None
         self.asked = 0
+        self.digests = {}
 
     def __enter__(self):
         clean()
@@ -202,7 +205,17 @@ auth:
         tag = f"{PUSH}/logbroker/{name}:{version}"
         docker("tag", image, tag)
         docker("--config", str(config), "push", tag)
+        self.digests[name, version] = docker(
+            "image", "inspect", "--format", "{{index .RepoDigests 0}}",
+            tag).split("@")[1]
         docker("rmi", tag)
+
+    def release(self, version, **others):
+        """release.json, as the job images writes it."""
+        return json.dumps({
+            f"{name}_image": f"{REGISTRY}/logbroker/{name}@"
+            + self.digests[name, others.get(name, version)]
+            for name in ("broker", "edge", "clickhouse")})
 
     def disk(self, host, megabytes=700):
         image = self.dir / f"{host}.disk"
@@ -253,8 +266,18 @@ class Machines:
         self.key = self.dir / "key"
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
             str(self.key))
+        # the key is at hand as people and pipelines have it
+        agent = run("ssh-agent", "-s").stdout
+        self.agent = dict(re.findall(r"(SSH_\w+)=([^;]+)", agent))
+        run("ssh-add", "-q", str(self.key), env={**os.environ, **self.agent})
         self.password = secrets.token_hex(24)
         self.log = self.dir / "ansible.log"
+        self.runner = None
+        self.home = self.dir / "home"
+        self.env = {**os.environ, **self.agent}
+        self.ssh_argv = [*own_home(self.home), "ssh", "-F",
+                         str(ROOT / "ansible/ssh_config"), "-o",
+                         "BatchMode=yes"]
         # as they are now, and without anyone's own settings
         self.books = self.dir / "ansible"
         shutil.copytree(ROOT / "ansible", self.books,
@@ -295,13 +318,6 @@ class Machines:
                 inside(host, "sh", "-c", "cat >/etc/ssh/sshd_config.d/"
                        "05-security-group.conf",
                        data=f"AllowUsers ops@{address('jump')}\n")
-        (self.dir / "ssh_config").write_text(f"""
-IdentityFile {self.key}
-IdentitiesOnly yes
-StrictHostKeyChecking accept-new
-UserKnownHostsFile {self.dir}/known_hosts
-ControlPath {self.dir}/%C
-""")
         self.describe()
         for host in HOSTS:
             wait_for(lambda: inside(host, "systemctl", "is-active", "ssh",
@@ -329,9 +345,8 @@ ControlPath {self.dir}/%C
                f"echo {int(works)} >/proc/sys/net/ipv4/ip_forward")
 
     def ssh(self, *argv, **more):
-        """ssh as a person types it, with the settings of this test."""
-        return run("ssh", "-F", f"{self.dir}/ssh_config", "-o",
-                   "BatchMode=yes", *argv, **more)
+        """ssh as a person types it, with the file of ansible/."""
+        return run(*self.ssh_argv, *argv, env=self.env, **more)
 
     def describe(self, without=()):
         self.inventory = self.dir / "inventory.json"
@@ -352,16 +367,14 @@ ControlPath {self.dir}/%C
                 "logbroker_node_index": peers.index(host),
                 "logbroker_node_count": len(peers),
             }
-        config = f"-F {self.dir}/ssh_config"
         return {"all": {
             "vars": {"ansible_user": "ops",
-                     "ansible_ssh_common_args": config,
                      "logbroker_registry": f"{REGISTRY}/logbroker"},
             "children": {
                 "jump": {"hosts": {"jump": variables("jump")}},
                 "inside": {
                     "vars": {"ansible_ssh_common_args":
-                             f"{config} -o ProxyJump=ops@{address('jump')}"},
+                             f"-o ProxyJump=ops@{address('jump')}"},
                     "children": {
                         role: {"hosts": {h: variables(h) for h in hosts
                                          if hosts[h][0] == role}}
@@ -371,9 +384,22 @@ ControlPath {self.dir}/%C
         """Runs a playbook; returns per host what the recap says, and the
         output."""
         values = self.dir / "settings.json"
-        given = {
-            "logbroker_version": OLD,
-            "logbroker_clickhouse_version": OLD,
+        given = {"logbroker_version": OLD, "logbroker_clickhouse_version": OLD,
+                 **self.settings(), **(settings or {})}
+        if book == "rollback.yml":
+            del given["logbroker_version"]
+        values.write_text(json.dumps(
+            {k: v for k, v in given.items() if v is not None}))
+        r = run(*own_home(self.home), "ansible-playbook", "-i",
+                str(self.inventory), book, *argv,
+                "-e", f"@{values}", cwd=self.books, check=False,
+                env={**os.environ, **self.agent, "ANSIBLE_NOCOLOR": "1",
+                     "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.dir / "cp")})
+        return self._played(book, (argv, settings), r.returncode, r.stdout,
+                            r.stderr, fails)
+
+    def settings(self):
+        return {
             "logbroker_clickhouse_password": self.password,
             "logbroker_senders": "anyone",
             "logbroker_metadata_url": f"http://{METADATA}/computeMetadata/v1",
@@ -382,29 +408,57 @@ ControlPath {self.dir}/%C
             "broker_workers": 2,
             # no more is allowed to a container in a container
             "logbroker_nofile": 16384,
-            "clickhouse_nofile": 16384,
-            **(settings or {})}
-        if book == "rollback.yml":
-            del given["logbroker_version"]
-        values.write_text(json.dumps(given))
-        r = run("ansible-playbook", "-i", str(self.inventory), book, *argv,
-                "-e", f"@{values}", cwd=self.books, check=False,
-                env={**os.environ, "ANSIBLE_NOCOLOR": "1",
-                     "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.dir / "cp")})
+            "clickhouse_nofile": 16384}
+
+    def job(self, name, release=None, **variables):
+        """A job of the pipeline, as a runner has it that has met no machine."""
+        if not self.runner:
+            self.runner = Runner(self.dir)
+        checkout = self.runner.checkout
+        settings = checkout / "ansible/group_vars/all/test.yml"
+        settings.write_text(json.dumps(
+            {k: v for k, v in self.settings().items()
+             if k != "logbroker_clickhouse_password"}))
+        (checkout / "planned").mkdir(exist_ok=True)
+        (checkout / "planned/outputs.json").write_text(json.dumps({
+            "ansible_inventory": {"value": json.loads(
+                self.inventory.read_text())},
+            "service_address": {"value": EDGE}}))
+        (checkout / "release.json").unlink(missing_ok=True)
+        if release:
+            (checkout / "release.json").write_text(release)
+        files = {"ANSIBLE_SSH_KEY": self.key.read_text(),
+                 "ANSIBLE_VAULT": json.dumps({
+                     "logbroker_clickhouse_password": self.password}),
+                 "ANSIBLE_VAULT_KEY": "password of the vault"}
+        for key, text in files.items():
+            (self.dir / key).write_text(text)
+        status, out = self.runner.run(name, {
+            "ANSIBLE_FORCE_COLOR": None, "YC_REGISTRY":
+            f"{REGISTRY}/logbroker", **variables,
+            **{key: str(self.dir / key) for key in files}})
+        return self._played(f"job {name}", release, status, out, "", False)
+
+    def _played(self, book, argv, status, out, error, fails):
         with open(self.log, "a") as f:
-            f.write(f"==== {book} {argv} {settings}\n{r.stdout}{r.stderr}")
+            f.write(f"==== {book} {argv}\n{out}{error}")
         recap = {}
-        for line in r.stdout.splitlines():
+        for line in out.splitlines():
             m = re.match(r"(\S+)\s*: (ok=.*)", line)
             if m:
                 recap[m[1]] = {k: int(v) for k, v in
                                re.findall(r"(\w+)=(\d+)", m[2])}
+        # where it is seen that there is an inventory
+        recap.pop("localhost", None)
         for secret in (self.password, self.cloud.token, self.cloud.password):
-            assert secret not in r.stdout + r.stderr, f"{book} shows a secret"
+            assert secret not in out + error, f"{book} shows a secret"
         if not fails:
-            tail = "\n".join(r.stdout.splitlines()[-60:])
-            assert r.returncode == 0, f"{book}: {tail}\n{r.stderr}"
-        return recap, r.stdout + r.stderr
+            tail = "\n".join(out.splitlines()[-60:])
+            assert status == 0, f"{book}: {tail}\n{error}"
+        return recap, out + error
+
+    def close(self):
+        os.kill(int(self.agent["SSH_AGENT_PID"]), 15)
 
 
 class ClickHouse:
@@ -442,16 +496,17 @@ def images(cloud):
 
 
 def running():
-    """Per container of the service: when it was started."""
+    """Per container of the service: which it is, and the version in it."""
     found = {}
     for host, (role, _, _) in HOSTS.items():
         if role == "jump":
             continue
         for line in inside(host, "docker", "ps", "--no-trunc", "--format",
-                           "{{.Names}} {{.ID}} {{.Image}}",
+                           "{{.Names}} {{.ID}} "
+                           '{{.Label "logbroker.version"}}',
                            check=False).splitlines():
-            name, number, image = line.split()
-            found[f"{host} {name}"] = (number, image.rsplit(":", 1)[1])
+            name, number, version = line.split(" ")
+            found[f"{host} {name}"] = (number, version)
     return found
 
 

@@ -44,8 +44,11 @@ def machines(request):
             say("machines")
             m = Machines(cloud)
             m.serves = False
-            m.make()
-            yield m
+            try:
+                m.make()
+                yield m
+            finally:
+                m.close()
             if request.session.testsfailed and m.log.exists():
                 shutil.copy(m.log, ROOT / "build/ansible.log")
                 say("the playbooks' output: build/ansible.log")
@@ -70,12 +73,11 @@ def clickhouse():
 
 def test_reached_through_the_jump_host_alone(machines):
     """Inside machines are reached through the jump host alone."""
-    argv = ["ssh", "-F", f"{machines.dir}/ssh_config", "-o", "BatchMode=yes",
-            "-o", "ConnectTimeout=10"]
-    r = run(*argv, f"ops@{address('broker-1')}", "true", check=False)
+    r = machines.ssh("-o", "ConnectTimeout=10", f"ops@{address('broker-1')}",
+                     "true", check=False)
     assert r.returncode != 0, "broker-1 let us in"
-    run(*argv, "-J", f"ops@{address('jump')}",
-        f"ops@{address('broker-1')}", "true")
+    machines.ssh("-o", "ConnectTimeout=10", "-J", f"ops@{address('jump')}",
+                 f"ops@{address('broker-1')}", "true")
 
 
 def test_check_of_bare_machines(machines):
@@ -251,9 +253,9 @@ def test_pages_through_tunnels(service):
                 continue
             url = re.search(rf"http://localhost:{tunnel[2]}(/\w+)",
                             (ROOT / "docs/ansible.md").read_text())[1]
-            p = subprocess.Popen(["ssh", "-F", f"{service.dir}/ssh_config",
+            p = subprocess.Popen([*service.ssh_argv,
                                   "-o", "ExitOnForwardFailure=yes",
-                                  *tunnel[1].split()])
+                                  *tunnel[1].split()], env=service.env)
             try:
                 opened[url] = wait_for(lambda: run(
                     "curl", "-sS", "--fail", "-H", "Accept: text/html",
@@ -358,22 +360,36 @@ def test_rolling_kills_under_load(service, clickhouse):
     say(oracle.verify(clickhouse, "message LIKE 'kills-%'"))
 
 
-@pytest.mark.parametrize("book, version", [("site.yml", NEW),
-                                           ("rollback.yml", OLD)])
-def test_nothing_is_lost_under_load(service, clickhouse, book, version):
-    """A rolling update, to images that ask for a login, and a roll-back."""
-    m = service
-    settings = {} if version == OLD else {
-        "logbroker_version": NEW, "logbroker_registry_auth": "password",
-        "logbroker_registry_user": "deploy",
-        "logbroker_registry_password": m.cloud.password}
+def test_images_of_the_same_content_restart_nothing(service):
+    """By their digests instead of their tags, by a job of the pipeline."""
+    before = {k: v[0] for k, v in running().items()}
+    say("job rollout, with digests of what runs")
+    service.job("rollout", service.cloud.release(OLD))
+    assert {k: v[0] for k, v in running().items()} == before
+
+
+def test_without_a_version_what_runs_stays(service):
     before = running()
-    say(book)
-    with Oracle([80], host=EDGE, seed=book, threads=2) as oracle, \
+    recap, _ = service.play("site.yml", "--tags", "broker,edge,clickhouse",
+                            settings={"logbroker_version": None,
+                                      "logbroker_clickhouse_version": None})
+    assert not changed(recap), recap
+    assert running() == before
+
+
+@pytest.mark.parametrize("job, version", [("rollout", NEW),
+                                          ("rollback", OLD)])
+def test_nothing_is_lost_under_load(service, clickhouse, job, version):
+    """A rolling update and a roll-back, by the jobs of the pipeline; ClickHouse
+    has not changed."""
+    m = service
+    before = running()
+    say(f"job {job}")
+    with Oracle([80], host=EDGE, seed=job, threads=2) as oracle, \
             Rotation() as rotation:
         wait_for(lambda: oracle.count() > 100, 30, "events")
-        argv = {"settings": settings} if settings else {}
-        m.play(book, **argv)
+        m.job(job, m.cloud.release(NEW, clickhouse=OLD)
+              if job == "rollout" else None)
         reached = oracle.count()
         wait_for(lambda: oracle.count() > reached + 100, 30,
                  "events after it")
@@ -392,10 +408,28 @@ def test_nothing_is_lost_under_load(service, clickhouse, book, version):
         killed = inside(host, "sh", "-c", "journalctl --no-pager "
                         "-u 'logbroker-*' | grep status=137 || true")
         assert not killed, killed
-    say(oracle.verify(clickhouse, f"message LIKE '{book}-%'"))
+    say(oracle.verify(clickhouse, f"message LIKE '{job}-%'"))
     # the edge that is replaced may cut idle connections, no more
     assert oracle.statuses.keys() <= {204, None}, oracle.statuses
     assert oracle.statuses.get(None, 0) < 20, oracle.statuses
+
+
+def test_smoke_of_the_pipeline(service):
+    _, out = service.job("smoke", LOGBROKER_URL=f"http://{EDGE}")
+    assert "is in ClickHouse" in out, out
+
+
+def test_login_by_password(service):
+    """Images that ask for one; and a broker alone."""
+    before = running()
+    service.play("site.yml", "--tags", "broker", settings={
+        "logbroker_version": NEW, "logbroker_registry_auth": "password",
+        "logbroker_registry_user": "deploy",
+        "logbroker_registry_password": service.cloud.password})
+    after = running()
+    assert {k for k in before if before[k] != after[k]} == {
+        k for k in before if "broker" in k}
+    service.play("site.yml", "--tags", "broker")
 
 
 def test_unknown_version_touches_nothing(service):

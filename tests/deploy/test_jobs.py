@@ -261,6 +261,20 @@ def test_rollback_reaches_machines(runner, machines):
     assert "no hosts matched" not in out, out
 
 
+def test_rollout_reaches_machines(runner, machines):
+    """Without images of this pipeline it keeps what runs, and here nothing
+    does."""
+    status, out = runner.run("rollout", machines.variables())
+    assert status != 0 and "Which broker is to run?" in out, out[-3000:]
+    release = runner.checkout / "release.json"
+    release.write_text("{}")
+    try:
+        _, out = runner.run("rollout", machines.variables())
+    finally:
+        release.unlink()
+    assert "Which broker is to run?" in out, out[-3000:]
+
+
 def test_ping_as_documented(runner, machines):
     """docs/deploy.md, on a first contact."""
     runner.pipeline.file["ping"] = {"extends": ".ansible", "script": [
