@@ -22,6 +22,7 @@ ELSEWHERE = {
     "README.md": "test_quickstart.py and tests/packages",
     "CONTRIBUTING.md": "tests/run.sh, .ci/run",
     "docs/access.md": "test_edge_senders.py, tests/deploy/test_senders.py",
+    "docs/backups.md": "test_backups.py",
     "docs/ansible.md": "tests/deploy/ansible.sh; ssh needs machines",
     "docs/deploy-terraform.md": "tests/deploy/terraform.sh; yc needs a cloud",
     "docs/deploy.md": "tests/deploy; yc needs a cloud",

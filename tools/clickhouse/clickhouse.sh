@@ -113,6 +113,7 @@ cat >"$dir/users.xml" <<EOF
             <profile>default</profile>
             <quota>default</quota>
             <access_management>1</access_management>
+            <named_collection_control>1</named_collection_control>
         </default>
 $flusher
     </users>

@@ -1,0 +1,255 @@
+"""Backups of ClickHouse into a bucket, and the way back (docs/backups.md): by
+conf/clickhouse/backups.xml and tools/clickhouse/backup.sh, against an S3 of
+this machine."""
+
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+from env.broker import FAST
+from env.build import ROOT, find
+from env.clickhouse import ClickHouse
+from env.http import post
+from env.process import Process, free_port, wait_for
+
+BACKUP = ROOT / "tools" / "clickhouse" / "backup.sh"
+KEY_ID, KEY = "a-key-id", "a/secret+key"
+
+
+def moto():
+    """moto's S3 server, from PyPI, once."""
+    cache = ROOT / "build" / "moto"
+    program = cache / "bin" / "moto_server"
+    if not program.exists():
+        try:
+            subprocess.run(["/usr/bin/python3", "-m", "venv", cache],
+                           check=True, capture_output=True, timeout=60)
+            subprocess.run([cache / "bin" / "pip", "install", "-q",
+                            "moto[s3]==5.1.*", "flask", "flask-cors"],
+                           check=True, capture_output=True, timeout=300)
+        except (OSError, subprocess.SubprocessError) as e:
+            shutil.rmtree(cache, ignore_errors=True)
+            pytest.skip(f"moto cannot be had from PyPI: {e}")
+    return str(program)
+
+
+class Bucket:
+    def __init__(self, directory):
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.server = Process(
+            "S3", [moto(), "-H", "127.0.0.1", "-p", self.url.split(":")[-1]],
+            directory / "s3.log", {**os.environ, "MOTO_S3_CUSTOM_ENDPOINTS":
+                                   self.url})
+        wait_for(lambda: self.ask("/"), what="the S3 server")
+        self.ask("/backups", "PUT")
+        self.endpoint = self.url + "/backups/clickhouse/"
+
+    def ask(self, path, method="GET"):
+        try:
+            request = urllib.request.Request(self.url + path, method=method)
+            # whoever shows a key of some form may delete
+            request.add_header(
+                "Authorization", "AWS4-HMAC-SHA256 Credential=x/20260101/"
+                "us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x")
+            with urllib.request.urlopen(request, timeout=10) as r:
+                return r.read().decode() or "done"
+        except urllib.error.HTTPError as e:
+            return e.read().decode()
+        except OSError:
+            return ""
+
+    def objects(self, prefix=""):
+        found, more = [], ""
+        while True:
+            answer = self.ask("/backups?list-type=2&prefix=clickhouse/"
+                              + prefix + more)
+            found += re.findall("<Key>(.*?)</Key>", answer)
+            token = re.search("<NextContinuationToken>(.*?)</", answer)
+            if token is None:
+                return found
+            more = "&continuation-token=" + token[1]
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    b = Bucket(tmp_path)
+    yield b
+    b.server.stop()
+
+
+def with_bucket(directory, endpoint):
+    """A server that knows where backups go."""
+    d = directory / "config.d"
+    d.mkdir(parents=True, exist_ok=True)
+    text = (ROOT / "conf" / "clickhouse" / "backups.xml").read_text()
+    for name, value in (("ENDPOINT", endpoint), ("KEY_ID", KEY_ID),
+                        ("KEY", KEY)):
+        text = text.replace(f"@{name}@", value)
+    (d / "backups.xml").write_text(text)
+    return ClickHouse(directory)
+
+
+def backup(server, *argv, clock=None, status=0):
+    r = subprocess.run(
+        [*(["faketime", clock] if clock else []), BACKUP, server.url, *argv],
+        capture_output=True, text=True, timeout=120)
+    assert r.returncode == status, r.stdout + r.stderr
+    return r.stdout + r.stderr
+
+
+def replay(broker, server):
+    """The step of docs/backups.md, as it is printed."""
+    step = re.search(r"^4\. .*?```sh\n(.*?)```",
+                     (ROOT / "docs" / "backups.md").read_text(), re.M | re.S)
+    r = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", step[1]], text=True, timeout=60,
+        capture_output=True, env={
+            **os.environ, "SPOOL": str(broker.spool), "CLICKHOUSE": server.url,
+            "PATH": os.path.dirname(find("logbroker-spool")) + ":"
+            + os.environ["PATH"]})
+    assert r.returncode == 0 and "event" in r.stdout + r.stderr, r
+
+
+class Load:
+    """Events with a number each, until it is stopped; sent has what was
+    acknowledged."""
+
+    def __init__(self, port):
+        self.port, self.sent, self.on = port, 0, True
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while self.on:
+            body = "".join(json.dumps({"n": self.sent + i}) for i in range(20))
+            if post(self.port, body)[0] == 204:
+                self.sent += 20
+
+    def stop(self):
+        self.on = False
+        self.thread.join()
+        return self.sent
+
+
+def test_the_whole_way_back(tmp_path, bucket, make_broker):
+    """Backups under load; ClickHouse and its disk are lost; the latest backup
+    is restored, and what came after it is replayed from the rings: each event
+    that was acknowledged is there once."""
+    home = tmp_path / "clickhouse"
+    server = with_bucket(home, bucket.endpoint)
+    load = None
+    try:
+        server.start()
+        broker = make_broker(server.url, flusher={
+            **FAST, "shutdown_timeout_ms": 0}, size="16m", rings=3).start()
+        load = Load(broker.port)
+
+        def stored():
+            return int(server.query("SELECT count() FROM logbroker.logs"))
+
+        wait_for(stored, what="rows")
+        full = backup(server, "make").strip()
+        mark = stored()
+        wait_for(lambda: stored() > mark, what="more rows")
+        latest = backup(server, "make").strip()
+        assert backup(server, "list").split() == [full, latest]
+        assert latest.split("/")[0] == full.split("/")[0]
+        assert "each ring's events are those" in backup(server, "drill")
+        had = stored()
+        wait_for(lambda: stored() > had, what="rows that no backup has")
+
+        # what is live cannot be restored over
+        assert "nothing was restored" in backup(
+            server, "restore", "latest", status=1)
+
+        server.kill()
+        broker.flusher.stop()
+        shutil.rmtree(home / "data")
+        server.applied = False
+        server.start()
+        assert "duplicates" in backup(server, "restore", "latest")
+        assert 0 < stored() <= had
+        replay(broker, server)
+        broker.start_flusher()
+        sent = load.stop()
+        wait_for(broker.drained, 60, "everything delivered", every=0.1)
+        assert server.query(
+            "SELECT count(), uniqExact(n), max(n) FROM (SELECT "
+            "JSONExtractInt(attributes, 'n') AS n FROM logbroker.logs) "
+            "FORMAT TSV") == f"{sent}\t{sent}\t{sent - 1}\n"
+        assert server.query("SELECT sum(duplicates) FROM "
+                            "logbroker.logbroker_audit") == "0\n"
+    finally:
+        if load is not None:
+            load.stop()
+        server.stop()
+
+
+def rows(server, n, first=0, ring=1):
+    server.query(
+        "INSERT INTO logbroker.logs (received_at, ring, seq, message) SELECT "
+        f"now64(6), toUUID('00000000-0000-0000-0000-00000000000{ring}'), "
+        f"number, randomPrintableASCII(200) FROM numbers({first}, {n})")
+
+
+def test_chains(tmp_path, bucket):
+    """A full backup each week, what is new on other days; what is incomplete is
+    not listed, an old week may go, and nobody is shown the key."""
+    with with_bucket(tmp_path / "clickhouse", bucket.endpoint) as server:
+        assert "backups 0" in backup(server, "metrics")
+        assert "there is no backup" in backup(server, "drill", status=1)
+        rows(server, 50000)
+        days = []
+        for day in (1, 2, 7, 8, 9):
+            rows(server, 10, 100000 + day * 10)
+            days.append(backup(server, "make",
+                               clock=f"2026-01-0{day} 02:30:00").strip())
+        assert days[0] == "20260101T023000Z/20260101T023000Z"
+        assert days[1:3] == ["20260101T023000Z/20260102T023000Z",
+                             "20260101T023000Z/20260107T023000Z"]
+        assert days[3:] == ["20260108T023000Z/20260108T023000Z",
+                            "20260108T023000Z/20260109T023000Z"]
+        assert backup(server, "list").split() == days
+        assert re.search(r"newest_timestamp_seconds 1767925800\n"
+                         r"(#.*\n)*logbroker_backups 5\n",
+                         backup(server, "metrics"))
+        sizes = server.query("SELECT uncompressed_size FROM system.backups "
+                             "ORDER BY start_time").split()
+        assert all(int(sizes[k]) * 2 < int(sizes[0]) for k in (1, 2, 4))
+
+        # the bucket's rule takes the first week, something broke another one
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda key: bucket.ask("/backups/" + key, "DELETE"),
+                          bucket.objects(days[0].split("/")[0])))
+        bucket.ask(f"/backups/clickhouse/{days[4]}/.backup", "DELETE")
+        assert backup(server, "list").split() == days[3:4]
+        assert "there is no complete backup" in backup(
+            server, "restore", days[4], "again", status=1)
+        backup(server, "restore", days[3], "again")
+        assert server.query("SELECT count(), uniqExact(seq) FROM again.logs "
+                            "FORMAT TSV") == "50040\t50040\n"
+        assert server.query("SELECT events FROM again.logbroker_audit") \
+            == "50040\n"
+
+        # the drill sees what was lost and what came twice
+        assert "those of the live table" in backup(server, "drill")
+        rows(server, 5, 100000 + 80)
+        assert "those of the live table" in backup(server, "drill")
+        server.query("ALTER TABLE logbroker.logs DELETE WHERE seq = 7 "
+                     "SETTINGS mutations_sync = 2")
+        assert "50040 seqs, 50039 of them live" in backup(
+            server, "drill", status=1)
+        assert server.query("SHOW DATABASES LIKE 'logbroker_drill'") == ""
+
+        server.query("SYSTEM FLUSH LOGS")
+        for table in ("query_log", "backups"):
+            assert KEY not in server.query(f"SELECT * FROM system.{table}")
+    assert KEY not in (tmp_path / "clickhouse" / "clickhouse.log").read_text()
