@@ -5,6 +5,8 @@
 #
 #   broker       LOGBROKER_WORKERS (auto)  LOGBROKER_RING_SIZE (256m)
 #                LOGBROKER_TRUSTED  addresses of the edge, space separated
+#                /etc/logbroker/broker/tls/{cert,key}.pem  turn TLS on; with
+#                ca.pem only an edge with a certificate of that authority is let in
 #   flusher      LOGBROKER_CLICKHOUSE_URLS (http://clickhouse:8123)
 #                LOGBROKER_CLICKHOUSE_USER (logbroker)
 #                LOGBROKER_BROKER (the host name)
@@ -23,6 +25,10 @@
 #                reads them again
 #                /etc/logbroker/edge/tls/{cert,key}.pem  turn TLS on,
 #                clients.pem beside them certificates of senders
+#                /etc/logbroker/edge/acme/  answers to who issues that certificate
+#                /etc/logbroker/edge/broker-tls/ca.pem  the brokers have TLS, with
+#                certificates of this authority for the name "logbroker";
+#                {cert,key}.pem beside it  how to be known to them
 #                Ports: 8080, 8443 with TLS; 8082 is HTTP/2 without TLS; 8081
 #                has figures for Prometheus, at /metrics, and the status of all
 #                brokers, at /cluster, and is not for clients;
@@ -88,10 +94,12 @@ serve_nginx() {
 }
 
 broker() {
+    tls=/etc/logbroker/broker/tls
+    [ -f $tls/cert.pem ] || tls=
     $share/nginx/render.sh broker USER= RUN=$run TEMP=$run LOG=stderr \
         "WORKERS=${LOGBROKER_WORKERS:-auto}" LISTEN=8080 \
         SPOOL=/var/spool/logbroker "SIZE=${LOGBROKER_RING_SIZE:-256m}" \
-        "TRUSTED=${LOGBROKER_TRUSTED:-127.0.0.1}" >$run/nginx.conf
+        "TRUSTED=${LOGBROKER_TRUSTED:-127.0.0.1}" TLS=$tls >$run/nginx.conf
     serve_nginx
 }
 
@@ -141,6 +149,9 @@ edge() {
     fi
     where="LISTEN=8080 H2C=8082"
     [ ! -f $tls/cert.pem ] || where="LISTEN=8443 TLS=$tls PLAIN=8080"
+    [ ! -d /etc/logbroker/edge/acme ] || where="$where ACME=/etc/logbroker/edge/acme"
+    [ ! -f /etc/logbroker/edge/broker-tls/ca.pem ] ||
+        where="$where BROKER_TLS=/etc/logbroker/edge/broker-tls"
     # shellcheck disable=SC2086
     $share/nginx/render.sh edge USER= RUN=$run TEMP=$run LOG=stderr \
         "WORKERS=${LOGBROKER_WORKERS:-auto}" $where "BROKERS=$brokers" "GRPC_BROKERS=$grpc" \
@@ -206,6 +217,9 @@ health() {
     url=http://127.0.0.1:8080/health
     [ ! -f $run/config.xml ] || url=http://127.0.0.1:8123/ping
     [ ! -f $run/keeper ] || url=http://127.0.0.1:9182/ready
+    # a broker with TLS may want a certificate: any answer will do
+    [ ! -f /etc/logbroker/broker/tls/cert.pem ] ||
+        exec curl -ksS --max-time 4 -o /dev/null https://127.0.0.1:8080/health
     exec curl -fsS --max-time 4 -o /dev/null $url
 }
 

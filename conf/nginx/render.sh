@@ -19,6 +19,10 @@
 #   MODULES               /usr/lib/nginx/modules
 #   LISTEN                80 at the edge (443 with TLS), 8080 at a broker
 #   GRPC                  4317: where OTLP over gRPC is taken, if anywhere
+#   TLS                   folder of cert.pem and key.pem; without, plain HTTP. With
+#                         clients.pem, an edge knows by it who has a certificate
+#                         of theirs; with ca.pem, a broker lets in only an edge
+#                         that has a certificate of that authority
 # Broker
 #   SPOOL                 /var/spool/logbroker, on a local disk
 #   SIZE                  256m, of one ring
@@ -29,9 +33,12 @@
 #   GRPC_BROKERS          the same for gRPC; by default port 4317 of BROKERS
 #   SENDERS               a file of "logbroker_sender NAME ...;" lines that is read
 #                         again at a reload: nobody else may send. Or "anyone"
-#   TLS                   folder of cert.pem and key.pem; without, plain HTTP. With
-#                         clients.pem, who has a certificate of theirs is known
-#                         by it
+#   BROKER_TLS            the brokers have TLS: folder of ca.pem, whom they must be
+#                         from, and of cert.pem and key.pem if they want to know
+#                         who the edge is
+#   BROKER_NAME           logbroker: the name that is in all brokers' certificates
+#   ACME                  with TLS: folder of the answers to the authority that
+#                         issues the certificate (tools/edge/certificate.sh)
 #   PLAIN                 80: with TLS, where plain HTTP is sent on to it
 #   H2C                   another port, for HTTP/2 without TLS; from nginx 1.25.1
 #                         on it is spoken on the usual one as well
@@ -70,6 +77,9 @@ GRPC_BROKERS=
 SENDERS=
 GRPC=4317
 TLS=
+BROKER_TLS=
+BROKER_NAME=logbroker
+ACME=
 PLAIN=80
 H2C=
 METRICS=127.0.0.1:9145
@@ -81,7 +91,8 @@ for pair in "$@"; do
     case $pair in
     USER=* | WORKERS=* | RUN=* | TEMP=* | LOG=* | MODULES=* | LISTEN=* | \
         SPOOL=* | SIZE=* | TRUSTED=* | BROKERS=* | TLS=* | PLAIN=* | H2C=* | \
-        GRPC=* | GRPC_BROKERS=* | SENDERS=* | METRICS=* | RULES=* | ACCESS_LOG=*) eval "${pair%%=*}=\$value" ;;
+        GRPC=* | GRPC_BROKERS=* | SENDERS=* | METRICS=* | RULES=* | ACCESS_LOG=* | \
+        BROKER_TLS=* | BROKER_NAME=* | ACME=*) eval "${pair%%=*}=\$value" ;;
     *) fail "what is $pair?" ;;
     esac
 done
@@ -115,13 +126,22 @@ fi
 
 if [ "$kind" = broker ]; then
     LISTEN=${LISTEN:-8080}
-    [ -z "$GRPC" ] || GRPC="listen $GRPC$parameter;${directive:+ $directive}"
+    ssl=
+    if [ -n "$TLS" ]; then
+        ssl=" ssl"
+        LISTEN="$LISTEN ssl"
+        certificate=$TLS
+        TLS="ssl_certificate \"$certificate/cert.pem\"; ssl_certificate_key \"$certificate/key.pem\"; ssl_protocols TLSv1.2 TLSv1.3;"
+        [ ! -e "$certificate/ca.pem" ] ||
+            TLS="$TLS ssl_client_certificate \"$certificate/ca.pem\"; ssl_verify_client on;"
+    fi
+    [ -z "$GRPC" ] || GRPC="listen $GRPC$ssl$parameter;${directive:+ $directive}"
     trusted=
     for address in $TRUSTED; do
         trusted="${trusted:+$trusted }set_real_ip_from $address;"
     done
     TRUSTED=$trusted
-    fill broker.conf CONF MODULES RUN TEMP LOG WORKERS LISTEN GRPC SPOOL SIZE TRUSTED
+    fill broker.conf CONF MODULES RUN TEMP LOG WORKERS LISTEN GRPC TLS SPOOL SIZE TRUSTED
     exit
 fi
 
@@ -166,12 +186,28 @@ servers "$GRPC_BROKERS"
 GRPC_BROKERS=$servers
 GRPC_BROKERS_BY_KEY=$by_key
 
+# how the brokers are spoken to, for each of proxy_ and grpc_
+HTTP=http
+GRPCS=grpc
+if [ -n "$BROKER_TLS" ]; then
+    HTTP=https
+    GRPCS=grpcs
+    folder=$BROKER_TLS
+    BROKER_TLS=
+    for what in proxy grpc; do
+        BROKER_TLS="$BROKER_TLS ${what}_ssl_trusted_certificate \"$folder/ca.pem\"; ${what}_ssl_verify on; ${what}_ssl_verify_depth 3; ${what}_ssl_name $BROKER_NAME; ${what}_ssl_server_name on; ${what}_ssl_protocols TLSv1.2 TLSv1.3;"
+        [ ! -e "$folder/cert.pem" ] ||
+            BROKER_TLS="$BROKER_TLS ${what}_ssl_certificate \"$folder/cert.pem\"; ${what}_ssl_certificate_key \"$folder/key.pem\";"
+    done
+fi
+
 REDIRECT=
 ssl=
 if [ -n "$TLS" ]; then
     ssl=" ssl"
     LISTEN="${LISTEN:-443} ssl$parameter"
-    REDIRECT=$(fill edge-redirect.conf PLAIN | tr '\n' ' ')
+    [ -z "$ACME" ] || ACME="location ^~ /.well-known/acme-challenge/ { alias \"$ACME/\"; default_type text/plain; access_log off; }"
+    REDIRECT=$(fill edge-redirect.conf PLAIN ACME | tr '\n' ' ')
     clients=
     [ ! -f "$TLS/clients.pem" ] || clients=" ssl_client_certificate $TLS/clients.pem; ssl_verify_client optional;"
     TLS="${directive:+$directive }ssl_certificate $TLS/cert.pem; ssl_certificate_key $TLS/key.pem;$clients"
@@ -180,7 +216,8 @@ else
     TLS=$directive
 fi
 [ -z "$GRPC" ] || GRPC="listen $GRPC$ssl$parameter;"
-METRICS=$(fill edge-metrics.conf METRICS | tr '\n' ' ')
+METRICS=$(fill edge-metrics.conf METRICS HTTP | tr '\n' ' ')
 [ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
 fill edge.conf CONF SENDERS KNOWN RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS ACCESS_LOG \
+    HTTP GRPCS BROKER_TLS \
     GRPC GRPC_BROKERS_BY_KEY GRPC_BROKERS BROKERS_BY_KEY BROKERS

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "docs/packages.md": "tests/packages/run.sh",
     "docs/senders.md": "tests/clients/run.sh, test_shippers.py",
     "docs/queries.md": "test_queries.py",
+    "docs/tls.md": "test_edge_tls.py, with its own commands",
 }
 HERE = {"docs/directives.md", "docs/flusher.md", "docs/operations.md",
         "docs/status.md"}
