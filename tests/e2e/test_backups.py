@@ -249,6 +249,10 @@ def test_chains(tmp_path, bucket):
             server, "drill", status=1)
         assert server.query("SHOW DATABASES LIKE 'logbroker_drill'") == ""
 
+        # a bucket that is away is said, and soon
+        bucket.server.kill()
+        assert "no list of backups" in backup(server, "make", status=1)
+
         server.query("SYSTEM FLUSH LOGS")
         for table in ("query_log", "backups"):
             assert KEY not in server.query(f"SELECT * FROM system.{table}")

@@ -67,7 +67,8 @@ list() {
     found=$(run "no list of backups" "
         SELECT extract(_path, '([0-9TZ]+/[0-9TZ]+)/[.]backup\$') AS name
         FROM s3(backups, filename = '*/*/.backup', format = 'One')
-        WHERE name != '' ORDER BY name SETTINGS s3_throw_on_zero_files_match = 0 FORMAT TSV")
+        WHERE name != '' ORDER BY name
+        SETTINGS s3_throw_on_zero_files_match = 0, s3_retry_attempts = 3 FORMAT TSV")
     [ -z "$found" ] || printf '%s\n' "$found"
 }
 
