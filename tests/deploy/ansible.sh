@@ -103,6 +103,22 @@ check "a floating tag is noticed" bash -c '
     ! out=$(ansible-playbook -i inventory.example.yml site.yml --tags common \
         -e logbroker_version=latest 2>&1) && grep -q "must be fixed tags" <<<"$out"'
 check "senders of the vault" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider "$here/test_senders.py"
+check "ACME without a name, or with several edges, is noticed" bash -c '
+    d=$(mktemp -d) && trap "rm -rf $d" EXIT
+    echo "edge-9 logbroker_address=192.0.2.9 logbroker_node_index=0 logbroker_node_count=0" |
+        sed "1i[edge]" >"$d/more"
+    for set in "{\"logbroker_tls_names\":[]} -i inventory.example.yml" \
+        "logbroker_tls_names=a.example -i inventory.example.yml -i $d/more"; do
+        # shellcheck disable=SC2086
+        ! out=$(ansible-playbook site.yml --tags none -e logbroker_tls=acme -e logbroker_senders=anyone \
+            -e logbroker_clickhouse_password=0123456789abcdef -e $set 2>&1) &&
+            grep -q "acme needs logbroker_tls_names" <<<"$out" || { echo "$out"; exit 1; }
+    done'
+check "a bucket without a key is noticed" bash -c '
+    ! out=$(ansible-playbook -i inventory.example.yml site.yml --tags none \
+        -e "logbroker_clickhouse_password=0123456789abcdef" \
+        -e logbroker_backup_endpoint=https://storage.yandexcloud.net/bucket/ 2>&1) &&
+    grep -q "needs logbroker_backup_key_id" <<<"$out"'
 check "replicas of ClickHouse" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider "$here/test_cluster.py"
 [ $failed = 0 ] || exit 1
 [ -z "$quick" ] || exit 0
