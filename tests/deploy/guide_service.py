@@ -17,12 +17,15 @@ os.environ["LB_BUILD"] = build
 from env.broker import FAST, Broker  # noqa: E402
 from env.clickhouse import ClickHouse  # noqa: E402
 
+# as the edge: who has no token is told so
+UNKNOWN = 'if ($http_authorization !~ "^Bearer [0-9a-f]{64}$") { return 401; }'
+
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 with ClickHouse(work / "clickhouse") as clickhouse:
     broker = Broker(work / "broker", [clickhouse.url], user="logbroker",
                     password=clickhouse.password, workers=1, rings=2,
-                    flusher=FAST)
+                    flusher=FAST, extra_location=UNKNOWN)
     try:
         broker.start()
         edge = f"http://127.0.0.1:{broker.port}"
