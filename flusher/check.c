@@ -138,5 +138,7 @@ lb_check_table(const lb_options_t *o, const volatile sig_atomic_t *abort)
     fprintf(stderr, "exactly once into %s.%s: %s%s%s\n", o->database, o->table,
             p.verdict, p.reason[0] ? ", because " : "", p.reason);
 
-    return strcmp(p.verdict, "no") == 0 ? 3 : 0;
+    return strcmp(p.verdict, "yes") == 0  ? 0
+           : strcmp(p.verdict, "no") == 0 ? 3
+                                          : 4;
 }

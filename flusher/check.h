@@ -12,8 +12,8 @@
 
 /* Says on standard error whether the configured table allows exactly once.
  * Makes one request, in a second of this node; none if a flusher serves the
- * spool, which knows already.  Returns the exit status of --check: 0, or 3 for
- * "no". */
+ * spool, which knows already.  Returns the exit status of --check: 0, 3 for
+ * "no", 4 if it is not known, 1 if it could not even be tried. */
 int lb_check_table(const lb_options_t *options,
                    const volatile sig_atomic_t *abort);
 

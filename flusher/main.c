@@ -37,29 +37,32 @@ on_signal(int sig)
 static void
 usage(FILE *f)
 {
-    fputs("usage: logbroker-flusher --config FILE [--check] [--watchdog "
-          "SECONDS]\n"
-          "       logbroker-flusher --settings\n"
-          "\n"
-          "  -c, --config FILE  settings (JSON)\n"
-          "  -t, --check        check the settings, print them with their\n"
-          "                     defaults, look at the table, and exit: 0 good "
-          "or\n"
-          "                     ClickHouse cannot be reached, 2 bad settings,\n"
-          "                     3 the table does not allow exactly once\n"
-          "  -w, --watchdog SECONDS\n"
-          "                     run as a child, and kill it when it shows no "
-          "sign "
-          "of\n"
-          "                     life for so long\n"
-          "      --settings     all settings: defaults, what they may be\n"
-          "  -h, --help\n"
-          "  -V, --version\n"
-          "\n"
-          "SIGTERM finishes the request under way, delivers what is left\n"
-          "within shutdown_timeout_ms and exits; SIGHUP reads the settings\n"
-          "again.\n",
-          f);
+    fputs(
+        "usage: logbroker-flusher --config FILE [--check] [--watchdog "
+        "SECONDS]\n"
+        "       logbroker-flusher --settings\n"
+        "\n"
+        "  -c, --config FILE  settings (JSON)\n"
+        "  -t, --check        check the settings, print them with their\n"
+        "                     defaults, look at the table, and exit\n"
+        "  -w, --watchdog SECONDS\n"
+        "                     run as a child, and kill it when it shows no\n"
+        "                     sign of life for so long\n"
+        "      --settings     all settings: defaults, what they may be\n"
+        "  -h, --help\n"
+        "  -V, --version\n"
+        "\n"
+        "SIGTERM finishes the request under way, delivers what is left\n"
+        "within shutdown_timeout_ms and exits; SIGHUP reads the settings\n"
+        "again.\n"
+        "\n"
+        "Exit status:\n"
+        "  0  stopped; --check: exactly once\n"
+        "  1  cannot serve this spool, the log says why; --watchdog: it hung\n"
+        "  2  a wrong command line or wrong settings\n"
+        "  3  --check: the table does not allow exactly once\n"
+        "  4  --check: not known, ClickHouse cannot be asked\n",
+        f);
 }
 
 static void

@@ -5,6 +5,7 @@ below with the reason."""
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 
@@ -133,8 +134,10 @@ def test_status(broker):
 
 def test_flusher(broker):
     _, check = blocks("docs/flusher.md")[0].splitlines()
-    r = run(broker, check)
-    # this table's constraint is not what stops exactly once
+    # this table's constraint is not what stops exactly once; the flusher that
+    # serves the spool has to have looked at it
+    r = wait_for(lambda: (r := run(broker, check)).returncode != 4 and r,
+                 60, "a look")
     assert r.returncode == 0 and '"spool"' in r.stdout, r
 
 
@@ -145,6 +148,77 @@ def test_settings_of_the_flusher():
     assert table.count("\n") > 20
     assert table in text("docs/flusher.md"), \
         "put what logbroker-flusher --settings prints into docs/flusher.md"
+
+
+MANUALS = {"logbroker-flusher": "man/logbroker-flusher.8.in",
+           "logbroker-spool": "man/logbroker-spool.1.in"}
+
+
+def manual(page):
+    """Sections of a manual page, as they are read."""
+    r = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou"], text=True,
+                       input=".ll 10i\n.hy 0\n" + text(page), capture_output=True,
+                       check=True)
+    parts = re.split(r"^([A-Z][A-Z ]+)$", r.stdout, flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def options(words):
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", words))
+
+
+@pytest.mark.skipif(not shutil.which("groff"), reason="no groff")
+@pytest.mark.parametrize("program", MANUALS)
+def test_manual_and_help_agree(program):
+    """Options, their letters and exit statuses are the same in both, and the
+    commands of logbroker-spool with what each needs."""
+    page = manual(MANUALS[program])
+    r = subprocess.run([find(program), "--help"], text=True,
+                       capture_output=True, check=True)
+    told, _, statuses = r.stdout.partition("Exit status:")
+    assert options(page["OPTIONS"]) == options(told)
+    pair = r"(?<![\w-])(-[a-zA-Z]), (--[a-z-]+)"
+    assert set(re.findall(pair, page["OPTIONS"])) == \
+        set(re.findall(pair, told))
+    status = r"^ +(\d) +\S"
+    assert re.findall(status, page["EXIT STATUS"], re.M) == \
+        re.findall(status, statuses, re.M) != []
+    if program == "logbroker-spool":
+        command = r"^ {2,8}((?:dead )?[a-z]+)(?= +\S|$)"
+        theirs = dict.fromkeys(re.findall(command, told.split("\n\n", 1)[1]
+                                          .split("LETTER")[0], re.M))
+        ours = dict.fromkeys(re.findall(r"^ {7}((?:dead )?[a-z]+)(?: |$)",
+                                        page["COMMANDS"], re.M))
+        assert theirs.keys() <= ours.keys(), (theirs, ours)
+        needs = r"[Nn]eeds (--[^.;]*)"
+        assert [sorted(options(x)) for x in re.findall(needs, told)] == \
+            [sorted(options(x)) for x in re.findall(
+                needs, " ".join(page["COMMANDS"].split()))]
+    # no other page has another number
+    for number in re.findall(status, statuses, re.M):
+        if program == "logbroker-flusher":
+            codes = re.search(r"Exit codes: (.*)", text("docs/flusher.md"))[1]
+            assert re.search(rf"\b{number} ", codes), number
+
+
+@pytest.mark.skipif(not shutil.which("groff"), reason="no groff")
+@pytest.mark.parametrize("program", MANUALS)
+def test_examples_of_the_manual(broker, program):
+    """As they stand there; what starts a service is for tests/packages."""
+    page = manual(MANUALS[program])
+    lines = re.findall(rf"^ {{8,}}({program} .*)", page["EXAMPLES"], re.M)
+    assert len(lines) >= 3
+    count = "SELECT count() FROM logbroker.logs WHERE message = 'example'"
+    assert post(broker.port, '{"message":"example"}')[0] == 204
+    wait_for(lambda: broker.server.query(count) != "0\n", 60, "delivery")
+    for line in lines:
+        if line.endswith("flusher.json"):
+            continue  # it serves
+        if program == "logbroker-spool" and line.endswith(" all"):
+            set_aside(broker)
+        r = wait_for(lambda: (r := run(broker, line)).returncode != 4 and r,
+                     60, line)
+        assert r.returncode == 0, (line, r)
 
 
 def set_aside(broker):

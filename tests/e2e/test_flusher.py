@@ -103,7 +103,8 @@ def test_check_looks_at_the_table(clickhouse, make_broker):
     assert status == 3 and "no, because the table has no dedup" in text
     door.mode = "shut"
     status, text = check()
-    assert status == 0 and "unknown, because" in text
+    # not known is not good
+    assert status == 4 and "unknown, because http" in text, text
     door.mode = "pass"
     broker.start_nginx()
     broker.start_flusher()
@@ -195,7 +196,7 @@ def test_check(tmp_path):
         {"spool": "/s", "clickhouse": {"urls": ["http://h:8123"]}}))
     r = subprocess.run([flusher, "--config", settings, "--check"],
                        capture_output=True, text=True, timeout=30)
-    assert r.returncode == 0, r.stderr
+    assert r.returncode == 4 and "unknown, because" in r.stderr, r.stderr
     shown = json.loads(r.stdout)
 
     readme = (ROOT / "README.md").read_text()
@@ -208,7 +209,7 @@ def test_check(tmp_path):
     settings.write_text(json.dumps(example))
     r = subprocess.run([flusher, "--config", settings, "--check"],
                        capture_output=True, text=True, timeout=30)
-    assert r.returncode == 0, r.stderr
+    assert r.returncode == 4, r.stderr
     # the README says that these are the defaults
     for key in ("batch", "backoff", "node", "dead_letters",
                 "shutdown_timeout_ms"):

@@ -315,7 +315,7 @@ def test_answers_that_are_none(tmp_path, answer):
             [find("logbroker-flusher"), "--check", "--config",
              str(broker.settings)], capture_output=True, text=True, timeout=60,
             env=broker.env)
-        assert r.returncode == 0 and "unknown, because" in r.stderr
+        assert r.returncode == 4 and "unknown, because" in r.stderr
     finally:
         broker.stop()
         door.close()

@@ -65,7 +65,8 @@ has() {
         ./usr/share/nginx/modules-available/mod-http-logbroker.conf \
         ./usr/lib/systemd/system/logbroker-flusher.service \
         $(cd "$root/conf" && find nginx -type f -printf './usr/share/logbroker/%p\n') \
-        ./usr/share/man/man8/logbroker-flusher.8; do
+        ./usr/share/logbroker/clickhouse/apply.sh ./usr/share/logbroker/clickhouse/users.xml \
+        ./usr/share/man/man1/logbroker-spool.1.gz ./usr/share/man/man8/logbroker-flusher.8.gz; do
         grep -q " $file\$" "$log.list" || { echo "$file is missing"; return 1; }
     done
     # nobody may write to them
@@ -83,6 +84,44 @@ depends() {
     dpkg -f "$build/1.0.0/logbroker_1.0.0-1_$arch.deb" Depends | grep libcurl4
 }
 
+unpacked() {
+    rm -rf "$build/root"
+    for file in "$build"/1.0.0/*.deb; do
+        dpkg-deb -x "$file" "$build/root" || return 1
+    done
+}
+
+# Links of the pages, and the files of conf and tools they name, are there.
+pointers() {
+    local page target missing=0
+    local doc=$build/root/usr/share/doc/logbroker
+    for page in "$doc"/docs/*.md; do
+        for target in $(sed '/^```/,/^```/d' "$page" | grep -oE '\]\([^)# ]+' | sed 's/^](//' | grep -v ://); do
+            [ -e "${page%/*}/$target" ] || { echo "${page##*/}: no $target" && missing=1; }
+        done
+        for target in $(grep -oE '\b(conf|tools)/[a-z0-9_./-]+\.[a-z]+\b' "$page" | sort -u); do
+            [ -e "$doc/$target" ] || { echo "${page##*/}: no $target" && missing=1; }
+        done
+    done
+    for target in $(gzip -dc "$build"/root/usr/share/man/*/*.gz | grep -oE '/usr/share/[a-z0-9_./-]+[a-z0-9]'); do
+        [ -e "$build/root$target" ] || { echo "a manual page: no $target" && missing=1; }
+    done
+    [ $missing = 0 ]
+}
+
+# as Debian's: nothing of the linker's tables can be written to, calls that write
+# to what the compiler knows the size of are checked
+compiled() {
+    local file elf
+    for file in usr/sbin/logbroker-flusher usr/bin/logbroker-spool usr/lib/nginx/modules/ngx_http_logbroker_module.so; do
+        elf=$(readelf -adW "$build/root/$file")
+        grep -qE 'BIND_NOW|Flags:.* NOW' <<<"$elf" || { echo "$file: not -z now"; return 1; }
+        grep -q GNU_RELRO <<<"$elf" || { echo "$file: not -z relro"; return 1; }
+        grep -q '_chk@' <<<"$elf" || { echo "$file: not fortified"; return 1; }
+        ! grep -q '\.symtab' <<<"$elf" || { echo "$file: not stripped"; return 1; }
+    done
+}
+
 # The scale ends at 10 for no protection at all.
 hardened() {
     local exposure
@@ -97,6 +136,14 @@ arch=$(dpkg --print-architecture)
 check "packages are built" packages 1.0.0
 check "they hold what they should" has
 check "they depend on what they need" depends
+check "they can be unpacked" unpacked
+check "what their pages point at is there" pointers
+check "they are compiled as Debian's are" compiled
+if command -v lintian >/dev/null; then
+    check "lintian has nothing to say" lintian --allow-root --fail-on error,warning --tag-display-limit 0 "$build"/1.0.0/*.deb
+else
+    echo "skip  lintian: it is not here"
+fi
 ! command -v man >/dev/null || check "manual pages have no mistake" bash -c "
     for page in '$build'/conf/*.[18]; do
         out=\$(man --warnings -l \"\$page\" 2>&1 >/dev/null) && [ -z \"\$out\" ] || { echo \"\$page: \$out\"; exit 1; }
@@ -215,6 +262,34 @@ upgrade() {
     post 5 && until_ok is '.total.backlog_events == 15'
 }
 
+# A server beside others, by a file in conf.d: without the module nginx goes on
+# without it, and has it again with the module.
+removed_with_conf() {
+    inside mv /etc/nginx/nginx.conf.before /etc/nginx/nginx.conf
+    inside sh -c 'cat >/etc/nginx/conf.d/logbroker.conf' <<'END'
+logbroker_spool /var/spool/logbroker size=4m;
+server { listen 127.0.0.1:8080; location /log { logbroker; } location /status { logbroker_status; } }
+END
+    inside sh -c 'echo "server { listen 127.0.0.1:8089; location / { return 200 mine; } }" >/etc/nginx/conf.d/mine.conf'
+    inside systemctl restart nginx && post 1 || return 1
+    inside dpkg --remove libnginx-mod-http-logbroker || return 1
+    inside nginx -t && inside systemctl restart nginx || return 1
+    until_ok inside curl -fsS http://127.0.0.1:8089/ || return 1
+    install 1.0.1 && inside systemctl restart nginx || return 1
+    until_ok is '.total.backlog_events == 16' || return 1
+    inside rm /etc/nginx/conf.d/logbroker.conf /etc/nginx/conf.d/mine.conf
+}
+
+# nginx.conf itself cannot be put aside: then the module stays.
+not_removed() {
+    configure && until_ok is '.total.backlog_events == 16' || return 1
+    ! inside dpkg --remove libnginx-mod-http-logbroker || return 1
+    inside nginx -t && inside systemctl restart nginx && until_ok is '.total.backlog_events == 16'
+    # the configuration it includes is the module's
+    inside dpkg --remove logbroker && inside nginx -t && inside systemctl restart nginx || return 1
+    install 1.0.1 && until_ok is '.total.backlog_events == 16 and .flusher_runs'
+}
+
 purged() {
     inside mv /etc/nginx/nginx.conf.before /etc/nginx/nginx.conf
     inside sh -c 'dpkg --purge libnginx-mod-http-logbroker logbroker' || return 1
@@ -223,6 +298,8 @@ purged() {
     ! inside systemctl is-active logbroker-flusher || return 1
     inside sh -c 'ls /etc/nginx/modules-enabled; ls /usr/sbin/logbroker-flusher /usr/bin/logbroker-spool 2>&1'
     ! inside sh -c 'ls /etc/nginx/modules-enabled | grep logbroker || ls /usr/sbin/logbroker-flusher || ls /lib/systemd/system/logbroker*' || return 1
+    ! inside ls -la /etc/logbroker /var/lib/libnginx-mod-http-logbroker || return 1
+    ! inside sh -c 'find /etc/systemd /var/lib/systemd | grep logbroker' || return 1
     # what was not delivered is not thrown away
     inside sh -c 'ls /var/spool/logbroker/ring-0000'
 }
@@ -249,5 +326,7 @@ check "the spool is for nobody else" spool_modes
 check "a flusher that hangs is started anew" watchdog
 check "upgrade with a spool in it" upgrade
 check "remove and install again" removed_and_back
+check "remove with a file in conf.d" removed_with_conf
+check "remove with an nginx.conf that needs it" not_removed
 check "purge" purged
 [ $failed = 0 ]

@@ -81,7 +81,13 @@ usage(FILE *f, int status)
     fputs("\n"
           "SPOOL is the directory given to logbroker_spool.  It may be in\n"
           "use; only replay, resize, move, adopt, recover, dead replay and\n"
-          "dead drop change anything.\n",
+          "dead drop change anything.\n"
+          "\n"
+          "Exit status:\n"
+          "  0  done; adopt, recover without --yes: it can be done\n"
+          "  1  failed or refused; verify: damage was found\n"
+          "  2  a wrong command line or wrong settings\n"
+          "  3  recover: events are missing, somebody has to decide\n",
           f);
 
     return status;
