@@ -266,6 +266,9 @@ upgrade() {
 # without it, and has it again with the module.
 removed_with_conf() {
     inside mv /etc/nginx/nginx.conf.before /etc/nginx/nginx.conf
+    inside sh -c 'cat >/etc/nginx/sites-available/logs && ln -s ../sites-available/logs /etc/nginx/sites-enabled/logs' <<'END'
+server { listen 127.0.0.1:8088; location /log { logbroker; } }
+END
     inside sh -c 'cat >/etc/nginx/conf.d/logbroker.conf' <<'END'
 logbroker_spool /var/spool/logbroker size=4m;
 server { listen 127.0.0.1:8080; location /log { logbroker; } location /status { logbroker_status; } }
@@ -277,7 +280,7 @@ END
     until_ok inside curl -fsS http://127.0.0.1:8089/ || return 1
     install 1.0.1 && inside systemctl restart nginx || return 1
     until_ok is '.total.backlog_events == 16' || return 1
-    inside rm /etc/nginx/conf.d/logbroker.conf /etc/nginx/conf.d/mine.conf
+    inside rm /etc/nginx/conf.d/logbroker.conf /etc/nginx/conf.d/mine.conf /etc/nginx/sites-enabled/logs
 }
 
 # nginx.conf itself cannot be put aside: then the module stays.
@@ -298,7 +301,7 @@ purged() {
     ! inside systemctl is-active logbroker-flusher || return 1
     inside sh -c 'ls /etc/nginx/modules-enabled; ls /usr/sbin/logbroker-flusher /usr/bin/logbroker-spool 2>&1'
     ! inside sh -c 'ls /etc/nginx/modules-enabled | grep logbroker || ls /usr/sbin/logbroker-flusher || ls /lib/systemd/system/logbroker*' || return 1
-    ! inside ls -la /etc/logbroker /var/lib/libnginx-mod-http-logbroker || return 1
+    ! inside ls -d /etc/logbroker /etc/nginx/logbroker-removed || return 1
     ! inside sh -c 'find /etc/systemd /var/lib/systemd | grep logbroker' || return 1
     # what was not delivered is not thrown away
     inside sh -c 'ls /var/spool/logbroker/ring-0000'
