@@ -2,6 +2,7 @@
 is not run here is run by a test of its own or needs a cloud, and is listed
 below with the reason."""
 
+import hashlib
 import json
 import os
 import re
@@ -139,6 +140,30 @@ def test_flusher(broker):
     r = wait_for(lambda: (r := run(broker, check)).returncode != 4 and r,
                  60, "a look")
     assert r.returncode == 0 and '"spool"' in r.stdout, r
+
+
+def test_table_and_user_of_the_packages(broker, tmp_path):
+    """As docs/packages.md has it: the table, a password, the user's file."""
+    block = next(b for b in blocks("docs/packages.md") if "apply.sh" in b)
+    for theirs, ours in (
+            ("/usr/share/logbroker/clickhouse/apply.sh",
+             ROOT / "tools/clickhouse/apply.sh"),
+            ("/usr/share/logbroker/clickhouse", ROOT / "conf/clickhouse"),
+            ("http://clickhouse:8123", broker.server.url),
+            ("root:logbroker", f"{os.getuid()}:{os.getgid()}"),
+            ("/etc/logbroker/password", tmp_path / "password")):
+        assert theirs in block
+        block = block.replace(theirs, str(ours))
+    subprocess.run(["bash", "-ec", block], cwd=tmp_path, check=True)
+    password = (tmp_path / "password").read_text().strip()
+    assert len(password) == 24
+    made = (tmp_path / "logbroker.xml").read_text()
+    assert hashlib.sha256(password.encode()).hexdigest() in made
+    # for the rest it is the user that this server has
+    user = re.search(r"<logbroker>.*</logbroker>", made, re.S)[0].replace(
+        hashlib.sha256(password.encode()).hexdigest(),
+        hashlib.sha256(broker.server.password.encode()).hexdigest())
+    assert user in (broker.server.dir / "users.xml").read_text()
 
 
 def test_settings_of_the_flusher():
