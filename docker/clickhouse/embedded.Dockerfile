@@ -4,7 +4,7 @@
 # tests/deploy/images.sh prepares the folder it is built in: the npm package's
 # libchdb.so and logbroker-chserver.
 
-ARG BASE=debian:bookworm-20251229-slim
+ARG BASE=debian:bookworm-20261005-slim@sha256:7c7b2c966bc9ee8cedfeef67e0e279108992c77681fa595db4a9d65c06ccc587
 
 FROM ${BASE}
 COPY libchdb.so logbroker-chserver /usr/lib/chdb/

@@ -53,7 +53,7 @@ esac
 EOT
 play docker <<'EOT'
 case "$1" in
-build) [[ "$*" == "build -f docker/"*"/Dockerfile -t cr.yandex/"*" ." ]] && [ -f "$3" ] ;;
+build) [[ "$*" == "build --platform linux/amd64 --build-arg WEEK=20"*" -f docker/"*"/Dockerfile -t cr.yandex/"*" ." ]] && [ -f "$7" ] ;;
 push) [[ "$2" == cr.yandex/*/*:* ]] ;;
 *) exit 1 ;;
 esac

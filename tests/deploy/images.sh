@@ -27,7 +27,7 @@ build() {
     shift 3
     log=$(mktemp)
     echo "building logbroker/$name"
-    docker build --build-arg BASE=$base "${@/#/--build-arg=}" -f "$file" \
+    docker build --build-arg BASE=$base --build-arg "WEEK=$(date +%G-%V)" "${@/#/--build-arg=}" -f "$file" \
         -t "logbroker/$name:$tag" "$context" >"$log" 2>&1 || {
         tail -n 30 "$log" >&2
         exit 1
@@ -50,3 +50,20 @@ ln "$library" $context/ 2>/dev/null || cp "$library" $context/
 build embedded docker/clickhouse/embedded.Dockerfile $context
 rm -rf $context
 build clickhouse docker/clickhouse/Dockerfile . "SERVER=logbroker/embedded:$tag"
+
+# look NAME: what must not be in an image is not, and what it says of itself
+look() {
+    local image=logbroker/$1:$tag
+    docker run --rm --network none --user 0 --entrypoint sh "$image" -c '
+        found=$(find / -xdev -type f -perm /6000; ls /usr/bin/*perl* /usr/bin/apt* /usr/bin/passwd /bin/mount 2>/dev/null)
+        [ -z "$found" ] || { echo "must not be there: $found"; exit 1; }
+        grep -q "^Package: libc6$" /var/lib/dpkg/status || { echo "no list of packages"; exit 1; }
+        ! grep -qE "^Package: (perl.*|apt|login|passwd|mount)$" /var/lib/dpkg/status || { echo "the list of packages is not true"; exit 1; }' || exit 1
+    [ "$(docker inspect -f '{{index .Config.Labels "org.opencontainers.image.title"}}' "$image")" = "logbroker/$1" ] ||
+        { echo "$image: no labels"; exit 1; }
+    docker/inventory.py sbom "$image" >"build/$1.cdx.json" || exit 1
+}
+
+for name in broker edge clickhouse; do
+    look $name
+done

@@ -35,7 +35,7 @@ def test_without_a_cloud_checks_alone(pipeline):
 
 def test_default_branch_waits_for_a_person(pipeline):
     jobs = pipeline.jobs({**PUSH, **CLOUD})
-    assert set(jobs) == CHECKS | ROLLOUT | {"images", "images-check",
+    assert set(jobs) == CHECKS | ROLLOUT | {"images", "images-check", "images-scan",
                                             "infrastructure"}
     assert {n for n, w in jobs.items() if w == "manual"} == {
         "infrastructure", "rollout", "rollback"}
@@ -56,7 +56,7 @@ def test_a_job_is_there_for_what_changed(pipeline):
     assert jobs("terraform/tests/a.tftest.hcl") == ROLLOUT | {"infrastructure"}
     for path in ("spool/lb_ring.c", "docker/edge/Dockerfile", "packages.txt",
                  "conf/clickhouse/schema.sql", "event/a/b/c.h"):
-        assert jobs(path) == ROLLOUT | {"images", "images-check"}, path
+        assert jobs(path) == ROLLOUT | {"images", "images-check", "images-scan"}, path
 
 
 def test_all_that_images_are_made_of_builds_them(pipeline):
@@ -76,7 +76,7 @@ def test_all_that_images_are_made_of_builds_them(pipeline):
 def test_only_tested_digests_are_rolled_out(pipeline):
     needs = [n["job"] if isinstance(n, dict) else n
              for n in pipeline.job("rollout")["needs"]]
-    assert {"images", "images-check", "tests", "ansible-check"} <= set(needs)
+    assert {"images", "images-check", "images-scan", "tests", "ansible-check"} <= set(needs)
     text = (ROOT / ".gitlab-ci.yml").read_text()
     assert not re.search(r"docker (push|tag)", text)
     assert "release.json" in pipeline.job("images")["artifacts"]["paths"]
@@ -99,9 +99,9 @@ def test_other_pipelines(pipeline):
     jobs = pipeline.jobs({**PUSH, "YC_TERRAFORM_ACCOUNT": "aje"})
     assert set(jobs) == CHECKS | {"plan", "infrastructure"}
     tag = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_TAG": "v1", **CLOUD}
-    assert set(pipeline.jobs(tag)) == CHECKS | {"images", "images-check"}
+    assert set(pipeline.jobs(tag)) == CHECKS | {"images", "images-check", "images-scan"}
     jobs = pipeline.jobs({**PUSH, **CLOUD, "CI_PIPELINE_SOURCE": "schedule"})
-    assert {"images", "images-check", "rollout"} <= set(jobs)
+    assert {"images", "images-check", "images-scan", "rollout"} <= set(jobs)
 
 
 # ---- on a runner
