@@ -42,13 +42,15 @@
 #
 #   health       whether what this container runs is well
 #
-# LOGBROKER_PASSWORD_FILE (/run/secrets/clickhouse_password): ClickHouse makes
-# the file if it is missing and its folder can be written to.
+# LOGBROKER_PASSWORD_FILE (/run/secrets/clickhouse_password), of the flushers,
+# and LOGBROKER_READER_PASSWORD_FILE (/run/secrets/reader_password), of those who
+# read: ClickHouse makes a file that is missing if its folder can be written to.
 set -eu
 
 share=/usr/share/logbroker
 run=/run/logbroker
 password=${LOGBROKER_PASSWORD_FILE:-/run/secrets/clickhouse_password}
+reader=${LOGBROKER_READER_PASSWORD_FILE:-/run/secrets/reader_password}
 
 fail() {
     echo "logbroker: $*" >&2
@@ -171,14 +173,20 @@ schema() {
     done
 }
 
+# make_password FILE: one is made if there is none and its folder can be
+# written to
+make_password() {
+    [ ! -s "$1" ] || return 0
+    (umask 077 && head -c 18 /dev/urandom | base64 >"$1.new") 2>/dev/null || return 1
+    mv "$1.new" "$1"
+}
+
+hash() {
+    tr -d '\n' <"$1" | sha256sum | cut -d ' ' -f 1
+}
+
 clickhouse() {
-    if [ ! -s "$password" ]; then
-        if ! (umask 077 && head -c 18 /dev/urandom | base64 >"$password.new") 2>/dev/null; then
-            fail "$password is missing and cannot be made"
-        fi
-        mv "$password.new" "$password"
-    fi
-    hash=$(tr -d '\n' <"$password" | sha256sum | cut -d ' ' -f 1)
+    make_password "$password" || fail "$password is missing and cannot be made"
     fill $share/clickhouse/config.xml "MEMORY=${LOGBROKER_CLICKHOUSE_MEMORY:-0.8}" >$run/config.xml
     mkdir -p $run/users.d $run/config.d
     cp $share/clickhouse/local-user.xml $run/users.xml
@@ -190,7 +198,11 @@ clickhouse() {
         cp -R $share/clickhouse/cluster $run/
         sed -i 's/ ON CLUSTER logbroker//' $from/*.sql
     fi
-    fill $from/users.xml "PASSWORD_SHA256=$hash" >$run/users.d/logbroker.xml
+    fill $from/users.xml "PASSWORD_SHA256=$(hash "$password")" >$run/users.d/logbroker.xml
+    # without a password there are no readers
+    if make_password "$reader"; then
+        fill $share/clickhouse/readers.xml "READER_SHA256=$(hash "$reader")" >$run/users.d/readers.xml
+    fi
     schema "$from" &
     mkdir -p /var/lib/clickhouse/data /var/lib/clickhouse/tmp
     cd /var/lib/clickhouse
