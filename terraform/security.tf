@@ -45,6 +45,8 @@ locals {
       "jump monitoring 3000",
       "jump monitoring 9090",
       "jump monitoring 9093",
+      # those who read ask through the jump host: docs/queries.md
+      "jump clickhouse 8123",
     ],
   )
 

@@ -141,6 +141,8 @@ run "rules" {
       "broker egress UDP 123 0.0.0.0/0",
 
       "clickhouse ingress TCP 8123 broker",
+      "clickhouse ingress TCP 8123 jump",
+      "jump egress TCP 8123 clickhouse",
       "clickhouse ingress TCP 22 jump",
       "clickhouse egress TCP 80 0.0.0.0/0",
       "clickhouse egress TCP 443 0.0.0.0/0",
@@ -293,6 +295,7 @@ run "replicas_and_monitoring" {
       ]) if length(setintersection([r.security_group_binding, r.security_group_id], ["keeper", "monitoring"])) > 0 || r.security_group_binding == "clickhouse" && length(r.v4_cidr_blocks) == 0
       ]) == toset([
       "clickhouse ingress 8123 broker",
+      "clickhouse ingress 8123 jump",
       "clickhouse ingress 22 jump",
       "clickhouse ingress 9000 self_security_group",
       "clickhouse egress 9000 self_security_group",

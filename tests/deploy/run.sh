@@ -27,6 +27,7 @@ part guide ./guide.sh
 part pipeline ./ci.sh ${quick:+--quick}
 if [ -n "$quick" ]; then
     part ansible ./ansible.sh --quick
+    part alerts ./alerts.sh --quick
 else
     part docker ./docker.sh
     part ansible ./ansible.sh
