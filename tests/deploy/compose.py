@@ -125,15 +125,24 @@ def healthy():
         return execute("flusher-1", "logbroker-entrypoint", "health",
                        check=False).returncode == 0
 
-    docker("kill", "-s", "STOP", container("flusher-1"))
-    try:
-        assert well()
-        execute("flusher-1", "touch", "-d", "-3 minutes",
-                "/var/spool/logbroker/flusher.json")
-        assert not well()
-    finally:
-        docker("kill", "-s", "CONT", container("flusher-1"))
-    wait_for(well, 40, "the flusher to be well again", every=0.2)
+    before = inspect("flusher-1")["State"]["StartedAt"]
+    hang("flusher-1")
+    assert well()
+    execute("flusher-1", "touch", "-d", "-3 minutes",
+            "/var/spool/logbroker/flusher.json")
+    assert not well()
+    # its watchdog takes a minute
+    wait_for(lambda: inspect("flusher-1")["State"]["StartedAt"] != before, 90,
+             "it to be started again", every=0.5)
+    wait_for(lambda: attempt(well), 40, "the flusher to be well again",
+             every=0.2)
+
+
+def hang(service):
+    """The flusher itself, not the process that watches it."""
+    execute(service, "sh", "-c", "kill -STOP $(sed -n "
+            "'s/.*\"pid\": \\([0-9]*\\).*/\\1/p' "
+            "/var/spool/logbroker/flusher.json)")
 
 
 def reaches(argv, url, seconds=4):
@@ -162,7 +171,8 @@ def isolated():
             service
     published = {s: [p for p, to in (inspect(s)["NetworkSettings"]["Ports"]
                                      or {}).items() if to] for s in SERVICES}
-    assert sorted(published.pop("edge")) == ["4317/tcp", "8080/tcp"]
+    assert sorted(published.pop("edge")) == ["4317/tcp", "8080/tcp",
+                                             "8081/tcp"]
     assert not any(published.values()), published
 
 
