@@ -117,6 +117,36 @@ lb_context_line(lb_context_t *c, const lb_line_t *line)
     return 0;
 }
 
+size_t
+lb_context_event(const lb_context_t *c, const uint8_t *event, size_t len,
+                 uint8_t *out)
+{
+    size_t n;
+    lb_member_t m;
+    uint8_t *o = out + len - 1;
+    const uint8_t *p = c->fields.data + 1;
+    const uint8_t *end = c->fields.data + c->fields.len - 1;
+
+    memcpy(out, event, len - 1);
+
+    while (p < end) {
+        p = lb_member(p, end, &m);
+        if (lb_object_has(event, event + len, m.key, m.key_len)) {
+            continue;
+        }
+        if (o - out > 1) {
+            *o++ = ',';
+        }
+        n = (size_t)(m.end - m.key) + 1;
+        memcpy(o, m.key - 1, n);
+        o += n;
+    }
+
+    *o++ = '}';
+
+    return (size_t)(o - out);
+}
+
 /* A member and its comma; NULL: no room. */
 static uint8_t *
 put(uint8_t *o, const uint8_t *end, const char *name, lb_str_t value,

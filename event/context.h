@@ -50,6 +50,11 @@ void lb_context_start(lb_context_t *context);
  * above is one without members. */
 int lb_context_line(lb_context_t *context, const lb_line_t *line);
 
+/* Writes the event with those of the context's fields that it has not itself:
+ * out has room for len + fields.len bytes.  Returns how many it wrote. */
+size_t lb_context_event(const lb_context_t *context, const uint8_t *event,
+                        size_t len, uint8_t *out);
+
 void lb_context_free(lb_context_t *context);
 
 /* Writes a context line with the parts that are there: stream a valid name,

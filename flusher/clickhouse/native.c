@@ -5,7 +5,6 @@
 
 #include "event/context.h"
 #include "event/lift.h"
-#include "event/members.h"
 #include "flusher/clickhouse/bytes.h"
 #include "flusher/clickhouse/columns.h"
 #include "flusher/clickhouse/more.h"
@@ -352,41 +351,6 @@ native_context(void *arg, const lb_line_t *line)
     return 0;
 }
 
-/* The event with those of the context's fields that it has not itself. */
-static int
-with_fields(native_t *n, const uint8_t **event, size_t *len)
-{
-    lb_member_t m;
-    lb_str_t fields = n->context.fields;
-    const uint8_t *p = fields.data + 1, *end = fields.data + fields.len - 1;
-    lb_bytes_t *b = &n->event;
-
-    b->len = 0;
-    if (lb_put_bytes(b, *event, *len - 1) != 0) {
-        return -ENOMEM;
-    }
-
-    while (p < end) {
-        p = lb_member(p, end, &m);
-        if (lb_object_has(*event, *event + *len, m.key, m.key_len)) {
-            continue;
-        }
-        if ((b->len > 1 && lb_put_bytes(b, ",", 1) != 0) ||
-            lb_put_bytes(b, m.key - 1, (size_t)(m.end - m.key) + 1) != 0) {
-            return -ENOMEM;
-        }
-    }
-
-    if (lb_put_bytes(b, "}", 1) != 0) {
-        return -ENOMEM;
-    }
-
-    *event = b->data;
-    *len = b->len;
-
-    return 0;
-}
-
 /* Attributes and behind them the resource and the scope of the context. */
 static int
 put_attributes(native_t *n, lb_str_t attributes)
@@ -443,9 +407,13 @@ native_add(void *arg, const uint8_t *event, size_t len, uint64_t seq)
     lb_fields_t f;
     const int context = n->context.len > 0;
 
-    if (context && n->context.fields.len > 2 &&
-        with_fields(n, &event, &len) != 0) {
-        return -ENOMEM;
+    if (context && n->context.fields.len > 2) {
+        n->event.len = 0;
+        if (lb_reserve(&n->event, len + n->context.fields.len) != 0) {
+            return -ENOMEM;
+        }
+        len = lb_context_event(&n->context, event, len, n->event.data);
+        event = n->event.data;
     }
 
     if (reserve_message(&c[MESSAGE], len, &scratch) != 0) {
