@@ -21,6 +21,7 @@
 #include "ngx_http_logbroker_senders.h"
 #include "ngx_http_logbroker_spool.h"
 #include "ngx_http_logbroker_status.h"
+#include "ngx_http_logbroker_tail.h"
 #include "ngx_http_logbroker_variables.h"
 #include "ngx_http_logbroker_module.h"
 
@@ -252,6 +253,13 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
     { ngx_string("logbroker_senders_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_logbroker_senders_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("logbroker_tail"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_logbroker_tail,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },

@@ -32,6 +32,7 @@
 #include "ngx_http_logbroker_room.h"
 #include "ngx_http_logbroker_snapshot.h"
 #include "ngx_http_logbroker_stage.h"
+#include "ngx_http_logbroker_tail.h"
 #include "ngx_http_logbroker_process.h"
 
 
@@ -157,6 +158,7 @@ ngx_http_logbroker_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_logbroker_hang_exit(w);
+    ngx_http_logbroker_tail_exit(w);
 
     /* what the threads have ended with, unseen */
 
