@@ -11,9 +11,10 @@
 
 #include "spool/lb_clock.h"
 
-/* The file's time tells health checks that the flusher is alive, also when there
- * is nothing new to write. */
-#define TOUCH_MS 20000
+/* The file's time tells the status and health checks that the flusher is alive,
+ * also when there is nothing new to write: a fraction of the time after which
+ * the status calls it frozen. */
+#define TOUCH_MS 4000
 
 void
 lb_metrics_request(lb_metrics_t *m, int64_t mono_ms)
@@ -74,15 +75,21 @@ unaccounted(const lb_ckpt_state_t *state)
     return (int64_t)(acked - state->delivered - state->dead);
 }
 
-static int
-replace_file(const char *spool, const char *text)
+uint64_t
+lb_metrics_settled(const lb_deliver_t *d)
+{
+    return d->state->delivered + d->state->dead;
+}
+
+int
+lb_metrics_replace(const char *spool, const char *name, const char *text)
 {
     int fd, rc = 0;
     char path[4200], temp[4200];
     size_t len = strlen(text);
 
-    (void)snprintf(path, sizeof(path), "%s/flusher.json", spool);
-    (void)snprintf(temp, sizeof(temp), "%s/flusher.json.new", spool);
+    (void)snprintf(path, sizeof(path), "%s/%s", spool, name);
+    (void)snprintf(temp, sizeof(temp), "%s/%s.new", spool, name);
 
     fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0664);
     if (fd < 0) {
@@ -170,6 +177,7 @@ figures(const lb_metrics_t *m, const lb_deliver_t *d, int64_t mono_ms)
     json_object_set_new(root, "in_flight", in_flight);
     json_object_set_new(root, "last_error", error);
     json_object_set_new(root, "last_success", seconds(d->last_success_us));
+    json_object_set_new(root, "asking_since", seconds(m->asked_us));
     json_object_set_new(root, "backlog_events",
                         json_integer((json_int_t)m->backlog.events));
     json_object_set_new(root, "backlog_bytes",
@@ -228,7 +236,7 @@ lb_metrics_publish(lb_metrics_t *m, lb_deliver_t *d, int64_t mono_ms)
         return rc;
     }
 
-    rc = replace_file(lb_spool_path(d->spool), text);
+    rc = lb_metrics_replace(lb_spool_path(d->spool), "flusher.json", text);
 
     m->touched_at = mono_ms;
     free(m->written);

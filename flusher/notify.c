@@ -1,13 +1,10 @@
 #include "flusher/notify.h"
 
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -15,11 +12,12 @@
 
 static struct sockaddr_un address;
 static socklen_t address_len;
-static int64_t watchdog_ms, alive_ms, touched_ms;
-static char file[4200];
+static int64_t watchdog_ms, alive_ms, shown_ms;
+static void (*show)(void *arg);
+static void *show_arg;
 
 /* a fraction of the time after which the status calls us frozen */
-#define TOUCH_MS 5000
+#define SHOW_MS 5000
 
 void
 lb_notify_init(void)
@@ -79,9 +77,10 @@ lb_notify(const char *state)
 }
 
 void
-lb_notify_file(const char *path)
+lb_notify_show(void (*fn)(void *arg), void *arg)
 {
-    (void)snprintf(file, sizeof(file), "%s", path);
+    show = fn;
+    show_arg = arg;
 }
 
 void
@@ -89,9 +88,9 @@ lb_notify_alive(void)
 {
     int64_t now_ms = lb_mono_ms();
 
-    if (file[0] != '\0' && now_ms - touched_ms >= TOUCH_MS) {
-        touched_ms = now_ms;
-        (void)utimensat(AT_FDCWD, file, NULL, 0);
+    if (show != NULL && now_ms - shown_ms >= SHOW_MS) {
+        shown_ms = now_ms;
+        show(show_arg);
     }
 
     if (watchdog_ms == 0 ||

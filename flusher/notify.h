@@ -12,11 +12,11 @@ void lb_notify_init(void);
 /* READY=1, STOPPING=1, STATUS=...; lines separated by \n. */
 void lb_notify(const char *state);
 
-/* A file whose time is renewed, for those who look at it, not at systemd. */
-void lb_notify_file(const char *path);
+/* A sign of life for those who look at the spool, not at systemd. */
+void lb_notify_show(void (*fn)(void *arg), void *arg);
 
-/* WATCHDOG=1 and the time of the file, if due: to be called about once a
- * second, also while a request is under way. */
+/* WATCHDOG=1 and that sign, if due: to be called about once a second, also
+ * while a request is under way. */
 void lb_notify_alive(void);
 
 #endif /* _LB_NOTIFY_H_INCLUDED_ */

@@ -77,8 +77,18 @@ gate(void *arg)
 
     lb_pace_start(&f->pace, now);
     lb_metrics_request(&f->metrics, now);
+    f->metrics.asked_us = lb_now_us();
 
     return 0;
+}
+
+/* In the midst of a request too: only what does not change then is read. */
+static void
+show_alive(void *arg)
+{
+    lb_service_t *f = arg;
+
+    (void)lb_metrics_publish(&f->metrics, &f->deliver, lb_mono_ms());
 }
 
 static void
@@ -96,7 +106,6 @@ name_other(void *arg, const char *path, const lb_left_t *left)
 int
 lb_service_start(lb_service_t *f)
 {
-    char state[4200];
     int64_t now = lb_mono_ms();
     lb_error_t err;
 
@@ -155,8 +164,9 @@ lb_service_start(lb_service_t *f)
         lb_look_soon(&f->look, now, 0);
     }
 
-    (void)snprintf(state, sizeof(state), "%s/flusher.json", f->options->spool);
-    lb_notify_file(state);
+    lb_history_load(&f->history, f->options->spool,
+                    (int64_t)(lb_now_us() / 60000000));
+    lb_notify_show(show_alive, f);
 
     lb_log(LB_LOG_INFO, "serving spool \"%s\" as broker \"%s\", node %u of %u",
            f->options->spool, f->options->broker, f->options->node_index,
@@ -347,6 +357,34 @@ oldest(lb_service_t *f)
     return us;
 }
 
+/* A minute more in history.json; without room for it, none is missed by anything
+ * but the plots. */
+static void
+remember(lb_service_t *f)
+{
+    char *text;
+    uint64_t us = lb_now_us(), oldest_us = f->metrics.oldest_us;
+    uint64_t settled = lb_metrics_settled(&f->deliver);
+    lb_history_now_t now = {
+        .accepted = settled + f->metrics.backlog.events,
+        .settled = settled,
+        .backlog = f->metrics.backlog.events,
+        .lag_ms =
+            oldest_us != 0 && us > oldest_us ? (us - oldest_us) / 1000 : 0,
+        .requests = f->deliver.counters.requests,
+    };
+
+    if (!lb_history_note(&f->history, &now, (int64_t)(us / 60000000))) {
+        return;
+    }
+
+    text = lb_history_text(&f->history);
+    if (text != NULL) {
+        (void)lb_metrics_replace(f->options->spool, "history.json", text);
+        free(text);
+    }
+}
+
 static void
 publish(lb_service_t *f, int64_t now)
 {
@@ -366,6 +404,8 @@ publish(lb_service_t *f, int64_t now)
         lb_log(LB_LOG_WARN, "cannot write flusher.json: %s",
                lb_strerror(rc, buf, sizeof(buf)));
     }
+
+    remember(f);
 }
 
 /* What the last answer says about our clock. */
@@ -540,6 +580,7 @@ turn(lb_service_t *f)
     } else {
         deliver(f);
     }
+    f->metrics.asked_us = 0;
 
     if (f->deliver.counters.requests != before) {
         reached(f, look);

@@ -10,6 +10,7 @@
 
 #include "flusher/clock.h"
 #include "flusher/deliver.h"
+#include "flusher/history.h"
 #include "flusher/look.h"
 #include "flusher/metrics.h"
 #include "flusher/pace.h"
@@ -36,6 +37,7 @@ typedef struct {
     lb_clock_t clock;
     int clock_told;
     lb_metrics_t metrics;
+    lb_history_t history;
     lb_look_t look;
     int64_t retry_at;     /* monotonic ms, for backoff */
     int64_t begun_at;     /* monotonic ms of the last step */

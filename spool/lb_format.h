@@ -14,6 +14,7 @@
  *   checkpoint     the flusher's durable state               (LB_CKPT_*)
  *   dead           dead letters                              (LB_DEAD_*)
  *   flusher.json   the flusher's last published figures (not durable)
+ *   history.json   ... and those of the last 24 hours (likewise)
  *
  * Locks are open file description locks (fcntl F_OFD_SETLK): a writer holds
  * its ring-NNNN, the flusher holds the checkpoint.  They die with the process

@@ -53,6 +53,7 @@ is_ours(const char *name)
     static const char *const names[] = {
         "checkpoint",   "checkpoint.new",   "dead",
         "flusher.json", "flusher.json.new", "spool.new",
+        "history.json", "history.json.new",
     };
 
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
