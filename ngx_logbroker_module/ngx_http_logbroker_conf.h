@@ -28,7 +28,8 @@
 
 typedef struct {
     ngx_str_t                        path;
-    off_t                            size;
+    off_t                            size;          /* of a ring, or 0 */
+    off_t                            total;         /* of all, or 0 */
     ngx_uint_t                       rings;         /* 0: by worker number */
     ngx_shm_zone_t                  *zone;
     ngx_thread_pool_t               *pool;

@@ -29,6 +29,7 @@ typedef struct {
     ngx_atomic_t                     waiting;       /* in a group */
     ngx_atomic_t                     hangs_since;   /* monotonic ms, or 0 */
     ngx_atomic_t                     no_ring;       /* and none in sight */
+    ngx_atomic_t                     starting;      /* its first is coming */
 } ngx_http_logbroker_seat_t;
 
 

@@ -59,6 +59,7 @@ ngx_http_logbroker_hang_init(ngx_http_logbroker_worker_t *w)
             seat->waiting = 0;
             seat->hangs_since = 0;
             seat->no_ring = 0;
+            seat->starting = 1;
             w->hang.seat = seat;
             return;
         }
@@ -190,9 +191,9 @@ ngx_http_logbroker_hang_over(ngx_http_logbroker_worker_t *w)
 }
 
 
-/* Of all workers: how many there are and have no ring, requests in no group,
- * requests in one, and for how long the longest write has been running that
- * takes too long; 0: none does. */
+/* Of all workers: how many there are, have no ring or not yet one, requests in
+ * no group, requests in one, and for how long the longest write has been running
+ * that takes too long; 0: none does. */
 
 void
 ngx_http_logbroker_hang_status(ngx_http_logbroker_worker_t *w,
@@ -218,6 +219,7 @@ ngx_http_logbroker_hang_status(ngx_http_logbroker_worker_t *w,
 
         waits->workers++;
         waits->no_ring += seat->no_ring;
+        waits->starting += seat->starting && !seat->no_ring;
         waits->parked += seat->parked;
         waits->waiting += seat->waiting;
 

@@ -23,6 +23,7 @@ typedef struct {
     uint64_t                         hangs_ms;
     ngx_uint_t                       workers;
     ngx_uint_t                       no_ring;
+    ngx_uint_t                       starting;
 } ngx_http_logbroker_waits_t;
 
 
@@ -46,9 +47,9 @@ void ngx_http_logbroker_hang_exit(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_hang_watch(ngx_http_logbroker_worker_t *w);
 void ngx_http_logbroker_hang_over(ngx_http_logbroker_worker_t *w);
 
-/* Of all workers: how many there are and have no ring, requests in no group,
- * requests in one, and for how long the longest write has been running that
- * takes too long; 0: none does. */
+/* Of all workers: how many there are, have no ring or not yet one, requests in
+ * no group, requests in one, and for how long the longest write has been running
+ * that takes too long; 0: none does. */
 void ngx_http_logbroker_hang_status(ngx_http_logbroker_worker_t *w,
     ngx_http_logbroker_waits_t *waits);
 

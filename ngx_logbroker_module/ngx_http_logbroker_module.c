@@ -427,7 +427,7 @@ ngx_http_logbroker_create_main_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     path, name, file = { 0, NULL };
-     *     size, rings, line = 0;
+     *     size, total, rings, line = 0;
      *     zone, pool, keys_zone, answers_zone = NULL;
      *     digests = 0;
      *     senders = NULL;

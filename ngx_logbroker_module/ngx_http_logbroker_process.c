@@ -31,6 +31,7 @@
 #include "ngx_http_logbroker_ring.h"
 #include "ngx_http_logbroker_room.h"
 #include "ngx_http_logbroker_snapshot.h"
+#include "ngx_http_logbroker_spool.h"
 #include "ngx_http_logbroker_stage.h"
 #include "ngx_http_logbroker_tail.h"
 #include "ngx_http_logbroker_process.h"
@@ -58,6 +59,7 @@ ngx_int_t
 ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
 {
     ngx_core_conf_t                 *ccf;
+    ngx_http_logbroker_plan_t        plan;
     ngx_http_logbroker_worker_t     *w;
     ngx_http_logbroker_main_conf_t  *lmcf;
 
@@ -82,8 +84,11 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    ngx_http_logbroker_spool_plan(lmcf, ccf->worker_processes, &plan);
+
     w->ring.path = lmcf->path;
-    w->ring.capacity = lmcf->size;
+    w->ring.capacity = plan.size;
+    w->ring.max_rings = plan.most;
     w->ring.spares = ccf->worker_processes;
     w->pool = lmcf->pool;
     w->counters = lmcf->zone->data;
@@ -92,13 +97,6 @@ ngx_http_logbroker_init_process(ngx_cycle_t *cycle)
     if (lmcf->keys) {
         w->keys.table = lmcf->keys_zone->data;
         w->keys.window = lmcf->keys_window;
-    }
-
-    w->ring.max_rings = lmcf->rings;
-
-    if (w->ring.max_rings == 0) {
-        w->ring.max_rings = ngx_max(8, 4 * ccf->worker_processes);
-        w->ring.max_rings = ngx_min(w->ring.max_rings, LB_SLOTS_MAX);
     }
 
     ngx_queue_init(&w->access.held);
@@ -238,6 +236,7 @@ ngx_http_logbroker_tick(ngx_event_t *ev)
     ngx_http_logbroker_keys_look(w);
     (void) ngx_http_logbroker_flusher_age(w);
     w->hang.seat->no_ring = !ngx_exiting && ngx_http_logbroker_no_ring(w);
+    w->hang.seat->starting &= !ngx_exiting;
 
     ngx_http_logbroker_room_tick(w);
 

@@ -19,6 +19,7 @@
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_fill.h"
+#include "ngx_http_logbroker_hang.h"
 #include "ngx_http_logbroker_hold.h"
 #include "ngx_http_logbroker_keys_load.h"
 #include "ngx_http_logbroker_ring.h"
@@ -218,6 +219,7 @@ ngx_http_logbroker_claimed(ngx_http_logbroker_worker_t *w)
                       lb_writer_slot(w->ring.writer), &w->ring.path, space);
     }
 
+    w->hang.seat->starting = 0;
     w->ring.problem_code = 0;
     w->ring.problem[0] = '\0';
     w->ring.spare_after = ngx_current_msec;

@@ -357,6 +357,7 @@ ngx_http_logbroker_left(ngx_http_logbroker_worker_t *w)
 {
     w->room.leaving = 0;
     w->ring.writer = w->room.next;
+    w->hang.seat->starting = 0;
     w->room.next = NULL;
 
     if (w->ring.writer == NULL) {

@@ -2,6 +2,7 @@
 like."""
 
 import json
+import signal
 import time
 
 import pytest
@@ -22,7 +23,13 @@ from env.process import wait_for
     ("logbroker_spool {s} rings=0;", "between 1 and 256"),
     ("logbroker_spool {s} rings=257;", "between 1 and 256"),
     ("logbroker_spool {s} rings=x;", "between 1 and 256"),
-    ("logbroker_spool {s} colour=red;", "knows size= and rings="),
+    ("logbroker_spool {s} colour=red;", "knows total=, size= and rings="),
+    ("logbroker_spool {s} total=32k;", "between 64k and 256t"),
+    ("logbroker_spool {s} total=257t;", "between 64k and 256t"),
+    ("logbroker_spool {s} total=;", "is a number with k, m, g or t"),
+    ("logbroker_spool {s} total=1g total=1g;", "twice"),
+    ("logbroker_spool {s} total=1g size=1m;", "and not both"),
+    ("logbroker_spool {s} size=1m total=1g;", "and not both"),
     ("logbroker_spool {s} size=1m size=2m;", "twice"),
     ("logbroker_spool {s}; logbroker_spool {s};", "is duplicate"),
     ("logbroker_spool /dev/null;", "is not a directory"),
@@ -137,6 +144,51 @@ def test_status(nginx):
     nginx.reload()
     assert nginx.post("/log", "{}").status == 204
     assert nginx.status()["accepted"]["requests"] == 2
+
+
+@pytest.mark.parametrize("spool, workers, begin, n, size, most", [
+    ("", 2, "1g", 4, "256m", "2g"),
+    ("size=1m", 1, "2m", 2, "1m", "8m"),
+    ("size=1m rings=1", 1, "1m", 1, "1m", "1m"),
+    ("total=64m", 2, "64m", 4, "16m", "64m"),
+    ("total=64m", 32, "64m", 64, "1m", "64m"),
+    ("total=64m rings=8", 2, "32m", 4, "8m", "64m"),
+    ("total=4g", 200, "4g", 256, "16m", "4g"),
+])
+def test_what_all_rings_come_to(tmp_path, spool, workers, begin, n, size,
+                                most):
+    """nginx -t says the sum, whichever way it was asked for."""
+    status, said = Nginx(tmp_path, workers=workers, spool=spool).test_conf()
+    assert status == 0, said
+    assert (f"takes {begin} of the disk, {n} rings of {size}, and never more "
+            f"than {most}\n") in said
+    assert "has room" not in said
+
+
+def test_total(tmp_path):
+    """It is what lies on the disk, also through reloads."""
+    with Nginx(tmp_path, workers=2, spool="total=1m") as nginx:
+        wait_for(lambda: nginx.status()["total"]["rings"] == 4, 20, "rings")
+        assert nginx.status()["total"]["capacity"] == 1 << 20
+        for _ in range(3):
+            before = set(nginx.workers())
+            nginx.send(signal.SIGHUP)
+            wait_for(lambda: len(nginx.workers()) == 2
+                     and not before & set(nginx.workers()), 20, "a reload")
+            for i in range(20):
+                assert nginx.post("/log", '{"n":%d}' % i).status == 204
+        total = nginx.status()["total"]
+        assert (total["rings"], total["capacity"]) == (4, 1 << 20)
+
+
+def test_no_room_for_the_rings(tmp_path):
+    """A disk that is too small is said so by nginx -t, and by /health."""
+    status, said = Nginx(tmp_path, workers=2, spool="size=1t").test_conf()
+    assert status == 0
+    assert "has room for 0 of its 4 rings of 1t: workers without a ring " \
+        "answer 503" in said
+    status, said = Nginx(tmp_path, workers=2, spool="total=64k").test_conf()
+    assert status == 0 and "total=65536 is too little for 4 rings" in said
 
 
 def test_spool_rights(nginx):
