@@ -29,6 +29,7 @@
 
 /* more than this the flusher never writes */
 #define NGX_HTTP_LOGBROKER_FLUSHER_MAX   (64 * 1024)
+#define NGX_HTTP_LOGBROKER_HISTORY_MAX   (256 * 1024)
 
 /* after this time without a sign of life, milliseconds, a flusher is frozen */
 #define NGX_HTTP_LOGBROKER_FLUSHER_FRESH (30 * 1000)
@@ -43,7 +44,8 @@ static ngx_int_t ngx_http_logbroker_snapshot_ring(lb_spool_t *spool,
 static ngx_uint_t ngx_http_logbroker_flusher_runs(
     ngx_http_logbroker_worker_t *w, ngx_msec_int_t age);
 static ngx_int_t ngx_http_logbroker_flusher_json(
-    ngx_http_logbroker_worker_t *w, ngx_pool_t *pool, ngx_str_t *json);
+    ngx_http_logbroker_worker_t *w, ngx_pool_t *pool, char *file, size_t most,
+    ngx_str_t *json);
 
 
 ngx_int_t
@@ -86,7 +88,9 @@ ngx_http_logbroker_snapshot(ngx_http_logbroker_worker_t *w, ngx_pool_t *pool,
 
     s->flusher_runs = ngx_http_logbroker_flusher_runs(w, s->flusher_age);
 
-    rc = ngx_http_logbroker_flusher_json(w, pool, &s->flusher);
+    rc = ngx_http_logbroker_flusher_json(w, pool, "flusher.json",
+                                         NGX_HTTP_LOGBROKER_FLUSHER_MAX,
+                                         &s->flusher);
 
     if (rc != NGX_ERROR) {
         rc = ngx_http_logbroker_snapshot_rings(spool, pool, s);
@@ -97,6 +101,16 @@ ngx_http_logbroker_snapshot(ngx_http_logbroker_worker_t *w, ngx_pool_t *pool,
     }
 
     return rc;
+}
+
+
+ngx_int_t
+ngx_http_logbroker_history(ngx_http_logbroker_worker_t *w, ngx_pool_t *pool,
+    ngx_str_t *json)
+{
+    return ngx_http_logbroker_flusher_json(w, pool, "history.json",
+                                           NGX_HTTP_LOGBROKER_HISTORY_MAX,
+                                           json);
 }
 
 
@@ -324,12 +338,12 @@ ngx_http_logbroker_flusher_runs(ngx_http_logbroker_worker_t *w,
 }
 
 
-/* flusher.json is replaced as a whole; what is not one JSON object is not
+/* The flusher replaces its files as a whole; what is not one JSON object is not
  * shown, so that the status always is one. */
 
 static ngx_int_t
-ngx_http_logbroker_flusher_json(ngx_http_logbroker_worker_t *w,
-    ngx_pool_t *pool, ngx_str_t *json)
+ngx_http_logbroker_flusher_json(ngx_http_logbroker_worker_t *w, ngx_pool_t *pool, char *file, size_t most,
+    ngx_str_t *json)
 {
     u_char            *name, *raw, *out;
     size_t             max;
@@ -337,12 +351,12 @@ ngx_http_logbroker_flusher_json(ngx_http_logbroker_worker_t *w,
     ngx_fd_t           fd;
     lb_scan_result_t   res;
 
-    name = ngx_pnalloc(pool, w->ring.path.len + sizeof("/flusher.json"));
+    name = ngx_pnalloc(pool, w->ring.path.len + ngx_strlen(file) + 2);
     if (name == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_sprintf(name, "%V/flusher.json%Z", &w->ring.path);
+    ngx_sprintf(name, "%V/%s%Z", &w->ring.path, file);
 
     fd = ngx_open_file(name, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
                        NGX_FILE_OPEN, 0);
@@ -351,11 +365,11 @@ ngx_http_logbroker_flusher_json(ngx_http_logbroker_worker_t *w,
         return NGX_DECLINED;
     }
 
-    max = lb_scan_json_out_max(NGX_HTTP_LOGBROKER_FLUSHER_MAX);
+    max = lb_scan_json_out_max(most);
 
-    raw = ngx_pnalloc(pool, NGX_HTTP_LOGBROKER_FLUSHER_MAX + max);
+    raw = ngx_pnalloc(pool, most + max);
 
-    n = raw ? pread(fd, raw, NGX_HTTP_LOGBROKER_FLUSHER_MAX, 0) : -1;
+    n = raw ? pread(fd, raw, most, 0) : -1;
 
     if (ngx_close_file(fd) == NGX_FILE_ERROR) {
         ngx_log_error(NGX_LOG_ALERT, pool->log, ngx_errno,
@@ -366,11 +380,11 @@ ngx_http_logbroker_flusher_json(ngx_http_logbroker_worker_t *w,
         return NGX_ERROR;
     }
 
-    if (n <= 0 || n == NGX_HTTP_LOGBROKER_FLUSHER_MAX) {
+    if (n <= 0 || n == (ssize_t) most) {
         return NGX_DECLINED;
     }
 
-    out = raw + NGX_HTTP_LOGBROKER_FLUSHER_MAX;
+    out = raw + most;
 
     if (lb_scan_json(raw, n, out, max, max, &res) != LB_SCAN_OK
         || res.events != 1)

@@ -77,6 +77,11 @@ typedef struct {
 ngx_int_t ngx_http_logbroker_snapshot(ngx_http_logbroker_worker_t *w,
     ngx_pool_t *pool, ngx_http_logbroker_snapshot_t *s);
 
+/* What the flusher has kept of the last day, a JSON object; NGX_DECLINED
+ * without any. */
+ngx_int_t ngx_http_logbroker_history(ngx_http_logbroker_worker_t *w,
+    ngx_pool_t *pool, ngx_str_t *json);
+
 /* Looks whether flusher.json was touched; how long ago in milliseconds, or
  * NGX_ERROR without one. */
 ngx_msec_int_t ngx_http_logbroker_flusher_age(ngx_http_logbroker_worker_t *w);

@@ -19,6 +19,11 @@
 
 
 static ngx_int_t ngx_http_logbroker_status_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_logbroker_status_text(ngx_http_request_t *r,
+    ngx_uint_t format);
+static ngx_int_t ngx_http_logbroker_status_history(ngx_http_request_t *r);
+static ngx_int_t ngx_http_logbroker_status_health(ngx_http_request_t *r,
+    ngx_http_logbroker_snapshot_t *s);
 static ngx_uint_t ngx_http_logbroker_status_format(ngx_http_request_t *r);
 static ngx_int_t ngx_http_logbroker_status_send(ngx_http_request_t *r,
     ngx_uint_t format, ngx_buf_t *b);
@@ -51,11 +56,18 @@ ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         } else if (ngx_strcmp(value[1].data, "metrics") == 0) {
             llcf->status = NGX_HTTP_LOGBROKER_STATUS_METRICS;
 
+        } else if (ngx_strcmp(value[1].data, "page") == 0) {
+            llcf->status = NGX_HTTP_LOGBROKER_STATUS_PAGE;
+
+        } else if (ngx_strcmp(value[1].data, "health") == 0) {
+            llcf->status = NGX_HTTP_LOGBROKER_STATUS_HEALTH;
+
         } else {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid format \"%V\" in \"logbroker_status\""
-                               ", it must be \"json\" or \"metrics\"; without "
-                               "one the Accept header decides", &value[1]);
+                               ", it must be \"json\", \"metrics\", \"page\" "
+                               "or \"health\"; without one the Accept header "
+                               "decides", &value[1]);
             return NGX_CONF_ERROR;
         }
     }
@@ -63,7 +75,9 @@ ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     clcf->handler = ngx_http_logbroker_status_handler;
     llcf->handler = ngx_http_logbroker_status_handler;
 
-    ngx_http_logbroker_needs_spool(cf, &cmd->name);
+    if (llcf->status != NGX_HTTP_LOGBROKER_STATUS_PAGE) {
+        ngx_http_logbroker_needs_spool(cf, &cmd->name);
+    }
 
     return NGX_CONF_OK;
 }
@@ -72,12 +86,9 @@ ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static ngx_int_t
 ngx_http_logbroker_status_handler(ngx_http_request_t *r)
 {
-    size_t                          size;
-    ngx_buf_t                      *b;
-    ngx_int_t                       rc;
-    ngx_uint_t                      format;
-    ngx_http_logbroker_worker_t    *w;
-    ngx_http_logbroker_snapshot_t   snapshot;
+    ngx_buf_t   *b;
+    ngx_int_t    rc;
+    ngx_uint_t   format;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return NGX_HTTP_NOT_ALLOWED;
@@ -87,12 +98,6 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
 
     if (rc != NGX_OK) {
         return rc;
-    }
-
-    w = ngx_http_logbroker_worker;
-
-    if (w == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     format = ngx_http_logbroker_status_format(r);
@@ -111,8 +116,34 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
         return ngx_http_logbroker_status_send(r, format, b);
     }
 
-    if (ngx_http_logbroker_snapshot(w, r->pool, &snapshot) != NGX_OK) {
+    if (ngx_http_logbroker_worker == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (format == NGX_HTTP_LOGBROKER_STATUS_HISTORY) {
+        return ngx_http_logbroker_status_history(r);
+    }
+
+    return ngx_http_logbroker_status_text(r, format);
+}
+
+
+static ngx_int_t
+ngx_http_logbroker_status_text(ngx_http_request_t *r, ngx_uint_t format)
+{
+    size_t                          size;
+    ngx_buf_t                      *b;
+    ngx_http_logbroker_snapshot_t   snapshot;
+
+    if (ngx_http_logbroker_snapshot(ngx_http_logbroker_worker, r->pool,
+                                    &snapshot)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (format == NGX_HTTP_LOGBROKER_STATUS_HEALTH) {
+        return ngx_http_logbroker_status_health(r, &snapshot);
     }
 
     size = format == NGX_HTTP_LOGBROKER_STATUS_METRICS
@@ -138,6 +169,93 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
 }
 
 
+/* What the flusher keeps: as old as its last minute. */
+
+static ngx_int_t
+ngx_http_logbroker_status_history(ngx_http_request_t *r)
+{
+    ngx_buf_t  *b;
+    ngx_int_t   rc;
+    ngx_str_t   json;
+
+    rc = ngx_http_logbroker_history(ngx_http_logbroker_worker, r->pool, &json);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_str_set(&json, "{}");
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    b->pos = json.data;
+    b->last = json.data + json.len;
+    b->memory = 1;
+
+    return ngx_http_logbroker_status_send(r, NGX_HTTP_LOGBROKER_STATUS_JSON, b);
+}
+
+
+/* Are events taken here, by each worker: 200, or 503 and why not. */
+
+static ngx_int_t
+ngx_http_logbroker_status_health(ngx_http_request_t *r,
+    ngx_http_logbroker_snapshot_t *s)
+{
+    size_t      size;
+    ngx_buf_t  *b;
+
+    size = 256 + (s->problem ? ngx_strlen(s->problem) : 0);
+
+    b = ngx_create_temp_buf(r->pool, size);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (s->waits.hangs_ms) {
+        b->last = ngx_slprintf(b->last, b->end, "no events are taken: the disk "
+                               "has not answered for %uL s\n",
+                               s->waits.hangs_ms / 1000);
+
+    } else if (s->waits.no_ring) {
+        b->last = ngx_slprintf(b->last, b->end,
+                               "%ui of %ui workers take no events, they have "
+                               "no ring%s%s\n", s->waits.no_ring,
+                               s->waits.workers, s->problem ? ": "
+                               : "; why is in the error log of nginx",
+                               s->problem ? s->problem : "");
+
+    } else if (s->waits.starting) {
+        b->last = ngx_slprintf(b->last, b->end,
+                               "%ui of %ui workers wait for their ring\n",
+                               s->waits.starting, s->waits.workers);
+
+    } else if (s->capacity && s->backlog_bytes > s->capacity / 10 * 9) {
+        b->last = ngx_slprintf(b->last, b->end,
+                               "no events are taken: the spool is full, %uL of "
+                               "%uL bytes wait for ClickHouse\n",
+                               s->backlog_bytes, s->capacity);
+
+    } else {
+        b->last = ngx_cpymem(b->last, "ok\n", 3);
+
+        return ngx_http_logbroker_send(r, NGX_HTTP_OK, "text/plain", b);
+    }
+
+    if (ngx_http_logbroker_add_header(r, "Retry-After", "1") != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_logbroker_send(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                   "text/plain", b);
+}
+
+
 /* Browsers ask for text/html, Prometheus for openmetrics or text/plain; who
  * takes anything gets JSON. */
 
@@ -151,6 +269,12 @@ ngx_http_logbroker_status_format(ngx_http_request_t *r)
     static ngx_str_t  accept = ngx_string("accept");
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_logbroker_module);
+
+    if (llcf->status == NGX_HTTP_LOGBROKER_STATUS_ACCEPT
+        && r->args.len == 7 && ngx_strncmp(r->args.data, "history", 7) == 0)
+    {
+        return NGX_HTTP_LOGBROKER_STATUS_HISTORY;
+    }
 
     if (llcf->status != NGX_HTTP_LOGBROKER_STATUS_ACCEPT) {
         return llcf->status;

@@ -177,6 +177,18 @@ esac
 servers "$BROKERS"
 BROKERS=$servers
 BROKERS_BY_KEY=$by_key
+STATUS_BROKERS=
+STATUS_PATHS=
+STATUS_LIST=
+n=0
+for address in $addresses; do
+    n=$((n + 1))
+    STATUS_BROKERS="$STATUS_BROKERS upstream status_$n { server $address; keepalive 2; }"
+    STATUS_PATHS="$STATUS_PATHS /cluster/$n status_$n;"
+    STATUS_LIST="$STATUS_LIST${STATUS_LIST:+, }"
+    STATUS_LIST="$STATUS_LIST{\"address\": \"$address\", \"path\": \"/cluster/$n\", \"status\": "
+    STATUS_LIST="$STATUS_LIST<!--# include virtual=\"/cluster/$n\" -->}"
+done
 if [ -z "$GRPC_BROKERS" ]; then
     for address in $addresses; do
         GRPC_BROKERS="$GRPC_BROKERS ${address%:*}:4317"
@@ -216,8 +228,11 @@ else
     TLS=$directive
 fi
 [ -z "$GRPC" ] || GRPC="listen $GRPC$ssl$parameter;"
-METRICS=$(fill edge-metrics.conf METRICS HTTP | tr '\n' ' ')
+STATUS_PAGE=http://localhost:${METRICS##*:}/cluster
+METRICS=$(fill edge-metrics.conf METRICS HTTP STATUS_LIST | tr '
+' ' ')
 [ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
 fill edge.conf CONF SENDERS KNOWN RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS ACCESS_LOG \
     HTTP GRPCS BROKER_TLS \
-    GRPC GRPC_BROKERS_BY_KEY GRPC_BROKERS BROKERS_BY_KEY BROKERS
+    GRPC GRPC_BROKERS_BY_KEY GRPC_BROKERS BROKERS_BY_KEY BROKERS \
+    STATUS_BROKERS STATUS_PATHS STATUS_PAGE

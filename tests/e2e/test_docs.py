@@ -131,6 +131,8 @@ def test_status(broker):
     assert "logbroker_build_info" in answers[1]
     assert "<html" in answers[2]
     assert "logbroker_build_info" in answers[3]
+    assert json.loads(answers[4]).keys() <= {
+        "step", "end", "in", "out", "backlog", "lag_ms", "requests"}
 
 
 def test_flusher(broker):

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from env.broker import Broker
 from env.build import ROOT
 from env.clickhouse import ClickHouse
 from env.door import Door
-from env.edge import Edge
+from env.edge import Edge, ShippedBroker
 from env.http import BROWSER, PROMETHEUS, get, metrics, post
 from env.nginx import Nginx
 from env.process import wait_for
@@ -23,8 +24,9 @@ from env.process import wait_for
 
 def test_formats(tmp_path):
     """What is accepted decides; the page is the file as it is."""
-    page = (ROOT / "ngx_logbroker_module/page.html").read_text()
+    page = page_text()
     with Nginx(tmp_path, server="location = /m { logbroker_status metrics; }"
+               "location = /p { logbroker_status page; }"
                "location = /j { logbroker_status json; }") as nginx:
         for accept in (None, "*/*", "application/json", "image/png"):
             headers, text = get(nginx.port, accept=accept)
@@ -41,12 +43,50 @@ def test_formats(tmp_path):
                 "text/plain; version=0.0.4")
             assert "logbroker_flusher_running 0\n" in text
         json.loads(get(nginx.port, "/j", BROWSER)[1])
+        assert get(nginx.port, "/p", PROMETHEUS)[1] == page
+        # no flusher has kept any
+        assert get(nginx.port, "/status?history")[1] == "{}"
+
+
+def page_text():
+    return subprocess.run(
+        ["sh", ROOT / "ngx_logbroker_module/page.sh", "--text",
+         ROOT / "ngx_logbroker_module/page.html"],
+        check=True, capture_output=True, text=True).stdout
 
 
 def test_page_needs_nothing_from_elsewhere():
-    page = (ROOT / "ngx_logbroker_module/page.html").read_text()
+    page = page_text()
+    assert "The MIT License" in page and "@@" not in page
+    # where the library comes from
+    page = re.sub(r"/\*! https://github.com/leeoniya/uPlot [^/]*\*/", "", page)
     for word in ("src=", "href=", "@import", "url(", "http://", "https://"):
-        assert word not in page.replace("http://www.w3.org/2000/svg", "")
+        assert word not in page
+
+
+def test_health(tmp_path):
+    """Whether events are taken: one worker's trouble is the node's, and a
+    full spool is one."""
+    nginx = Nginx(tmp_path / "one", spool="size=64k rings=1", workers=2,
+                  server="location = /health { logbroker_status health; }")
+    nginx.start(ring=False)
+    try:
+        words = b"1 of 2 workers take no events, they have no ring"
+        a = wait_for(lambda: words in (a := nginx.request(
+            "GET", "/health", None)).body and a, 10, "a worker without a ring")
+        assert a.status == 503
+        assert a.headers["Retry-After"] == "1"
+    finally:
+        nginx.stop()
+    with Nginx(tmp_path / "full", spool="size=64k rings=1", workers=1,
+               server="location = /health { logbroker_status health; }",
+               ) as nginx:
+        a = nginx.request("GET", "/health", None)
+        assert (a.status, a.body) == (200, b"ok\n")
+        while nginx.post("/log", b'{"a":"%s"}' % (b"x" * 1000)).status == 204:
+            pass
+        a = nginx.request("GET", "/health", None)
+        assert a.status == 503 and b"the spool is full" in a.body
 
 
 def test_wrong_format(tmp_path):
@@ -125,19 +165,84 @@ def test_delivered(cluster):
         assert (p.returncode, p.stdout + p.stderr) == (0, "")
 
 
+def at_edge(edge):
+    """Of each broker by its address, and how long that took."""
+    begin = time.monotonic()
+    j = json.loads(get(edge.figures, "/cluster", "application/json")[1])
+    return ({b["address"]: b["status"] for b in j["brokers"]},
+            time.monotonic() - begin)
+
+
 def test_cluster(cluster):
-    """Each poll at the edge comes to the next broker."""
+    """Every broker is asked on its own, within a bound: one that is away, or
+    hangs, is named, and takes nothing else away."""
     brokers, edge = cluster
-    names = []
-    for _ in range(4):
-        j = json.loads(get(edge.figures, "/cluster", "application/json")[1])
-        names.append(j["flusher"]["broker"])
-    assert set(names[:2]) == {b.name for b in brokers}
-    assert names[2:] == names[:2]
-    assert "<title>logbroker" in get(edge.figures, "/cluster", BROWSER)[1]
-    for path in ("/status", "/cluster"):
+    addresses = [f"127.0.0.1:{b.port}" for b in brokers]
+    status, _ = at_edge(edge)
+    assert {a: s["flusher"]["broker"] for a, s in status.items()} == dict(
+        zip(addresses, (b.name for b in brokers)))
+    for n, b in enumerate(brokers, 1):
+        j = json.loads(get(edge.figures, f"/cluster/{n}", "text/html")[1])
+        assert j["flusher"]["broker"] == b.name
+        # the answer to ?history, whatever it holds by now
+        assert "spool" not in json.loads(
+            get(edge.figures, f"/cluster/{n}?history")[1])
+    for path in ("/status", "/cluster/0", "/cluster/3", "/cluster/page",
+                 "/cluster/all"):
+        with pytest.raises(urllib.error.HTTPError) as e:
+            get(edge.figures, path)
+        assert e.value.code == 404
+    for path in ("/status", "/cluster", "/cluster/1"):
         with pytest.raises(urllib.error.HTTPError):
             get(edge.port, path)
+    master = brokers[1].nginx.pid
+    workers = brokers[1].nginx.workers()
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        hung(edge, addresses, 504)
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    os.kill(master, signal.SIGTERM)
+    brokers[1].nginx.process.wait(20)
+    hung(edge, addresses, 502)
+    brokers[1].start_nginx()
+    assert None not in at_edge(edge)[0].values()
+
+
+def hung(edge, addresses, code):
+    for _ in range(3):
+        status, took = at_edge(edge)
+        assert status[addresses[0]]["total"]["rings"] > 0
+        assert status[addresses[1]] is None
+        assert took < 4
+        assert "<title>logbroker" in get(edge.figures, "/cluster", BROWSER)[1]
+        get(edge.figures, "/cluster/1")
+    with pytest.raises(urllib.error.HTTPError) as e:
+        get(edge.figures, "/cluster/2")
+    assert (e.value.code, e.value.read()) == (code, b"null")
+
+
+def test_root(tmp_path):
+    """A browser is told what this is; curl, and clients of Elasticsearch, get
+    what that protocol says."""
+    broker = ShippedBroker(tmp_path / "broker")
+    edge = Edge(tmp_path / "edge", [broker.port])
+    try:
+        for server, link in ((edge, f"http://localhost:{edge.figures}/cluster"),
+                             (broker, "/status")):
+            headers, text = get(server.port, "/", BROWSER)
+            assert headers["Content-Type"] == "text/html"
+            assert f'href="{link}"' in text and "curl -d" in text
+            for accept in (None, "*/*", "application/json"):
+                text = get(server.port, "/", accept)[1]
+                assert "cluster_name" in json.loads(text)
+        assert get(broker.port, "/health")[1] == "ok\n"
+        assert get(broker.port, "/status", BROWSER)[1] == page_text()
+    finally:
+        edge.stop()
+        broker.stop()
 
 
 def rows(broker, where):
@@ -200,6 +305,11 @@ def test_frozen_clickhouse(cluster, tmp_path):
                  "a sign of life", every=0.1)
         status = broker.status()
         assert status["flusher_runs"] and status["lag_seconds"] > 4
+        # it says for how long it has been waiting
+        asked = wait_for(lambda: broker.status()["flusher"]["asking_since"],
+                         20, "a word about the request", every=0.1)
+        status = broker.status()
+        assert 0 < status["time_us"] / 1e6 - asked < 30
         assert status["flusher"]["lag_seconds"] < status["lag_seconds"]
     finally:
         broker.flusher.kill()
