@@ -171,14 +171,17 @@ keep_running() {
     done
 }
 
-# wait_for SECONDS WHAT COMMAND...
+# wait_for SECONDS WHAT COMMAND...: until it succeeds; what it said last is shown
 wait_for() {
-    local waiting=$1 what=$2 end
+    local waiting=$1 what=$2 end said
     end=$(($(date +%s) + waiting))
     shift 2
-    until "$@" >/dev/null 2>&1; do
+    until said=$("$@" 2>&1); do
         all_running
-        [ "$(date +%s)" -lt "$end" ] || fail "$what: nothing after $waiting s of waiting"
+        [ "$(date +%s)" -lt "$end" ] || {
+            said=$(tr '\n' ' ' <<<"$said")
+            fail "$what: nothing after $waiting s of waiting${said:+: $said}"
+        }
         sleep 0.1
     done
 }
@@ -271,7 +274,8 @@ for ((i = 1; i <= brokers; i++)); do
     addresses+=" 127.0.0.1:$((port + i))"
 done
 for ((i = 1; i <= brokers; i++)); do
-    wait_for 30 "broker $i" curl -fsS "http://127.0.0.1:$((port + i))/health"
+    # takes it events, each of its workers?
+    wait_for 30 "broker $i" curl -sS --fail-with-body "http://127.0.0.1:$((port + i))/health"
 done
 
 step "starting the edge on 127.0.0.1:$port"
@@ -356,8 +360,10 @@ cat <<EOF
 Try it:
   curl -d '{"level":"info","message":"hi"}' localhost:$port/log
   curl '${clickhouse/127.0.0.1/localhost}/?query=SELECT+count()+FROM+logbroker.logs'
-  curl localhost:$((port + 1))/status           # the page of all: http://localhost:$((port + brokers + 1))/cluster
   kill -9 \$(cat '$data/broker-1/nginx.pid')     # or any other: nothing is lost
+Open in a browser, the first leads to the second, the status of it all:
+  http://localhost:$port/
+  http://localhost:$((port + brokers + 1))/cluster
 Logs: $data/logs. What dies is started again. Ctrl-C ends everything; a later
 run goes on with the data.
 EOF

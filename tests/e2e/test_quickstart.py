@@ -118,9 +118,18 @@ def sh(command, base):
 
 
 def test_summary(quickstart):
-    _, _, text = quickstart
+    base, _, text = quickstart
     assert "every event arrived exactly once" in text
-    assert "localhost:" in text
+    root, status = f"http://localhost:{base}/", \
+        f"http://localhost:{base + 3}/cluster"
+    for url in (root, status):
+        assert f"  {url}\n" in text
+        r = sh(f"curl -fsS -H 'Accept: text/html' {url}", base)
+        assert "<title>logbroker</title>" in r.stdout
+        assert url == status or f'href="{status}"' in r.stdout
+    brokers = json.loads(sh(f"curl -fsS {status}", base).stdout)["brokers"]
+    assert [b["status"]["flusher"]["broker"] for b in brokers] == [
+        "broker-1", "broker-2"]
 
 
 def test_try_it(quickstart):
@@ -327,3 +336,28 @@ def test_second_run_goes_on(tmp_path):
                LOGBROKER_DATA=str(tmp_path))
     assert "logbroker.logs: 0 before, 1000 now" in once(env)
     assert "logbroker.logs: 1000 before, 2000 now" in once(env)
+
+
+def test_room_for_one_ring_only(quickstart, tmp_path):
+    """It does not end all green, and says what is missing."""
+    base, env, _ = quickstart
+    data = tmp_path / "small disk"
+    data.mkdir()
+    p = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "none",
+                        data], capture_output=True, text=True, check=False)
+    if p.returncode != 0:
+        pytest.skip(f"cannot mount: {p.stderr.strip()}")
+    try:
+        r = subprocess.run(
+            [ROOT / "quickstart.sh", "--once"], text=True, timeout=120,
+            capture_output=True, env=dict(
+                env, LOGBROKER_PORT=str(free_ports(4)),
+                LOGBROKER_DATA=str(data), LOGBROKER_BROKERS="1",
+                LOGBROKER_CLICKHOUSE_URL=f"http://127.0.0.1:{base + 4}"))
+    finally:
+        subprocess.run(["umount", data], check=True)
+    assert r.returncode == 1
+    assert "1 of 2 workers take no events, they have no ring" in r.stderr
+    # who of both is asked knows why, or where that is said
+    assert "No space left on device" in r.stderr or "error log" in r.stderr
+    assert "exactly once" not in r.stdout
