@@ -30,8 +30,9 @@
 #                certificates of this authority for the name "logbroker";
 #                {cert,key}.pem beside it  how to be known to them
 #                Ports: 8080, 8443 with TLS; 8082 is HTTP/2 without TLS; 8081
-#                has figures for Prometheus, at /metrics, and the status of all
-#                brokers, at /cluster, and is not for clients;
+#                has figures for Prometheus, at /metrics, and the page of all
+#                brokers, at /cluster, and is not for clients; LOGBROKER_OWN_PORT
+#                (9145)  where the machine has it;
 #                4317 is OTLP over gRPC, with TLS if there is a certificate
 #   clickhouse   LOGBROKER_CLICKHOUSE_MEMORY  share of the memory (0.8)
 #                /etc/logbroker/clickhouse/config.d/*.xml  more settings; with
@@ -158,6 +159,7 @@ edge() {
     $share/nginx/render.sh edge USER= RUN=$run TEMP=$run LOG=stderr \
         "WORKERS=${LOGBROKER_WORKERS:-auto}" $where "BROKERS=$brokers" "GRPC_BROKERS=$grpc" \
         "SENDERS=$senders" "RULES=$rules" METRICS=8081 \
+        "STATUS_PAGE=http://localhost:${LOGBROKER_OWN_PORT:-9145}/cluster" \
         "ACCESS_LOG=/dev/stdout json if=\$kept" >$run/nginx.conf
     serve_nginx
 }

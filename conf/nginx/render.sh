@@ -45,6 +45,8 @@
 #   METRICS               127.0.0.1:9145: where the edge's figures for Prometheus are,
 #                         at /metrics, and the status of all brokers, at /cluster:
 #                         an address that clients do not reach
+#   STATUS_PAGE           where a browser on this machine, or at the other end of a
+#                         tunnel, finds that: http://localhost, the port of METRICS
 #   RULES                 rules.conf of this folder: limits, and whatever else holds
 #                         for all doors
 #   ACCESS_LOG            "/var/log/nginx/access.log json if=$kept"
@@ -83,6 +85,7 @@ ACME=
 PLAIN=80
 H2C=
 METRICS=127.0.0.1:9145
+STATUS_PAGE=
 RULES=$CONF/rules.conf
 ACCESS_LOG='/var/log/nginx/access.log json if=$kept'
 LISTEN=
@@ -91,7 +94,7 @@ for pair in "$@"; do
     case $pair in
     USER=* | WORKERS=* | RUN=* | TEMP=* | LOG=* | MODULES=* | LISTEN=* | \
         SPOOL=* | SIZE=* | TRUSTED=* | BROKERS=* | TLS=* | PLAIN=* | H2C=* | \
-        GRPC=* | GRPC_BROKERS=* | SENDERS=* | METRICS=* | RULES=* | ACCESS_LOG=* | \
+        GRPC=* | GRPC_BROKERS=* | SENDERS=* | METRICS=* | STATUS_PAGE=* | RULES=* | ACCESS_LOG=* | \
         BROKER_TLS=* | BROKER_NAME=* | ACME=*) eval "${pair%%=*}=\$value" ;;
     *) fail "what is $pair?" ;;
     esac
@@ -228,9 +231,8 @@ else
     TLS=$directive
 fi
 [ -z "$GRPC" ] || GRPC="listen $GRPC$ssl$parameter;"
-STATUS_PAGE=http://localhost:${METRICS##*:}/cluster
-METRICS=$(fill edge-metrics.conf METRICS HTTP STATUS_LIST | tr '
-' ' ')
+STATUS_PAGE=${STATUS_PAGE:-http://localhost:${METRICS##*:}/cluster}
+METRICS=$(fill edge-metrics.conf METRICS HTTP STATUS_LIST | tr '\n' ' ')
 [ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
 fill edge.conf CONF SENDERS KNOWN RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS ACCESS_LOG \
     HTTP GRPCS BROKER_TLS \

@@ -128,6 +128,9 @@ def without_places(text):
             (r"set_real_ip_from [^;]+;( set_real_ip_from [^;]+;)*", "TRUSTED;"),
             (r"server \S+:\d+ (max_fails=3 fail_timeout=10s|max_fails=0 "
              r"weight=64);( server \S+:\d+ \1;)*", r"servers \1;"),
+            (r"(upstream status_\d+ \{ server )\S+;", r"\1ADDRESS;"),
+            (r'"address": "[^"]+"', '"address": "ADDRESS"'),
+            (r"http://localhost:\d+/cluster", "PAGE"),
             (r"listen \S+( ssl http2| ssl)? backlog", r"listen ADDRESS\1 backlog"),
             (r"(server \{ +)listen \S+;", r"\1listen ADDRESS;"),
             (r"\n *listen \S+( http2)?;(?=\n)", "\n")):
