@@ -187,7 +187,7 @@ n=0
 for address in $addresses; do
     n=$((n + 1))
     STATUS_BROKERS="$STATUS_BROKERS upstream status_$n { server $address; keepalive 2; }"
-    STATUS_PATHS="$STATUS_PATHS /cluster/$n status_$n;"
+    STATUS_PATHS="$STATUS_PATHS /cluster/$n status_$n; /cluster/$n/tail status_$n;"
     STATUS_LIST="$STATUS_LIST${STATUS_LIST:+, }"
     STATUS_LIST="$STATUS_LIST{\"address\": \"$address\", \"path\": \"/cluster/$n\", \"status\": "
     STATUS_LIST="$STATUS_LIST<!--# include virtual=\"/cluster/$n\" -->}"

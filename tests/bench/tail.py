@@ -82,8 +82,7 @@ def main():
     parser.add_argument("--tails", type=int, default=50)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as d, Nginx(
-            pathlib.Path(d), spool="size=256m",
-            server="location = /tail { logbroker_tail; }") as n:
+            pathlib.Path(d), spool="size=256m") as n:
         worker = n.workers()[0]
         tail = Tail(n.port)
         time.sleep(0.2)

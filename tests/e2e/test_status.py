@@ -187,8 +187,17 @@ def test_cluster(cluster):
         # the answer to ?history, whatever it holds by now
         assert "spool" not in json.loads(
             get(edge.figures, f"/cluster/{n}?history")[1])
+    for n, b in enumerate(brokers, 1):
+        with urllib.request.urlopen(f"http://127.0.0.1:{edge.figures}/cluster/"
+                                    f"{n}/tail?stream=of-{n}", timeout=30) as r:
+            assert r.readline() == b"retry: 1000\n"
+            time.sleep(0.2)  # what is committed by now is not shown
+            assert post(b.port, b'{"a":1}', f"/log/of-{n}")[0] == 204
+            while not (line := r.readline()).startswith(b"data: "):
+                pass
+            assert json.loads(line[6:])["attributes"] == {"a": 1}
     for path in ("/status", "/cluster/0", "/cluster/3", "/cluster/page",
-                 "/cluster/all"):
+                 "/cluster/all", "/cluster/3/tail"):
         with pytest.raises(urllib.error.HTTPError) as e:
             get(edge.figures, path)
         assert e.value.code == 404

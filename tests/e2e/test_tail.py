@@ -12,7 +12,6 @@ import pytest
 from env.nginx import Nginx
 from env.process import wait_for
 
-TAIL = "location = /tail { logbroker_tail; }"
 
 
 class Tail:
@@ -75,7 +74,7 @@ class Tail:
 
 @pytest.fixture
 def nginx(tmp_path):
-    with Nginx(tmp_path, server=TAIL, spool="size=4m",
+    with Nginx(tmp_path, spool="size=4m",
                http="client_max_body_size 4m;") as n:
         yield n
 
@@ -109,7 +108,7 @@ def test_rows(nginx):
 
 
 def test_of_all_workers(tmp_path):
-    with Nginx(tmp_path, server=TAIL, workers=2, spool="size=4m") as n:
+    with Nginx(tmp_path, workers=2, spool="size=4m") as n:
         tail = settle(Tail(n))
         for i in range(200):
             post(n, f"m{i}")
@@ -143,7 +142,7 @@ def test_filters(nginx):
 
 def test_context(tmp_path):
     """What OTLP says once holds for each."""
-    with Nginx(tmp_path, server=TAIL + "location = /v1/logs {logbroker_otlp;}",
+    with Nginx(tmp_path, server="location = /v1/logs {logbroker_otlp;}",
                spool="size=4m") as n:
         tail = settle(Tail(n, "?service=shop"))
         body = {"resourceLogs": [{
@@ -237,7 +236,7 @@ def test_large(nginx):
 
 def test_full_rings_and_new_ones(tmp_path):
     """A worker that goes on in another ring is followed."""
-    with Nginx(tmp_path, server=TAIL, spool="size=1m rings=4") as n:
+    with Nginx(tmp_path, spool="size=1m rings=4") as n:
         tail = settle(Tail(n))
         sent = 0
         while True:

@@ -104,6 +104,7 @@ class Nginx:
         {server}
         location /log {{ logbroker; {location} }}
         location = /status {{ logbroker_status; }}
+        location = /tail {{ logbroker_tail; }}
     }}""")
 
     def __enter__(self):
