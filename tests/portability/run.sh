@@ -381,7 +381,7 @@ case $parts in *" threads "*)
     else
         # what a limit of time or memory is put on is another matter with a sanitizer
         check "threads share nothing unseen" threads "$large" tests/e2e/test_room.py tests/e2e/test_hang.py \
-            tests/e2e/test_keys.py tests/e2e/test_commit.py \
+            tests/e2e/test_keys.py tests/e2e/test_commit.py tests/e2e/test_tail.py \
             -k "not loop_goes_on and not memory and not all_at_once and not upgrade"
     fi
     ;;
