@@ -12,17 +12,23 @@ static const struct {
     {6, LB_CH_DATA},  /* CANNOT_PARSE_TEXT */
     {26, LB_CH_DATA}, /* CANNOT_PARSE_QUOTED_STRING */
     {27, LB_CH_DATA}, /* CANNOT_PARSE_INPUT_ASSERTION_FAILED */
-    {32, LB_CH_DATA}, /* ATTEMPT_TO_READ_AFTER_EOF: a value ends too soon */
-    {38, LB_CH_DATA}, /* CANNOT_PARSE_DATE */
-    {41, LB_CH_DATA}, /* CANNOT_PARSE_DATETIME */
+    /* ATTEMPT_TO_READ_AFTER_EOF: a value, or a file, ends too soon */
+    {32, LB_CH_DATA | LB_CH_DAMAGE},
+    {33, LB_CH_DAMAGE}, /* CANNOT_READ_ALL_DATA */
+    {38, LB_CH_DATA},   /* CANNOT_PARSE_DATE */
+    {40, LB_CH_DAMAGE}, /* CHECKSUM_DOESNT_MATCH */
+    {41, LB_CH_DATA},   /* CANNOT_PARSE_DATETIME */
     {LB_CH_UNKNOWN_TABLE, LB_CH_DEFINITE},
     {62, LB_CH_DEFINITE}, /* SYNTAX_ERROR */
     {69, LB_CH_DATA},     /* ARGUMENT_OUT_OF_BOUND */
     {70, LB_CH_DATA},     /* CANNOT_CONVERT_TYPE */
     {72, LB_CH_DATA},     /* CANNOT_PARSE_NUMBER */
     {73, LB_CH_DEFINITE}, /* UNKNOWN_FORMAT */
+    {74, LB_CH_DAMAGE},   /* CANNOT_READ_FROM_FILE_DESCRIPTOR */
+    {76, LB_CH_DAMAGE},   /* CANNOT_OPEN_FILE */
     {LB_CH_UNKNOWN_DATABASE, LB_CH_DEFINITE},
     {LB_CH_UNKNOWN_SETTING, LB_CH_DEFINITE},
+    {107, LB_CH_DAMAGE},            /* FILE_DOESNT_EXIST */
     {117, LB_CH_DATA},              /* INCORRECT_DATA */
     {131, LB_CH_DATA},              /* TOO_LARGE_STRING_SIZE */
     {153, LB_CH_DATA},              /* ILLEGAL_DIVISION */
@@ -39,9 +45,11 @@ static const struct {
     {209, LB_CH_BUSY},                   /* SOCKET_TIMEOUT */
     {210, LB_CH_BUSY},                   /* NETWORK_ERROR */
     {216, LB_CH_BUSY},              /* QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING */
+    {226, LB_CH_DAMAGE},            /* NO_FILE_IN_DATA_PART */
     {236, LB_CH_BUSY},              /* ABORTED */
     {241, LB_CH_SIZE | LB_CH_BUSY}, /* MEMORY_LIMIT_EXCEEDED */
     {243, LB_CH_BUSY},              /* NOT_ENOUGH_SPACE */
+    {246, LB_CH_DAMAGE},            /* CORRUPTED_DATA */
     {291, LB_CH_DEFINITE},          /* DATABASE_ACCESS_DENIED */
     {307, LB_CH_SIZE},              /* TOO_MANY_BYTES */
     {319, LB_CH_BUSY},              /* UNKNOWN_STATUS_OF_INSERT */

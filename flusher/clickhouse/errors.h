@@ -26,6 +26,9 @@
 #define LB_CH_BUSY 0x8u
 /* The user or the password is not right. */
 #define LB_CH_LOGIN 0x10u
+/* A file of the table cannot be read: maybe that of an index, which a question
+ * can do without. */
+#define LB_CH_DAMAGE 0x20u
 
 /* What a code says, bits of the above; 0 for one that is not in the table. */
 unsigned lb_ch_error(int code);

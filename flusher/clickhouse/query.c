@@ -7,6 +7,11 @@
 /* A question is answered within that, or not soon. */
 #define QUERY_TIMEOUT_MS 10000
 
+/* An index whose files are damaged, by a disk that failed while they were
+ * written, must not keep a batch in doubt for good: its rows can be counted
+ * without. */
+#define NO_INDEXES ",`use_skip_indexes`=0"
+
 /* "SQL SETTINGS ...", to be freed; NULL: no memory, which result says. */
 static char *
 with_settings(lb_ch_t *ch, const char *sql)
@@ -15,14 +20,16 @@ with_settings(lb_ch_t *ch, const char *sql)
     size_t size;
 
     lb_settings_sql(&ch->settings, 0, NULL, settings, sizeof(settings));
-    size = strlen(sql) + strlen(settings) + sizeof(" SETTINGS ");
+    size = strlen(sql) + strlen(settings) + sizeof(" SETTINGS ") +
+           sizeof(NO_INDEXES);
     text = malloc(size);
     if (text == NULL) {
         ch->result->outcome = LB_SINK_NOT_SENT;
         lb_ch_say(ch->result, "no memory for a question");
         return NULL;
     }
-    (void)snprintf(text, size, "%s SETTINGS %s", sql, settings);
+    (void)snprintf(text, size, "%s SETTINGS %s%s", sql, settings,
+                   ch->plain ? NO_INDEXES : "");
 
     return text;
 }
@@ -36,9 +43,11 @@ judge_query(lb_ch_t *ch)
     if (r->http == 200 && r->code == 0 && !ch->truncated &&
         strstr(r->answer, "DB::Exception") == NULL) {
         r->outcome = LB_SINK_DONE;
+        ch->plain = 0;
         return;
     }
 
+    ch->plain = !ch->plain && (lb_ch_error(r->code) & LB_CH_DAMAGE) != 0;
     r->outcome = r->code != 0 ? LB_SINK_REFUSED : LB_SINK_UNKNOWN;
     lb_ch_quote(ch);
     lb_ch_learn(ch);

@@ -21,6 +21,7 @@ struct lb_ch_s {
     const volatile sig_atomic_t *abort;
     uint32_t url;
     lb_settings_t settings;
+    int plain; /* the next question does without indexes */
     struct curl_slist *query_headers;
     struct curl_slist *insert_headers;
     struct curl_slist *form_headers;

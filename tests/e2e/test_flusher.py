@@ -36,6 +36,30 @@ def test_answer_lost_after_commit(clickhouse, make_broker):
     door.close()
 
 
+def test_index_is_damaged(clickhouse, make_broker):
+    """The disk failed while a part's index was written: the batch in doubt is
+    asked about without it, and what comes later does not wait."""
+    door = Door(clickhouse.port)
+    broker = make_broker(door.url, flusher=FAST).start()
+    wait_for(lambda: figures(broker).get("requests"), what="first contact")
+    door.inserts, door.mode = "drop", "stall"
+    post(broker.port, '{"n":1}\n{"n":2}')
+    wait_for(lambda: figures(broker).get("unknown"), what="doubt")
+    files = wait_for(lambda: list(clickhouse.dir.glob(
+        "data/store/*/*/*_*_*_*/skp_idx_rings.cmrk*")), what="the part")
+    for f in files:
+        f.write_bytes(b"")
+    door.inserts, door.mode = None, "pass"
+    post(broker.port, '{"n":3}')
+    wait_for(lambda: figures(broker)["backlog_events"] == 0
+             and figures(broker)["batches"] == 2, what="both batches")
+    assert clickhouse.query("SELECT count(), uniqExact(ring, seq) FROM "
+                            "logbroker.logs SETTINGS use_skip_indexes = 0"
+                            ) == "3\t3\n"
+    assert "Empty marks file" in (broker.dir / "flusher.log").read_text()
+    door.close()
+
+
 def test_request_cut(clickhouse, make_broker):
     """The body is cut on its way: nothing gets in, it is sent again."""
     door = Door(clickhouse.port)
