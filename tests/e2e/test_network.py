@@ -577,7 +577,8 @@ def test_check_leaves_the_second_to_a_flusher(clickhouse, make_broker,
     broker.start_flusher()
     deliver(broker)
     _, words = check.communicate(timeout=20)
-    assert check.returncode == 0, words
+    # 4: it could not ask, all seconds were the flusher's
+    assert check.returncode in (0, 4), words
     assert "exactly once into logbroker.logs" in words
     gaps = [b - a for a, b in zip(door.starts[n:], door.starts[n + 1:])]
     assert min(gaps, default=1) >= 1, gaps

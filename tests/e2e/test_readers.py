@@ -115,7 +115,7 @@ def test_cannot_write(server, sql):
     "SELECT * FROM file('/etc/passwd', 'LineAsString', 'x String')",
     "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'x String')",
     "SELECT * FROM remote('127.0.0.1', system.one)",
-    "SELECT * FROM system.query_log",
+    "SELECT * FROM system.quotas",
     "SELECT * FROM system.users",
 ])
 def test_reads_nothing_else(server, sql):

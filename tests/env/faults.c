@@ -328,6 +328,22 @@ openat64(int fd, const char *path, int flags, ...)
     return openat(fd, path, flags, mode);
 }
 
+/* what a fortified program calls where no mode is given */
+int __openat_2(int fd, const char *path, int flags);
+int __openat64_2(int fd, const char *path, int flags);
+
+int
+__openat_2(int fd, const char *path, int flags)
+{
+    return openat(fd, path, flags);
+}
+
+int
+__openat64_2(int fd, const char *path, int flags)
+{
+    return openat(fd, path, flags);
+}
+
 int
 fdatasync(int fd)
 {
