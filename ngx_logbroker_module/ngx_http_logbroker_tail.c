@@ -64,6 +64,7 @@ static void ngx_http_logbroker_tail_all_due(void);
 static ngx_http_logbroker_tail_t *ngx_http_logbroker_tail_next(void);
 static void ngx_http_logbroker_tail_merge(void);
 static ngx_int_t ngx_http_logbroker_tail_send(ngx_http_logbroker_tail_t *t);
+static ngx_int_t ngx_http_logbroker_tail_wait(ngx_http_request_t *r);
 static void ngx_http_logbroker_tail_write(ngx_http_request_t *r);
 static void ngx_http_logbroker_tail_end(ngx_http_logbroker_tail_t *t,
     ngx_int_t rc);
@@ -517,16 +518,10 @@ ngx_http_logbroker_tail_merge(void)
 static ngx_int_t
 ngx_http_logbroker_tail_send(ngx_http_logbroker_tail_t *t)
 {
-    ngx_int_t                  rc;
-    ngx_event_t               *wev;
-    ngx_connection_t          *c;
     ngx_http_request_t        *r;
     ngx_http_logbroker_mem_t   mem;
-    ngx_http_core_loc_conf_t  *clcf;
 
     r = t->request;
-    c = r->connection;
-    wev = c->write;
 
     if (t->buf.pos != t->buf.last) {
         /* the last of it is on its way */
@@ -537,15 +532,10 @@ ngx_http_logbroker_tail_send(ngx_http_logbroker_tail_t *t)
         t->buf.pos = NULL;
         t->buf.last = NULL;
         t->sending.len = 0;
+    }
 
-        if (!ngx_http_logbroker_tail_hub->running && t->feed.out.len) {
-            mem = t->sending;
-            t->sending = t->feed.out;
-            t->feed.out = mem;
-        }
-
-    } else if (t->sending.len == 0
-               && !ngx_http_logbroker_tail_hub->running && t->feed.out.len)
+    if (t->sending.len == 0 && t->feed.out.len
+        && !ngx_http_logbroker_tail_hub->running)
     {
         mem = t->sending;
         t->sending = t->feed.out;
@@ -577,23 +567,31 @@ ngx_http_logbroker_tail_send(ngx_http_logbroker_tail_t *t)
     t->chain.buf = &t->buf;
     t->chain.next = NULL;
 
-    rc = ngx_http_output_filter(r, &t->chain);
-
-    if (rc == NGX_ERROR) {
+    if (ngx_http_output_filter(r, &t->chain) == NGX_ERROR) {
         return NGX_ERROR;
     }
 
-    if (r->buffered || c->buffered) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    return r->buffered || r->connection->buffered
+               ? ngx_http_logbroker_tail_wait(r) : NGX_OK;
+}
 
-        if (!wev->delayed && !wev->timer_set) {
-            ngx_add_timer(wev, clcf->send_timeout);
-        }
 
-        return ngx_handle_write_event(wev, clcf->send_lowat);
+/* Until the client takes more, within send_timeout. */
+
+static ngx_int_t
+ngx_http_logbroker_tail_wait(ngx_http_request_t *r)
+{
+    ngx_event_t               *wev;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    wev = r->connection->write;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (!wev->delayed && !wev->timer_set) {
+        ngx_add_timer(wev, clcf->send_timeout);
     }
 
-    return NGX_OK;
+    return ngx_handle_write_event(wev, clcf->send_lowat);
 }
 
 
@@ -604,7 +602,6 @@ ngx_http_logbroker_tail_write(ngx_http_request_t *r)
     ngx_queue_t                *q;
     ngx_connection_t           *c;
     ngx_http_logbroker_tail_t  *t;
-    ngx_http_core_loc_conf_t   *clcf;
 
     c = r->connection;
     wev = c->write;
@@ -635,9 +632,8 @@ ngx_http_logbroker_tail_write(ngx_http_request_t *r)
     }
 
     if (wev->delayed) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+        if (ngx_http_logbroker_tail_wait(r) != NGX_OK) {
             ngx_http_logbroker_tail_end(t, NGX_ERROR);
         }
 
@@ -654,13 +650,8 @@ ngx_http_logbroker_tail_write(ngx_http_request_t *r)
     }
 
     if (r->buffered || c->buffered) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-        if (!wev->delayed) {
-            ngx_add_timer(wev, clcf->send_timeout);
-        }
-
-        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+        if (ngx_http_logbroker_tail_wait(r) != NGX_OK) {
             ngx_http_logbroker_tail_end(t, NGX_ERROR);
         }
 
