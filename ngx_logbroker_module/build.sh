@@ -57,9 +57,7 @@ if [ ! -f "$build/Makefile" ] || [ "$module/config" -nt "$build/Makefile" ] ||
     [ "$here/build.sh" -nt "$build/Makefile" ] ||
     [ "$here/../spool/CMakeLists.txt" -nt "$build/Makefile" ] ||
     [ "$here/../event/CMakeLists.txt" -nt "$build/Makefile" ] ||
-    [ "$module/page.html" -nt "$build/Makefile" ] ||
-    [ "$module/page.sh" -nt "$build/Makefile" ] ||
-    [ "$module/uplot/uPlot.iife.min.js" -nt "$build/Makefile" ] ||
+    [ -n "$(find "$module" "$module/uplot/" \( -name 'page.*' -o -name '*.html' -o -name 'uPlot*' \) -newer "$build/Makefile")" ] ||
     [ "$stamp" != "$(cat "$build/flags" 2>/dev/null)" ]; then
     if ! (cd "$source" && "$configure" --with-cc="$cc" \
         --with-cc-opt="-g -O2 -fPIC $cc_flags" \

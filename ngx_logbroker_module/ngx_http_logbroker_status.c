@@ -59,14 +59,17 @@ ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         } else if (ngx_strcmp(value[1].data, "page") == 0) {
             llcf->status = NGX_HTTP_LOGBROKER_STATUS_PAGE;
 
+        } else if (ngx_strcmp(value[1].data, "explore") == 0) {
+            llcf->status = NGX_HTTP_LOGBROKER_STATUS_EXPLORE;
+
         } else if (ngx_strcmp(value[1].data, "health") == 0) {
             llcf->status = NGX_HTTP_LOGBROKER_STATUS_HEALTH;
 
         } else {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid format \"%V\" in \"logbroker_status\""
-                               ", it must be \"json\", \"metrics\", \"page\" "
-                               "or \"health\"; without one the Accept header "
+                               ", it must be \"json\", \"metrics\", \"page\", "
+                               "\"explore\" or \"health\"; without one the Accept header "
                                "decides", &value[1]);
             return NGX_CONF_ERROR;
         }
@@ -75,7 +78,9 @@ ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     clcf->handler = ngx_http_logbroker_status_handler;
     llcf->handler = ngx_http_logbroker_status_handler;
 
-    if (llcf->status != NGX_HTTP_LOGBROKER_STATUS_PAGE) {
+    if (llcf->status != NGX_HTTP_LOGBROKER_STATUS_PAGE
+        && llcf->status != NGX_HTTP_LOGBROKER_STATUS_EXPLORE)
+    {
         ngx_http_logbroker_needs_spool(cf, &cmd->name);
     }
 
@@ -102,15 +107,23 @@ ngx_http_logbroker_status_handler(ngx_http_request_t *r)
 
     format = ngx_http_logbroker_status_format(r);
 
-    if (format == NGX_HTTP_LOGBROKER_STATUS_PAGE) {
-
+    if (format == NGX_HTTP_LOGBROKER_STATUS_PAGE
+        || format == NGX_HTTP_LOGBROKER_STATUS_EXPLORE)
+    {
         b = ngx_calloc_buf(r->pool);
         if (b == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        b->pos = (u_char *) ngx_http_logbroker_page;
-        b->last = b->pos + sizeof(ngx_http_logbroker_page);
+        if (format == NGX_HTTP_LOGBROKER_STATUS_PAGE) {
+            b->pos = (u_char *) ngx_http_logbroker_page;
+            b->last = b->pos + sizeof(ngx_http_logbroker_page);
+
+        } else {
+            b->pos = (u_char *) ngx_http_logbroker_explore;
+            b->last = b->pos + sizeof(ngx_http_logbroker_explore);
+        }
+
         b->memory = 1;
 
         return ngx_http_logbroker_status_send(r, format, b);
@@ -324,6 +337,7 @@ ngx_http_logbroker_status_send(ngx_http_request_t *r, ngx_uint_t format,
     switch (format) {
 
     case NGX_HTTP_LOGBROKER_STATUS_PAGE:
+    case NGX_HTTP_LOGBROKER_STATUS_EXPLORE:
 
         if (ngx_http_logbroker_add_header(r, "Content-Security-Policy",
                 "default-src 'none'; style-src 'unsafe-inline'; "

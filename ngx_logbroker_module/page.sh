@@ -1,7 +1,7 @@
 #!/bin/sh
 #
-# page.sh FILE: the page as the C array ngx_http_logbroker_page, on stdout. A line
-# @@NAME@@ of it becomes the file of that name beside it.
+# page.sh FILE...: the pages as C arrays on stdout: ngx_http_logbroker_NAME of
+# NAME.html. A line @@FILE@@ of them becomes the file of that name beside it.
 # page.sh --text FILE: the page itself.
 
 set -eu
@@ -22,8 +22,10 @@ if [ "$1" = --text ]; then
     exit
 fi
 
-text=$(page "$1")
-echo "/* made by page.sh of $(basename "$1") */"
-echo "static const unsigned char  ngx_http_logbroker_page[] = {"
-printf '%s\n' "$text" | od -An -v -tu1 | sed 's/[0-9][0-9]*/&,/g'
-echo "};"
+echo "/* made by page.sh */"
+for file; do
+    text=$(page "$file")
+    echo "static const unsigned char  ngx_http_logbroker_$(basename "$file" .html)[] = {"
+    printf '%s\n' "$text" | od -An -v -tu1 | sed 's/[0-9][0-9]*/&,/g'
+    echo "};"
+done

@@ -27,6 +27,14 @@
 #   SPOOL                 /var/spool/logbroker, on a local disk
 #   SIZE                  256m, of one ring
 #   TRUSTED               127.0.0.1: the edges, whose X-Forwarded-For is believed
+#   READER                file of the password of ClickHouse's user "reader", as
+#                         whom the page /logs asks; without, it shows what comes,
+#                         and nothing that is stored
+#   READER_NAME           reader
+#   CLICKHOUSE            "http://clickhouse:8123 ...": where it asks; of names the
+#                         first alone
+#   CLICKHOUSE_CA         /etc/ssl/certs/ca-certificates.crt: whom to trust, with https
+#   CLICKHOUSE_SETTINGS   more of them for each question, like "&readonly=2"
 # Edge
 #   BROKERS               "HOST:PORT ...", or a file of "server HOST:PORT ...;"
 #                         lines that is read again at a reload
@@ -74,6 +82,11 @@ MODULES=/usr/lib/nginx/modules
 SPOOL=/var/spool/logbroker
 SIZE=256m
 TRUSTED=127.0.0.1
+READER=
+READER_NAME=reader
+CLICKHOUSE=http://clickhouse:8123
+CLICKHOUSE_CA=/etc/ssl/certs/ca-certificates.crt
+CLICKHOUSE_SETTINGS=
 BROKERS=
 GRPC_BROKERS=
 SENDERS=
@@ -95,6 +108,7 @@ for pair in "$@"; do
     USER=* | WORKERS=* | RUN=* | TEMP=* | LOG=* | MODULES=* | LISTEN=* | \
         SPOOL=* | SIZE=* | TRUSTED=* | BROKERS=* | TLS=* | PLAIN=* | H2C=* | \
         GRPC=* | GRPC_BROKERS=* | SENDERS=* | METRICS=* | STATUS_PAGE=* | RULES=* | ACCESS_LOG=* | \
+        READER=* | READER_NAME=* | CLICKHOUSE=* | CLICKHOUSE_CA=* | CLICKHOUSE_SETTINGS=* | \
         BROKER_TLS=* | BROKER_NAME=* | ACME=*) eval "${pair%%=*}=\$value" ;;
     *) fail "what is $pair?" ;;
     esac
@@ -127,7 +141,56 @@ if [ "$(printf '%s\n' 1.25.1 "$version" | sort -V | head -n 1)" = 1.25.1 ]; then
     directive="http2 on;"
 fi
 
+# query: the location where the page asks, in $QUERY, and of several servers the
+# group, in $CLICKHOUSE_GROUP
+query() {
+    CLICKHOUSE_GROUP=
+    if [ -z "$READER" ]; then
+        QUERY='location = /logs/query { default_type text/plain; return 501 "No user of ClickHouse who may read is known here (READER of render.sh, docs/explore.md). Live shows what comes."; }'
+        return
+    fi
+    [ -s "$READER" ] || fail "READER: there is no password in $READER"
+    # its characters may mean anything to nginx, those of base64 nothing
+    READER="Basic $(printf '%s:%s' "$READER_NAME" "$(tr -d '\n' <"$READER")" | base64 | tr -d '\n')"
+    scheme=http
+    hosts=
+    names=
+    for url in $CLICKHOUSE; do
+        case $url in
+        http://*) scheme=http ;;
+        https://*) scheme=https ;;
+        *) fail "CLICKHOUSE: $url is not like http://host:8123" ;;
+        esac
+        host=${url#*://}
+        host=${host%%/*}
+        hosts="${hosts:+$hosts }$host"
+        case $host in
+        \[* | [0-9]*.[0-9]*.[0-9]*.[0-9]*) ;;
+        *) names=1 ;;
+        esac
+    done
+    RESOLVER=
+    if [ -n "$names" ]; then
+        # looked up when it is asked: nginx starts while there is no such name
+        CLICKHOUSE=$scheme://${hosts%% *}
+        server=$(sed -n 's/^nameserver *\([0-9.]*\)$/\1/p' /etc/resolv.conf | head -n 1)
+        RESOLVER="${server:+resolver $server valid=10s;}"
+    else
+        for host in $hosts; do
+            CLICKHOUSE_GROUP="$CLICKHOUSE_GROUP server $host;"
+        done
+        CLICKHOUSE_GROUP="upstream clickhouse {$CLICKHOUSE_GROUP }"
+        CLICKHOUSE=$scheme://clickhouse
+    fi
+    CLICKHOUSE_TLS=
+    [ $scheme = http ] ||
+        CLICKHOUSE_TLS="proxy_ssl_server_name on; proxy_ssl_name ${hosts%%:*}; proxy_ssl_verify on; proxy_ssl_verify_depth 3; proxy_ssl_trusted_certificate \"$CLICKHOUSE_CA\"; proxy_ssl_protocols TLSv1.2 TLSv1.3;"
+    SETTINGS=$CLICKHOUSE_SETTINGS
+    QUERY=$(fill query.conf RESOLVER READER CLICKHOUSE_TLS CLICKHOUSE SETTINGS | tr '\n' ' ')
+}
+
 if [ "$kind" = broker ]; then
+    query
     LISTEN=${LISTEN:-8080}
     ssl=
     if [ -n "$TLS" ]; then
@@ -144,7 +207,7 @@ if [ "$kind" = broker ]; then
         trusted="${trusted:+$trusted }set_real_ip_from $address;"
     done
     TRUSTED=$trusted
-    fill broker.conf CONF MODULES RUN TEMP LOG WORKERS LISTEN GRPC TLS SPOOL SIZE TRUSTED
+    fill broker.conf QUERY CLICKHOUSE_GROUP CONF MODULES RUN TEMP LOG WORKERS LISTEN GRPC TLS SPOOL SIZE TRUSTED
     exit
 fi
 

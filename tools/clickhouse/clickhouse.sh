@@ -5,7 +5,8 @@
 # Uses `clickhouse` from the PATH if there is one, else the engine in the npm
 # package chdb, which is fetched once into LOGBROKER_CHDB_DIR (default:
 # build/chdb).  The default user needs no password, from loopback only; the
-# password of the flusher's user is in DIR/password.
+# password of the flusher's user is in DIR/password, that of the user who may
+# read in DIR/reader_password.
 # clickhouse.sh --fetch only fetches.
 set -euo pipefail
 
@@ -95,12 +96,17 @@ cat >"$dir/config.xml" <<EOF
     </query_log>
 </clickhouse>
 EOF
-# the flusher's user, with a password of this server's own
-if [ ! -s "$dir/password" ]; then
-    (umask 077 && head -c 18 /dev/urandom | base64 >"$dir/password")
-fi
-hash=$(tr -d '\n' <"$dir/password" | sha256sum | cut -d ' ' -f 1)
-flusher=$(sed -n "s/@PASSWORD_SHA256@/$hash/; /<logbroker>/,/<\/logbroker>/p" \
+# hash FILE: of the password in it, which is made if there is none
+hash() {
+    [ -s "$1" ] || (umask 077 && head -c 18 /dev/urandom | base64 >"$1")
+    tr -d '\n' <"$1" | sha256sum | cut -d ' ' -f 1
+}
+
+# the flusher's user and the reader, with passwords of this server's own
+mkdir -p "$dir/users.d"
+[ -e "$dir/users.d/readers.xml" ] ||
+    sed "s/@READER_SHA256@/$(hash "$dir/reader_password")/" "$root/conf/clickhouse/readers.xml" >"$dir/users.d/readers.xml"
+flusher=$(sed -n "s/@PASSWORD_SHA256@/$(hash "$dir/password")/; /<logbroker>/,/<\/logbroker>/p" \
     "$root/conf/clickhouse/users.xml")
 cat >"$dir/users.xml" <<EOF
 <clickhouse>

@@ -1,0 +1,370 @@
+"""The page of the logs in a browser: what is in ClickHouse and what comes, by
+the edge; words, values, places, the address of a view; who may ask, and what."""
+
+import json
+import signal
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from env.chromium import Chromium
+from env.clickhouse import ClickHouse
+from env.build import find
+from env.edge import Edge, ShippedBroker
+from env.http import post
+from env.process import Process, wait_for
+
+SAID = "document.querySelector('#said').innerText"
+HEADS = "[...document.querySelectorAll('#rows .head')]"
+EVIL = "<img src=x onerror=alert(1)></script><script>alert(2)</script>'\"\\"
+
+
+class Service:
+    """ClickHouse, two brokers as shipped, the edge."""
+
+    def __init__(self, base):
+        self.clickhouse = ClickHouse(base / "clickhouse")
+        self.clickhouse.start()
+        self.brokers, self.flushers = [], []
+        for i in range(2):
+            b = ShippedBroker(
+                base / f"broker-{i}", size="16m", CLICKHOUSE=self.clickhouse.url,
+                READER=self.clickhouse.dir / "reader_password")
+            settings = base / f"flusher-{i}.json"
+            settings.write_text(json.dumps({
+                "spool": str(b.spool), "broker": f"broker-{i}",
+                "clickhouse": {"urls": [self.clickhouse.url]},
+                "node": {"index": i, "count": 2}}))
+            self.brokers.append(b)
+            self.flushers.append(Process(
+                f"flusher {i}", [find("logbroker-flusher"), "--config",
+                                 str(settings)], base / f"flusher-{i}.log"))
+        self.edge = Edge(base / "edge", [b.port for b in self.brokers])
+        self.page = f"http://127.0.0.1:{self.edge.figures}/logs"
+
+    def stop(self):
+        self.edge.stop()
+        for f in self.flushers:
+            f.stop()
+        for b in self.brokers:
+            b.stop()
+        self.clickhouse.stop()
+
+    def send(self, events, stream="default"):
+        status = post(self.edge.port, "\n".join(map(json.dumps, events)),
+                      f"/log/{stream}")[0]
+        assert status == 204, status
+
+    def stored(self, n):
+        wait_for(lambda: self.clickhouse.query(
+            "SELECT count() FROM logbroker.logs") == f"{n}\n", 60, "rows",
+            every=0.2)
+
+
+def ask(service, sql, **headers):
+    r = urllib.request.Request(service.page + "/query", sql.encode(), {
+        "X-Requested-With": "logbroker", **headers})
+    try:
+        with urllib.request.urlopen(r, timeout=60) as answer:
+            return answer.status, answer.read().decode(), answer.headers
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode(), e.headers
+
+
+def now(ago=0.0):
+    t = time.time() - ago
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(t)) \
+        + f".{int(t * 1000) % 1000:03d}Z"
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    s = Service(tmp_path_factory.mktemp("explore"))
+    try:
+        # as many as several pages, in the order of their time
+        s.send([{"timestamp": now(1800 - i), "level": "info",
+                 "service": "shop", "host": f"web-{i % 3}",
+                 "message": f"order {i} paid", "user": i}
+                for i in range(500)], "shop")
+        s.send([
+            {"timestamp": now(60), "level": "error", "service": "bill",
+             "host": "b1", "message": "Время ожидания истекло: timeout of 5s",
+             "trace_id": TRACE, "http": {"status": 504}},
+            {"timestamp": now(59), "level": "warn", "service": "shop",
+             "host": "web-1", "message": "retry after time out",
+             "trace_id": TRACE},
+            {"timestamp": now(58), "level": "info", "service": EVIL,
+             "host": EVIL, "message": EVIL, "note": EVIL}], "bill")
+        s.stored(503)
+        yield s
+    finally:
+        s.stop()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with Chromium(tmp_path_factory.mktemp("browser")) as b:
+        yield b
+
+
+@pytest.fixture
+def page(service, browser):
+    def open_it(state="", **how):
+        browser.open("about:blank")
+        browser.open(f"{service.page}#{state}", **how)
+        browser.until(f"/event|Every|trail/.test({SAID}) || {SAID} && "
+                      f"!/Asking/.test({SAID})")
+        return browser
+    yield open_it
+    browser.evaluate("typeof toggle === 'function' && toggle(false)")
+    errors = browser.errors()
+    browser.events.clear()
+    assert not errors
+
+
+def settled(browser):
+    browser.until(f"!/Asking/.test({SAID})")
+
+
+def search(browser, words):
+    browser.evaluate(f"document.querySelector('#q').value = "
+                     f"{json.dumps(words)}; document.querySelector("
+                     "'#search').requestSubmit()")
+    browser.until(f"view.q === {json.dumps(words)} && !/Asking/.test({SAID})")
+    return browser.evaluate("found.map(e => e.message)")
+
+
+def test_first_look(service, page):
+    """All of the last hour: counted, drawn, by value, the newest first."""
+    b = page()
+    assert b.evaluate(SAID) == "503 events, 200 shown"
+    assert b.evaluate("plot.data[0].length") > 30
+    assert "1 error" in b.evaluate("document.querySelector('#plot').ariaLabel")
+    facets = b.text("#facets")
+    assert "shop\n501" in facets and "web-0\n167" in facets
+    times = b.evaluate("found.map(e => e.timestamp)")
+    assert times == sorted(times, reverse=True)
+    b.evaluate("document.querySelector('#older').click()")
+    b.until("found.length === 400")
+    b.evaluate("document.querySelector('#older').click()")
+    b.until("found.length === 503 && document.querySelector('#older').hidden")
+    assert b.evaluate("new Set(found.map(key)).size") == 503
+    sql = b.text("#statements") or b.evaluate(
+        "document.querySelector('#statements').textContent")
+    assert "received_at >= " in sql and "LIMIT 200" in sql
+
+
+@pytest.mark.parametrize("words, found", [
+    ("timeout", ["Время"]), ("ВРЕМЯ", ["Время"]), ('"time out"', ["retry"]),
+    ("*imeo*", ["Время"]), ("imeo", []), ("time -retry", []),
+    ("retry -timeout", ["retry"]), ("http.status:504", ["Время"]),
+    ("service:bill", ["Время"]), ("user:7", ["order 7 "]),
+    (f"trace_id:{TRACE}", ["retry", "Время"]), ("it's", []), ("\\", ["<img"]),
+    ("%' OR 1=1 --", []), ("onerror", ["<img"]),
+])
+def test_search(page, words, found):
+    b = page()
+    got = search(b, words)
+    assert len(got) == len(found), (got, b.evaluate(SAID))
+    for message, begin in zip(got, found):
+        assert message.startswith(begin)
+
+
+def test_values_narrow_it_down(page):
+    b = page()
+    b.evaluate("[...document.querySelectorAll('#facets button')].find(b => "
+               "b.title === 'bill').click()")
+    b.until("view.stream.length + view.service.length === 1 && "
+            f"!/Asking/.test({SAID}) && found.length < 4")
+    address = b.evaluate("location.hash")
+    b.evaluate("document.querySelector('#chips button').click()")
+    b.until(f"found.length === 200 && /503/.test({SAID})")
+    # the address is the view, and "back" goes back
+    b = page(address[1:])
+    assert b.evaluate("found.length") < 4
+
+
+def test_an_event_its_surroundings_and_its_trail(page):
+    b = page("q=timeout")
+    b.evaluate(f"{HEADS}[0].click()")
+    opened = b.text(".open")
+    assert "504" in opened and TRACE in opened and '"status": 504' in opened
+    press = ("[...document.querySelectorAll('.open .do button')].find(b => "
+             "b.innerText === '%s').click()")
+    b.evaluate(press % "Its trail")
+    b.until(f"{SAID} === '2 events of the trail {TRACE}'")
+    b = page("q=%22order+250+paid%22")
+    b.evaluate(f"{HEADS}[0].click()")
+    b.evaluate(press % "What happened around it")
+    b.until(f"/around this one/.test({SAID})")
+    messages = b.evaluate("found.map(e => e.message)")
+    # of the same host; newest first, the event in their middle
+    assert messages == [f"order {i} paid"
+                        for i in range(250 + 26 * 3, 250 - 26 * 3, -3)]
+    assert b.text(".row.this .message") == "order 250 paid"
+    address = b.evaluate("location.hash")
+    assert page(address[1:]).text(".row.this .message") == "order 250 paid"
+
+
+def test_hostile_events(page):
+    """What they say is shown, and nothing else comes of it."""
+    b = page("q=onerror")
+    assert b.text("#rows .message") == EVIL
+    b.evaluate(f"{HEADS}[0].click()")
+    assert b.evaluate("document.querySelectorAll('main img, main script')"
+                      ".length") == 0
+    b.evaluate("[...document.querySelectorAll('.open .do button')].find(b => "
+               "b.innerText.startsWith('Only service')).click()")
+    b.until(f"view.service.length && !/Asking/.test({SAID})")
+    assert b.evaluate("found.length") == 1
+
+
+def test_live(service, page):
+    """What comes, at once, above what is stored; nothing twice."""
+    b = page("q=live&range=300")
+    b.evaluate("document.querySelector('#live').click()")
+    b.until("live && live.streams.length === 2 && "
+            "live.streams.every(s => s.readyState === 1)")
+    before = int(service.clickhouse.query("SELECT count() FROM logbroker.logs"))
+    for i in range(20):
+        service.send([{"timestamp": now(), "message": f"live {i}"}])
+        service.send([{"timestamp": now(), "message": f"not shown {i}"}])
+    b.until("found.length === 20", 10)
+    service.stored(before + 40)
+    b.evaluate("ask()")
+    settled(b)
+    b.until("found.length === 20")
+    service.send([{"timestamp": now(), "message": "live 20"}])
+    b.until("found.length === 21", 10)
+    assert b.evaluate("found[0].message") == "live 20"
+    assert b.evaluate("new Set(found.map(key)).size") == 21
+    b.evaluate("document.querySelector('#live').click()")
+    assert b.evaluate("live") is None
+
+
+def test_saved(page):
+    b = page("q=timeout")
+    b.evaluate("""window.saved = []; URL.createObjectURL = blob => {
+        blob.text().then(t => saved.push(t)); return 'about:blank#' };
+        HTMLAnchorElement.prototype.click = function () {}; true""")
+    b.evaluate("save('JSONEachRow', 'logs.ndjson')")
+    b.until("saved.length === 1")
+    b.evaluate("save('CSVWithNames', 'logs.csv')")
+    b.until("saved.length === 2")
+    ndjson, csv = b.evaluate("saved")
+    assert json.loads(ndjson)["trace_id"] == TRACE
+    assert csv.startswith('"timestamp","received_at"') and TRACE in csv
+
+
+def test_by_the_keyboard(page):
+    b = page()
+    b.press("/")
+    assert b.evaluate("document.activeElement.id") == "q"
+    b.press("Escape")
+    b.press("j")
+    b.press("j")
+    b.press("k")
+    b.press("Enter", 13)
+    assert b.evaluate("document.querySelectorAll('.row')[0]"
+                      ".querySelector('.open') !== null")
+
+
+def test_narrow_and_dark(page):
+    b = page("", width=360, height=740, dark=True)
+    assert b.evaluate("document.documentElement.scrollWidth") == 360
+    b.evaluate(f"{HEADS}[0].click()")
+    assert b.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_an_own_time(page):
+    t = int(time.time())
+    b = page(f"from={t - 1500}&to={t - 1400}")
+    n = b.evaluate("found.length")
+    assert 90 <= n <= 110
+    sql = b.evaluate("document.querySelector('#statements').textContent")
+    assert "received_at < " in sql and "received_at >= " in sql
+
+
+def test_who_may_ask_and_what(service):
+    assert ask(service, "SELECT 1")[:2] == (200, "1\n")
+    # of another page: a browser does not let it send that header
+    assert ask(service, "SELECT 1", **{"X-Requested-With": "x"})[0] == 403
+    for sql in ("INSERT INTO logbroker.logs (message) VALUES ('x')",
+                "DROP TABLE logbroker.logs", "SELECT * FROM system.users",
+                "SELECT 1 SETTINGS readonly = 0",
+                "SELECT 1 SETTINGS max_execution_time = 0"):
+        status, said, _ = ask(service, sql)
+        assert status >= 400, (sql, said)
+    # whoever asks is the reader, and in nobody else's name
+    for headers in ({"X-ClickHouse-User": "default"},
+                    {"Authorization": "Basic ZGVmYXVsdDo="},
+                    {"Cookie": "user=default"}):
+        assert ask(service, "SELECT currentUser()", **headers)[:2] == (
+            200, "reader\n")
+    r = urllib.request.Request(service.page + "/query?user=default&readonly=0"
+                               "&add_http_cors_header=1",
+                               b"SELECT currentUser()",
+                               {"X-Requested-With": "logbroker",
+                                "Origin": "http://evil.example"})
+    with urllib.request.urlopen(r) as answer:
+        assert answer.read() == b"reader\n"
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    # clients of the edge have none of it
+    for path in ("/logs", "/logs/query"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(
+                f"http://127.0.0.1:{service.edge.port}{path}")
+    with urllib.request.urlopen(service.page) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "connect-src 'self'" in policy
+
+
+def test_a_question_ends_with_who_asked(service, page):
+    """Nobody waits: ClickHouse does not go on."""
+    b = page()
+    running = ("SELECT count() FROM system.processes WHERE user = 'reader'"
+               " AND query LIKE '%never%'")
+    b.evaluate("""window.gone = new AbortController();
+        query("SELECT sleepEachRow(1), 'never' FROM numbers(50) "
+              + "SETTINGS max_block_size = 1", "JSON", gone.signal)
+        .catch(() => {}); true""")
+    wait_for(lambda: service.clickhouse.query(running) == "1\n", 10, "asked")
+    b.evaluate("gone.abort()")
+    wait_for(lambda: service.clickhouse.query(running) == "0\n", 20, "ended")
+
+
+def test_a_brokers_own_page(service, browser):
+    browser.open(f"http://127.0.0.1:{service.brokers[0].port}/logs#q=timeout")
+    browser.until(f"/^1 event/.test({SAID})")
+    browser.events.clear()
+
+
+def test_clickhouse_is_away(service, page):
+    """Said in words; what comes is shown all the same."""
+    service.clickhouse.kill()
+    try:
+        b = page()
+        assert "ClickHouse cannot be reached" in b.evaluate(SAID)
+        b.evaluate("toggle(true)")
+        b.until("live.streams.length === 2 && "
+                "live.streams.every(s => s.readyState === 1)")
+        service.send([{"timestamp": now(), "message": "not lost"}])
+        b.until("found.length === 1", 10)
+    finally:
+        service.clickhouse.start()
+
+
+def test_nobody_may_read(tmp_path, browser):
+    """A broker that knows no user for it says so."""
+    broker = ShippedBroker(tmp_path / "b")
+    try:
+        browser.open(f"http://127.0.0.1:{broker.port}/logs")
+        browser.until(f"/No user of ClickHouse/.test({SAID})")
+        browser.events.clear()
+    finally:
+        broker.stop(signal.SIGTERM)
