@@ -17,6 +17,11 @@
 /* A connection may stand so long before its request leaves. */
 #define GATE_TIMEOUT_MS 10000
 
+/* curl turns at least so often during a request.  By itself it does once a
+ * second from 8 on, too rarely to see when a request arrived, or each of two
+ * signals. */
+#define TURN_MS 50
+
 static void
 look_at_packets(const lb_ch_t *ch, struct tcp_info *info)
 {
@@ -293,13 +298,14 @@ lb_ch_new(const lb_options_t *options, const volatile sig_atomic_t *abort)
     ch->options = options;
     ch->abort = abort;
     ch->curl = curl_easy_init();
+    ch->multi = curl_multi_init();
     ch->raw = malloc(RAW_SIZE);
 
     if (options->password != NULL) {
         ch->password = strdup(options->password);
     }
 
-    if (ch->curl == NULL || ch->raw == NULL ||
+    if (ch->curl == NULL || ch->multi == NULL || ch->raw == NULL ||
         (options->password != NULL && ch->password == NULL) ||
         make_headers(ch) != 0) {
         lb_ch_free(ch);
@@ -317,6 +323,7 @@ lb_ch_free(lb_ch_t *ch)
         curl_slist_free_all(ch->insert_headers);
         curl_slist_free_all(ch->form_headers);
         curl_easy_cleanup(ch->curl);
+        (void)curl_multi_cleanup(ch->multi);
         ZSTD_freeCCtx(ch->zstd);
         free(ch->raw);
         free(ch->password);
@@ -402,6 +409,42 @@ lb_ch_prepare(lb_ch_t *ch, const char *url, lb_ch_result_t *result)
     lb_connect_prepare(&ch->connect, c, o);
 }
 
+/* As curl_easy_perform(). */
+static CURLcode
+perform(lb_ch_t *ch)
+{
+    int n;
+    CURLMcode mc;
+    CURLMsg *msg;
+    CURLcode rc = CURLE_FAILED_INIT;
+
+    mc = curl_multi_add_handle(ch->multi, ch->curl);
+    if (mc != CURLM_OK) {
+        return rc;
+    }
+
+    for (;;) {
+        mc = curl_multi_perform(ch->multi, &n);
+        if (mc != CURLM_OK || n == 0) {
+            break;
+        }
+        mc = curl_multi_poll(ch->multi, NULL, 0, TURN_MS, NULL);
+        if (mc != CURLM_OK) {
+            break;
+        }
+    }
+
+    while ((msg = curl_multi_info_read(ch->multi, &n)) != NULL) {
+        if (msg->msg == CURLMSG_DONE) {
+            rc = msg->data.result;
+        }
+    }
+
+    (void)curl_multi_remove_handle(ch->multi, ch->curl);
+
+    return rc;
+}
+
 int
 lb_ch_perform(lb_ch_t *ch)
 {
@@ -420,7 +463,7 @@ lb_ch_perform(lb_ch_t *ch)
     ch->fd = -1;
 
     do {
-        rc = curl_easy_perform(ch->curl);
+        rc = perform(ch);
 
         /* There is no connection: nothing of the request has left. */
     } while (rc != CURLE_OK && ch->fd < 0 && ch->deadline == 0 && !r->late &&

@@ -17,6 +17,7 @@
 
 struct lb_ch_s {
     CURL *curl;
+    CURLM *multi;
     const lb_options_t *options;
     const volatile sig_atomic_t *abort;
     uint32_t url;
