@@ -320,7 +320,7 @@ source src {{ unix-dgram("{use.directory}/socket"); }};
 {use.block("syslog-ng")}
 log {{ source(src); destination(logbroker); }};
 """)
-    modules = next(INSTALLED.glob("debian/usr/lib/syslog-ng/3*"))
+    modules = next(INSTALLED.glob("debian/usr/lib/syslog-ng/[0-9]*"))
     return debian("syslog-ng", "-F", "--no-caps", "-f", "conf",
                   f"--module-path={modules}", *(
                       f"--{name}={use.directory}/{name}"

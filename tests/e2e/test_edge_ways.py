@@ -133,6 +133,9 @@ def without_places(text):
             (r"http://localhost:\d+/cluster", "PAGE"),
             (r"listen \S+( ssl http2| ssl)? backlog", r"listen ADDRESS\1 backlog"),
             (r"(server \{ +)listen \S+;", r"\1listen ADDRESS;"),
+            # HTTP/2 has ports of its own before nginx 1.25.1
+            (r"\n *listen \S+; http2 on;(?=\n)", "\n"),
+            (r"http2 on; listen \S+;", "http2 on;"),
             (r"\n *listen \S+( http2)?;(?=\n)", "\n")):
         text = re.sub(pattern, place, text)
     return [line.strip() for line in text.splitlines() if line.strip()]

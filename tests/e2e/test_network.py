@@ -318,7 +318,7 @@ def test_a_proxy_with_a_clock_of_its_own(tmp_path, clickhouse, make_broker,
             listen 127.0.0.1:{port};
             location / {{ proxy_pass http://127.0.0.1:{clickhouse.port}; }}
         }}""", env=dict(
-            FAKETIME="+2s", DONT_FAKE_MONOTONIC="1",
+            FAKETIME="+2s", DONT_FAKE_MONOTONIC="1", NO_FAKE_STAT="1",
             LD_PRELOAD="/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
         )).wait(port)
     try:
@@ -642,7 +642,7 @@ def lossy(what, directory):
             if clock:
                 b.env.update(LD_PRELOAD=" ".join(
                     [*os.environ.get("LD_PRELOAD", "").split(), faketime]),
-                    FAKETIME=clock, DONT_FAKE_MONOTONIC="1",
+                    FAKETIME=clock, DONT_FAKE_MONOTONIC="1", NO_FAKE_STAT="1",
                     FAKETIME_DONT_FAKE_MONOTONIC="1")
             brokers.append(b.start())
         with Oracle([b.port for b in brokers], threads=2) as oracle:

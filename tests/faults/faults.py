@@ -343,7 +343,7 @@ FAKETIME = pathlib.Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 def fake_clock(w, **how):
     """For nginx and flusher of the next brokers."""
     w.preload(FAKETIME)
-    w.environment.update(DONT_FAKE_MONOTONIC="1",
+    w.environment.update(DONT_FAKE_MONOTONIC="1", NO_FAKE_STAT="1",
                          FAKETIME_DONT_FAKE_MONOTONIC="1", **how)
 
 

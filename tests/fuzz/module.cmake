@@ -33,6 +33,7 @@ foreach(target ${codings_targets})
     target_compile_options(${target} PRIVATE -Wno-unused-parameter)
     target_include_directories(${target} SYSTEM PRIVATE
         ${LB_NGINX_SRC}/src/core ${LB_NGINX_SRC}/src/event
+        ${LB_NGINX_SRC}/src/event/quic ${LB_NGINX_SRC}/src/http/v3
         ${LB_NGINX_SRC}/src/event/modules ${LB_NGINX_SRC}/src/os/unix
         ${LB_NGINX_SRC}/src/http ${LB_NGINX_SRC}/src/http/modules
         ${LB_NGINX_SRC}/src/http/v2

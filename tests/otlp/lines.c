@@ -68,7 +68,7 @@ bench(const lb_format_t *format, const char *path)
 {
     FILE *f = fopen(path, "rb");
     size_t len, cap;
-    uint64_t records = 0, bodies = 0, bytes = 0;
+    uint64_t records = 0, bytes = 0;
     double start, took;
     lb_reply_t reply = {0};
     lb_scan_options_t options = {.max_event = 1 << 20, .reply = &reply};
@@ -99,7 +99,6 @@ bench(const lb_format_t *format, const char *path)
         }
         records += res.events;
         bytes += len;
-        bodies++;
         took = now() - start;
     } while (took < 1);
 

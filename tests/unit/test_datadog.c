@@ -38,7 +38,7 @@ check(const lb_format_t *format, const case_t *cases, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(cases[i].body);
-        lb_scan_status_t rc;
+        lb_scan_status_t rc = LB_SCAN_NOSPACE;
 
         assert_int_equal(scan(format, cases[i].body, &res), LB_SCAN_OK);
         assert_string_equal(out, cases[i].want);

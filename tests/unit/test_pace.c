@@ -229,7 +229,7 @@ static void
 the_date_of_a_proxy(void **state)
 {
     int64_t mono = 1000, server, from;
-    uint32_t i, due = 0;
+    uint32_t due = 0;
     lb_clock_t c;
 
     (void)state;
@@ -238,7 +238,8 @@ the_date_of_a_proxy(void **state)
     server = 1700000000123 + mono;
     lb_clock_measure(&c, mono + 8, server, server + 8, server + 4);
 
-    for (i = 0, from = mono; mono - from < 3600000; i++) {
+    from = mono;
+    while (mono - from < 3600000) {
         mono += 1010;
         server = 1700000000123 + mono;
         if (lb_clock_date(&c, mono + 5, server, server + 5,
