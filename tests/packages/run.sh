@@ -44,9 +44,11 @@ check() {
     fi
 }
 
-# packages VERSION: builds them into $build/VERSION
+# packages VERSION: builds them into $build/VERSION, as from a checkout that was
+# made with umask 002
 packages() {
     cmake -S "$root" -B "$build" -DLB_TESTS=OFF -DCMAKE_BUILD_TYPE=RelWithDebInfo &&
+        chmod -R g+w "$build/conf/control" &&
         cmake --build "$build" -j "$(nproc)" &&
         mkdir -p "$build/$1" &&
         (cd "$build" && cpack -D CPACK_PACKAGE_VERSION="$1" -B "$build/$1")
