@@ -34,8 +34,8 @@ mkdir -p "$store"
 # the certificates this machine trusts
 within() {
     unshare --mount --pid --fork bash -c '
-        mount --make-rprivate /
-        mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" &&
+        mount --make-rprivate / && mount --bind "$1" "$1"
+        mount -t proc proc "$1/proc" && mount -t sysfs sys "$1/sys" && mount --rbind /dev "$1/dev" &&
             mount -t tmpfs tmpfs "$1/dev/shm" && cp /etc/resolv.conf /etc/hosts "$1/etc/" &&
             cp /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/" &&
             exec chroot "$1" su - "$2" -c "export NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt; $3"' bash "$@"
@@ -89,9 +89,9 @@ for release in "${releases[@]}"; do
             within "$dir" "$user" "cd 'log broker' && ./quickstart.sh --once"
         if [ -n "$tests" ] && [ $who = root ]; then
             check "$release: tests" "$store/$release-tests.log" "passed, 0 failed" \
-                within "$dir" root "cd 'log broker' && git init -q && git add -A && ./tests/run.sh --quick"
+                within "$dir" root "apt-get install -q -y git && cd 'log broker' && git init -q && git add -A && ./tests/run.sh --quick"
         fi
-        rm -rf "$dir"
+        [ $failed = 1 ] || rm -rf "$dir"
     done
 done
 exit $failed

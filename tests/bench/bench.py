@@ -249,7 +249,7 @@ http {{
 
 class Floor(Nginx):
     def load(self):
-        return f"load_module {self.build}/ngx_http_bench_floor_module.so;"
+        return f"load_module \"{self.build}/ngx_http_bench_floor_module.so\";"
 
     def locations(self):
         return "location = /log { bench_floor; }"
@@ -263,7 +263,7 @@ class Logbroker(Nginx):
         self.sync = sync
 
     def load(self):
-        return f"load_module {self.build}/ngx_http_logbroker_module.so;"
+        return f"load_module \"{self.build}/ngx_http_logbroker_module.so\";"
 
     def http(self):
         return f"""

@@ -88,7 +88,7 @@ class Nginx:
         if directives is None:
             directives = f"logbroker_spool {self.spool} {spool};"
         return configuration(
-            self.dir, main=f"load_module {module()};\n{self.main}",
+            self.dir, main=f"load_module \"{module()}\";\n{self.main}",
             workers=workers, threads=self.threads, http=f"""
     log_format logbroker '$status $request_method $uri '
         'stream=$logbroker_stream events=$logbroker_events '
