@@ -46,11 +46,20 @@ pids=()
 names=()
 commands=()
 started=()
+restarts=()
 failed=
+err=2
 
 while [ "${clickhouse%/}" != "$clickhouse" ]; do clickhouse=${clickhouse%/}; done
-# as it may be shown
-server=$(sed -E 's,//[^/@]*@,//,' <<<"$clickhouse")
+case $clickhouse in
+*://*) ;;
+*) clickhouse=http://$clickhouse ;;
+esac
+# without user and password, as it may be shown
+server=$(sed -E 's,//.*@,//,; s,[?#].*,,' <<<"$clickhouse")
+login=    # user:password of this script
+user=     # of the flushers
+password= # file with theirs
 case $data in
 /*) ;;
 *) data=$called_in/$data ;;
@@ -61,7 +70,7 @@ step() {
 }
 
 fail() {
-    echo "quickstart: $*" >&2
+    echo "quickstart: $*" >&$err
     failed=1
     exit 1
 }
@@ -69,7 +78,7 @@ fail() {
 # is NAME VALUE LEAST MOST
 is() {
     case $2 in
-    '' | *[!0-9]* | ???????*) fail "$1 is \"$2\": it must be a number from $3 to $4" ;;
+    '' | *[!0-9]* | 0?* | ???????*) fail "$1 is \"$2\": it must be a number from $3 to $4" ;;
     esac
     if [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ]; then
         fail "$1 is $2: it must be a number from $3 to $4"
@@ -114,8 +123,8 @@ stop() {
     for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
         end "${pids[i]}"
     done
-    if [ -n "$failed" ] && [ -n "$(ls -A "$data/logs" 2>/dev/null)" ]; then
-        echo "quickstart: the logs are in $data/logs" >&2
+    if [ -n "$failed" ] && [ ${#pids[@]} -gt 0 ] && [ -n "$(ls -A "$data/logs" 2>/dev/null)" ]; then
+        echo "quickstart: the logs are in $data/logs" >&$err
     fi
 }
 trap stop EXIT
@@ -127,7 +136,7 @@ trap 'exit 129' HUP
 # group of its own: a Ctrl-C ends this script, which ends the others in order.
 launch() {
     set -m
-    eval "${commands[$1]}" >>"$data/logs/${names[$1]}.log" 2>&1 </dev/null &
+    eval "${commands[$1]}" >>"$data/logs/${names[$1]}.log" 2>&1 </dev/null 6>&- &
     set +m
     pids[$1]=$!
     started[$1]=$(date +%s)
@@ -151,7 +160,7 @@ all_running() {
     done
 }
 
-# What has ended is started again; what ends again and again is not.
+# What has ended is started again; what ends by itself, again and again, is not.
 keep_running() {
     local i status how
     for i in "${!pids[@]}"; do
@@ -160,9 +169,14 @@ keep_running() {
         wait "${pids[i]}" 2>/dev/null || status=$?
         how="with $status"
         [ $status -le 128 ] || how="by signal $(kill -l $status)"
-        if [ $(($(date +%s) - started[i])) -lt 5 ]; then
-            tail -n 5 "$data/logs/${names[i]}.log" >&2 || true
-            fail "${names[i]} has ended $how, as soon as it was started"
+        [ $(($(date +%s) - started[i])) -lt 5 ] || restarts[i]=0
+        case $how in
+        *KILL | *TERM) ;;
+        *) restarts[i]=$((${restarts[i]:-0} + 1)) ;;
+        esac
+        if [ "${restarts[i]:-0}" -gt 2 ]; then
+            tail -n 5 "$data/logs/${names[i]}.log" >&$err || true
+            fail "${names[i]} has ended $how, as soon as it was started, three times"
         fi
         step "${names[i]} has ended $how: starting it again"
         # workers that an nginx left behind hold its port
@@ -186,6 +200,11 @@ wait_for() {
     done
 }
 
+# holders: who has the lock open
+holders() {
+    find -L /proc/[0-9]*/fd -maxdepth 1 -samefile "$data/lock" 2>/dev/null | cut -d / -f 3 | sort -u | grep -vx $$ || true
+}
+
 taken() {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
@@ -195,16 +214,36 @@ free_port() {
 }
 
 query() {
-    curl -sS --fail-with-body --max-time 60 "$clickhouse/" --data-binary "$1"
+    curl -sS --fail-with-body --max-time 60 -K <(credentials) "$server/" --data-binary "$1"
+}
+
+# for curl: who asks, but not in the list of processes
+credentials() {
+    [ -z "$login" ] || printf 'user = "%s"\n' "$(sed 's/[\\"]/\\&/g' <<<"$login")"
 }
 
 # ---- what would be in the way
 
-mkdir -p "$data/logs"
+mkdir -p "$data/logs" || fail "LOGBROKER_DATA is \"$data\": it cannot be made, see above"
 data=$(cd "$data" && pwd)
 
-exec 8>"$data/lock"
-flock -n 8 || fail "another quickstart uses $data: end it or set LOGBROKER_DATA"
+# (8 and 9 are clickhouse.sh's)
+exec 7>>"$data/lock"
+flock -n 7 || {
+    # what was started inherits it, and stays if a kill -9 hits this script
+    owner=$(tail -n 1 "$data/lock")
+    ! grep -qs quickstart "/proc/$owner/cmdline" ||
+        fail "another quickstart uses $data: end it (process $owner) or set LOGBROKER_DATA"
+    step "ending what a quickstart left behind that was killed"
+    mapfile -t left < <(holders)
+    kill -TERM "${left[@]}" 2>/dev/null || true
+    flock -w 15 7 || {
+        mapfile -t left < <(holders)
+        kill -KILL "${left[@]}" 2>/dev/null || true
+    }
+    flock -w 5 7 || fail "$data is in use: set LOGBROKER_DATA"
+}
+echo $$ >"$data/lock"
 
 free_port "$port" LOGBROKER_PORT
 for ((i = 1; i <= brokers + 1; i++)); do
@@ -220,6 +259,20 @@ tools/install-deps.sh build broker edge quickstart
 if [ -n "${LOGBROKER_CLICKHOUSE_URL-}" ]; then
     step "looking at ClickHouse at $server"
     tools/clickhouse/apply.sh "$clickhouse" || fail "LOGBROKER_CLICKHOUSE_URL is of no use, see above"
+    case $clickhouse in
+    *@*)
+        # user:password, where %40 stands for @
+        login=${clickhouse#*://}
+        login=$(printf %b "$(sed 's/\\/\\\\/g; s/%/\\x/g' <<<"${login%%@*}")")
+        [[ $login == *:* ]] || login=$login:
+        user=${login%%:*}
+        rm -f "$data/password"
+        if [ -n "${login#*:}" ]; then
+            password=$data/password
+            (umask 077 && printf '%s\n' "${login#*:}" >"$password")
+        fi
+        ;;
+    esac
 else
     step "fetching ClickHouse, unless it is there"
     tools/clickhouse/clickhouse.sh --fetch || fail "no ClickHouse, see above"
@@ -238,10 +291,10 @@ mkdir -p build
 
 # ---- start
 
-password=
 if [ -z "${LOGBROKER_CLICKHOUSE_URL-}" ]; then
     step "starting ClickHouse on 127.0.0.1:$clickhouse_port"
     start clickhouse tools/clickhouse/clickhouse.sh "$data/clickhouse" "$clickhouse_port"
+    user=logbroker
     password=$data/clickhouse/password
     wait_for 60 "ClickHouse at $server" query "SELECT 1"
     tools/clickhouse/apply.sh "$clickhouse" || fail "the tables could not be made, see above"
@@ -262,11 +315,12 @@ for ((i = 1; i <= brokers; i++)); do
     step "starting broker $i on 127.0.0.1:$((port + i))"
     nginx_conf broker "$dir" "MODULES=$root/build" WORKERS=2 \
         "LISTEN=127.0.0.1:$((port + i))" "SPOOL=$dir/spool" SIZE=64m TRUSTED=127.0.0.1
-    jq -n --arg spool "$dir/spool" --arg url "$clickhouse" --arg broker "broker-$i" \
+    jq -n --arg spool "$dir/spool" --arg url "$server" --arg user "$user" --arg broker "broker-$i" \
         --arg password "$password" --argjson index $((i - 1)) --argjson count "$brokers" \
         '{spool: $spool, broker: $broker, node: {index: $index, count: $count},
           clickhouse: ({urls: [$url]} +
-              if $password != "" then {user: "logbroker", password_file: $password} else {} end)}' \
+              if $user != "" then {user: $user} else {} end +
+              if $password != "" then {password_file: $password} else {} end)}' \
         >"$dir/flusher.json"
     # ended in the opposite order: first nginx, then its flusher
     start "flusher-$i" build/flusher/logbroker-flusher --config "$dir/flusher.json" --watchdog 60
@@ -359,7 +413,7 @@ cat <<EOF
 
 Try it:
   curl -d '{"level":"info","message":"hi"}' localhost:$port/log
-  curl '${clickhouse/127.0.0.1/localhost}/?query=SELECT+count()+FROM+logbroker.logs'
+  curl ${login:+-u '$user' }'${server/127.0.0.1/localhost}/?query=SELECT+count()+FROM+logbroker.logs'
   kill -9 \$(cat '$data/broker-1/nginx.pid')     # or any other: nothing is lost
 Open in a browser, the first leads to the second, the status of it all:
   http://localhost:$port/
@@ -374,12 +428,16 @@ died() {
 }
 dead=$(died)
 
+# bash has words of its own for what is killed
+exec 6>&2 2>/dev/null
+err=6
+
 # only "wait" tells a trap at the moment
 while :; do
     keep_running
     now=$(died)
     [ "$now" = "$dead" ] || step "a worker of a broker has ended by a signal: nginx has started another"
     dead=$now
-    sleep 1 >/dev/null 2>&1 &
+    sleep 1 >/dev/null 6>&- 7>&- &
     wait $! || true
 done

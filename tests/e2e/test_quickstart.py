@@ -7,6 +7,7 @@ import pathlib
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,21 +38,29 @@ def free_ports(n):
 
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory):
+    """With a user in ClickHouse who has a password that URLs must escape."""
     base = free_ports(5)
+    data = tmp_path_factory.mktemp("quick <start> & 'more'")
+    users = data / "clickhouse/users.d"
+    users.mkdir(parents=True)
+    (users / "boss.xml").write_text("""<clickhouse><users><boss>
+        <password>p@ss/w"\\d</password><networks><ip>127.0.0.1</ip></networks>
+        <profile>default</profile><quota>default</quota>
+        </boss></users></clickhouse>""")
     env = dict(os.environ, LOGBROKER_PORT=str(base),
                LOGBROKER_CLICKHOUSE_PORT=str(base + 4),
-               LOGBROKER_DATA=str(tmp_path_factory.mktemp("quick start")))
+               LOGBROKER_DATA=str(data))
     return base, env
 
 
 class Terminal:
     """A command at a terminal of its own."""
 
-    def __init__(self, command, env):
+    def __init__(self, command, env, *args):
         self.text = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            os.execve(command, [str(command)], env)
+            os.execve(command, [str(command), *args], env)
 
     def until(self, words, timeout=300):
         """What it says from now on until then; all of it at its end."""
@@ -171,15 +180,18 @@ def test_error_example(quickstart):
 
 
 def process(env, words):
-    """The pid of the quickstart's process with these words in its command."""
-    for p in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            command = (p / "cmdline").read_bytes().decode()
-            parent = int((p / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, UnicodeDecodeError):
-            continue
-        if words in command and env["LOGBROKER_DATA"] in command:
-            return int(p.name), parent
+    """The pid of the quickstart's process with these words in its command,
+    which may be about to start."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        for p in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                command = (p / "cmdline").read_bytes().decode()
+            except (OSError, UnicodeDecodeError):
+                continue
+            if words in command and env["LOGBROKER_DATA"] in command:
+                return int(p.name)
+        time.sleep(0.1)
     raise AssertionError(words)
 
 
@@ -187,27 +199,29 @@ def test_what_dies_is_started_again(setup, terminal):
     """ClickHouse, a flusher, a master, the edge and a worker, by kill -9."""
     base, env = setup
     count = "SELECT count() FROM logbroker.logs WHERE stream = 'killed'"
-    time.sleep(5)  # what ends as soon as it was started is a fault
     for n, (words, name) in enumerate((
             ("/clickhouse/", "clickhouse"),
             ("broker-2/flusher.json", "flusher-2"),
             ("broker-1/nginx.conf", "broker-1"),
+            ("broker-1/nginx.conf", "broker-1"),  # and at once again
+            ("broker-1/nginx.conf", "broker-1"),
             ("edge/nginx.conf", "edge"))):
-        os.kill(process(env, words)[0], signal.SIGKILL)
+        os.kill(process(env, words), signal.SIGKILL)
         assert f"{name} has ended by signal KILL: starting it again" in \
             terminal.until("starting it again")
         posted = sh("curl -sf --retry 20 --retry-delay 1 --retry-all-errors "
                     f"-H 'Idempotency-Key: {n}' -d '{{\"n\":{n}}}' "
                     "localhost:8080/log/killed", base)
         assert posted.returncode == 0, posted.stderr
-    master = process(env, "broker-2/nginx.conf")[0]
+    master = process(env, "broker-2/nginx.conf")
     worker = pathlib.Path(f"/proc/{master}/task/{master}/children").read_text()
     os.kill(int(worker.split()[0]), signal.SIGKILL)
     terminal.until("nginx has started another")
     end = time.monotonic() + 60
-    while sh(f'curl -s localhost:8123 -d "{count}"', base).stdout != "4\n":
+    while sh(f'curl -s localhost:8123 -d "{count}"', base).stdout != "6\n":
         assert time.monotonic() < end
         time.sleep(0.2)
+    assert "Killed" not in terminal.text  # bash's own word
 
 
 def test_same_data_in_use(quickstart):
@@ -227,6 +241,25 @@ def test_taken_port(quickstart, tmp_path):
     assert f"port {base} on 127.0.0.1 is taken" in r.stderr
 
 
+URL = "the URL of ClickHouse must be like http://host:8123 or https://user:"
+
+
+@pytest.fixture(scope="module")
+def silent():
+    """Ports: one whose queue is full, one that takes connections."""
+    full = socket.create_server(("127.0.0.1", 0), backlog=0)
+    waiting = []
+    for _ in range(3):
+        waiting.append(socket.socket())
+        waiting[-1].setblocking(False)
+        waiting[-1].connect_ex(full.getsockname())
+    with full, socket.create_server(("127.0.0.1", 0)) as deaf:
+        yield {"@FULL@": str(full.getsockname()[1]),
+               "@SILENT@": str(deaf.getsockname()[1])}
+    for s in waiting:
+        s.close()
+
+
 @pytest.mark.parametrize("settings, words", [
     ({"LOGBROKER_PORT": "eighty"},
      'LOGBROKER_PORT is "eighty": it must be a number from 1 to 65532'),
@@ -234,7 +267,10 @@ def test_taken_port(quickstart, tmp_path):
     ({"LOGBROKER_PORT": "99999"}, "it must be a number from 1 to 65532"),
     ({"LOGBROKER_CLICKHOUSE_PORT": "0"}, "it must be a number from 1 to 65535"),
     ({"LOGBROKER_PORT": "8122"}, "8122 to 8125 are the edge's"),
+    ({"LOGBROKER_PORT": "08080"}, "it must be a number from 1 to 65532"),
     ({"LOGBROKER_BROKERS": "17"}, "it must be a number from 1 to 16"),
+    ({"LOGBROKER_DATA": "/proc/nothing"},
+     'LOGBROKER_DATA is "/proc/nothing": it cannot be made'),
     ({"LOGBROKER_CLICKHOUSE_URL": "http://u:secret@127.0.0.1:1"},
      "no answer from ClickHouse at http://127.0.0.1:1: curl: (7)"),
     ({"LOGBROKER_CLICKHOUSE_URL": "http://u:secret@nowhere.invalid:8123/"},
@@ -245,11 +281,22 @@ def test_taken_port(quickstart, tmp_path):
      "Authentication failed"),
     ({"LOGBROKER_CLICKHOUSE_URL": "http://127.0.0.1:@EDGE@"},
      "no answer from ClickHouse"),
+    # nobody takes the connection, nobody answers
+    ({"LOGBROKER_CLICKHOUSE_URL": "http://u:secret@127.0.0.1:@FULL@"},
+     "no answer from ClickHouse at http://127.0.0.1:"),
+    ({"LOGBROKER_CLICKHOUSE_URL": "http://u:secret@127.0.0.1:@SILENT@"},
+     "no answer from ClickHouse at http://127.0.0.1:"),
+    # not escaped
+    ({"LOGBROKER_CLICKHOUSE_URL": "http://u:not@secret@127.0.0.1:1"}, URL),
+    ({"LOGBROKER_CLICKHOUSE_URL": "http://u:no/secret@127.0.0.1:1"}, URL),
+    ({"LOGBROKER_CLICKHOUSE_URL": "http://127.0.0.1:1/?password=secret"}, URL),
+    ({"LOGBROKER_CLICKHOUSE_URL": "tcp://127.0.0.1:9000"}, URL),
+    ({"LOGBROKER_CLICKHOUSE_URL": "http://"}, URL),
 ])
-def test_wrong_settings(quickstart, tmp_path, settings, words):
+def test_wrong_settings(quickstart, silent, tmp_path, settings, words):
     """Said at once, before anything is built, and without the password."""
     base, _, _ = quickstart
-    fill = {"@CLICKHOUSE@": str(base + 4), "@EDGE@": str(base)}
+    fill = {"@CLICKHOUSE@": str(base + 4), "@EDGE@": str(base), **silent}
     for name, value in settings.items():
         for old, new in fill.items():
             value = value.replace(old, new)
@@ -259,7 +306,7 @@ def test_wrong_settings(quickstart, tmp_path, settings, words):
     begun = time.monotonic()
     r = subprocess.run([ROOT / "quickstart.sh", "--once"], text=True,
                        env={**env, "LOGBROKER_PORT": str(free_ports(4)),
-                            **settings, "LOGBROKER_DATA": str(tmp_path)},
+                            "LOGBROKER_DATA": str(tmp_path), **settings},
                        capture_output=True, timeout=60)
     assert r.returncode == 1
     assert words in r.stderr, r.stderr
@@ -320,22 +367,58 @@ def once(env):
 
 
 def test_server_of_ones_own(quickstart, tmp_path):
-    """LOGBROKER_CLICKHOUSE_URL: no server is started."""
+    """LOGBROKER_CLICKHOUSE_URL: no server is started; the user in it is the
+    flushers', too."""
     base, env, _ = quickstart
     out = once(dict(env, LOGBROKER_PORT=str(free_ports(4)),
                     LOGBROKER_DATA=str(tmp_path), LOGBROKER_BROKERS="1",
-                    LOGBROKER_CLICKHOUSE_URL=f"http://127.0.0.1:{base + 4}"))
+                    LOGBROKER_CLICKHOUSE_URL="http://boss:p%40ss%2Fw%22%5Cd@"
+                                             f"127.0.0.1:{base + 4}/"))
     assert "starting ClickHouse" not in out
     assert "broker 2" not in out
+    assert "p%40ss" not in out
+    settings = (tmp_path / "broker-1/flusher.json").read_text()
+    assert json.loads(settings)["clickhouse"] == {
+        "urls": [f"http://127.0.0.1:{base + 4}"], "user": "boss",
+        "password_file": str(tmp_path / "password")}
+    assert (tmp_path / "password").stat().st_mode & 0o777 == 0o600
 
 
 def test_second_run_goes_on(tmp_path):
+    """After a kill -9, too."""
     base = free_ports(5)
     env = dict(os.environ, LOGBROKER_PORT=str(base),
                LOGBROKER_CLICKHOUSE_PORT=str(base + 4),
                LOGBROKER_DATA=str(tmp_path))
-    assert "logbroker.logs: 0 before, 1000 now" in once(env)
-    assert "logbroker.logs: 1000 before, 2000 now" in once(env)
+    first = Terminal(ROOT / "quickstart.sh", env)
+    assert "logbroker.logs: 0 before, 1000 now" in first.until(
+        "goes on with the data.")
+    os.kill(first.pid, signal.SIGKILL)
+    os.waitpid(first.pid, 0)
+    second = once(env)
+    assert "ending what a quickstart left behind that was killed" in second
+    assert "logbroker.logs: 1000 before, 2000 now" in second
+    os.close(first.fd)
+
+
+def test_no_registry(silent, tmp_path):
+    """The way out is named; a Ctrl-C need not wait for npm."""
+    env = dict(os.environ, LOGBROKER_CHDB_DIR=str(tmp_path))
+    if not shutil.which("npm") or shutil.which("clickhouse"):
+        pytest.skip("nothing would be fetched")
+    fetch = ROOT / "tools/clickhouse/clickhouse.sh"
+    r = subprocess.run([fetch, "--fetch"], text=True, capture_output=True,
+                       env={**env, "NPM_CONFIG_REGISTRY": "http://127.0.0.1:1"},
+                       timeout=60)
+    assert r.returncode == 1
+    assert "ECONNREFUSED" in r.stderr and "LOGBROKER_CLICKHOUSE_URL" in r.stderr
+    terminal = Terminal(fetch, {
+        **env, "NPM_CONFIG_REGISTRY": f"http://127.0.0.1:{silent['@SILENT@']}"},
+        "--fetch")
+    time.sleep(1.5)
+    begun = time.monotonic()
+    assert terminal.end(b"\x03") != 0
+    assert time.monotonic() - begun < 5
 
 
 def test_room_for_one_ring_only(quickstart, tmp_path):

@@ -7,8 +7,8 @@ set -euo pipefail
 [ $# = 1 ] || [ $# = 2 ] || { echo "usage: apply.sh URL [FOLDER]" >&2; exit 2; }
 url=$1
 while [ "${url%/}" != "$url" ]; do url=${url%/}; done
-# as it may be shown
-server=$(sed -E 's,//[^/@]*@,//,' <<<"$url")
+# as it may be shown, whatever was forgotten to be escaped in the password
+server=$(sed -E 's,//.*@,//,; s,[?#].*,,' <<<"$url")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 conf=$here/../../conf/clickhouse
 # in the image the statements lie beside this
@@ -21,17 +21,22 @@ fail() {
     exit 1
 }
 
-# run SQL WHAT: its answer
+[[ $url =~ ^https?://([^][/?#@\ ]*@)?([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]+)?(/[^?#@\ ]*)?$ ]] ||
+    fail "the URL of ClickHouse must be like http://host:8123 or https://user:password@host:8443;" \
+        "in the password / ? # @ [ ] % and blanks are written %2F %3F %23 %40 %5B %5D %25 %20"
+
+# run SQL WHAT [SECONDS]: its answer
 run() {
     local answer
-    if ! answer=$(curl -sS --fail-with-body --max-time 60 --data-binary @- "$url/" <<<"$1" 2>&1); then
+    if ! answer=$(curl -sS --fail-with-body --connect-timeout 5 --max-time "${3-60}" \
+        --data-binary @- "$url/" <<<"$1" 2>&1); then
         answer=${answer//"$url"/"$server"}
         fail "$2: $(head -c 1000 <<<"$answer" | tr -s '\n' ' ')"
     fi
     printf '%s\n' "$answer"
 }
 
-version=$(run "SELECT version()" "no answer from ClickHouse at $server")
+version=$(run "SELECT version()" "no answer from ClickHouse at $server" 15)
 [[ $version =~ ^[0-9]+\.[0-9]+\.[0-9.]+$ ]] ||
     fail "$server does not answer as ClickHouse does: it says \"$(head -c 60 <<<"$version" | tr -d '\n')\" to SELECT version()"
 [ "$(printf '%s\n' $oldest "$version" | sort -V | head -n 1)" = $oldest ] ||

@@ -41,10 +41,10 @@ fetch() {
     exec 9>"$cache/.lock"
     flock 9
     if [ ! -f "$library" ]; then
-        # npm itself would try for minutes
-        words=$(timeout 40 npm view "chdb@$version" version --fetch-retries=1 \
+        # npm itself would try for minutes; a Ctrl-C is for it, too
+        words=$(timeout --foreground 40 npm view "chdb@$version" version --fetch-retries=1 \
             --fetch-timeout=15000 --loglevel=error 2>&1) ||
-            fail "npm finds no chdb@$version in its registry within 40 s ($(grep -v 'complete log\|_logs' <<<"$words" | head -n 3 | tr '\n' ' ')): $other"
+            fail "npm finds no chdb@$version in its registry within 40 s ($(grep -v 'complete log\|_logs' <<<"${words:-no answer}" | head -n 3 | tr '\n' ' ')): $other"
         npm install --prefix "$cache" --no-save --ignore-scripts --no-audit --no-fund \
             --fetch-retries=2 --fetch-timeout=60000 --loglevel=error "chdb@$version" >/dev/null ||
             fail "npm could not install chdb@$version: $other"
@@ -62,6 +62,7 @@ fi
 fetch
 mkdir -p "$1/data" "$1/tmp"
 dir=$(cd "$1" && pwd)
+xml=$(sed 's/&/\&amp;/g; s/</\&lt;/g' <<<"$dir")
 port=$2
 
 # before anything in it is written: kept by the server until it ends, however
@@ -75,14 +76,14 @@ cat >"$dir/config.xml" <<EOF
 <clickhouse>
     <logger>
         <level>warning</level>
-        <log>$dir/clickhouse.log</log>
-        <errorlog>$dir/clickhouse.err.log</errorlog>
+        <log>$xml/clickhouse.log</log>
+        <errorlog>$xml/clickhouse.err.log</errorlog>
         <size>50M</size>
         <count>2</count>
     </logger>
-    <path>$dir/data/</path>
-    <tmp_path>$dir/tmp/</tmp_path>
-    <users_config>$dir/users.xml</users_config>
+    <path>$xml/data/</path>
+    <tmp_path>$xml/tmp/</tmp_path>
+    <users_config>$xml/users.xml</users_config>
     <listen_host>127.0.0.1</listen_host>
     <http_port>$port</http_port>
     <timezone>UTC</timezone>
