@@ -50,6 +50,14 @@ HOSTS = {
 CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYS_CHROOT", "MKNOD",
                 "DAC_READ_SEARCH", "SYS_NICE", "NET_RAW")
 
+# to let a file system grow while it is in use; not everywhere can a container
+# have it
+RESOURCE = 24
+GROWS = int(re.search(r"^CapBnd:\s*(\w+)", pathlib.Path(
+    "/proc/self/status").read_text(), re.M)[1], 16) >> RESOURCE & 1
+if GROWS:
+    CAPABILITIES += ("SYS_RESOURCE",)
+
 begun = time.monotonic()
 
 
@@ -307,7 +315,12 @@ class Machines:
                 f"{NAME}/host")
             self._boot(host, (
                 (f"mkdir -p /dev/disk/by-id; ln -sf {device} "
-                 f"/dev/disk/by-id/virtio-{disk}; mount -a",) if disk else ())
+                 f"/dev/disk/by-id/virtio-{disk}",
+                 # before it is in use, anyone may
+                 *(() if GROWS else (
+                     f"blkid -t TYPE=ext4 {device} && e2fsck -fp {device} && "
+                     f"resize2fs {device}",)),
+                 "mount -a") if disk else ())
                 # the cloud's route table
                 + ((f"ip route replace default via {address('jump')}",)
                    if host in private() else ()))
