@@ -300,13 +300,20 @@ if [ -z "${LOGBROKER_CLICKHOUSE_URL-}" ]; then
     tools/clickhouse/apply.sh "$clickhouse" || fail "the tables could not be made, see above"
 fi
 before=$(query "SELECT count() FROM logbroker.logs")
+# The page of the logs asks as the reader; in another's server as whom the URL
+# names, who may change nothing then.
+reader=("READER=$data/clickhouse/reader_password")
+if [ -n "${LOGBROKER_CLICKHOUSE_URL-}" ]; then
+    (umask 077 && printf '%s\n' "${login#*:}" >"$data/reader_password")
+    reader=("READER=$data/reader_password" "READER_NAME=${user:-default}" "CLICKHOUSE_SETTINGS=&readonly=2")
+fi
 
 # nginx_conf KIND DIR NAME=VALUE...
 nginx_conf() {
     local kind=$1 dir=$2
     shift 2
     mkdir -p "$dir"
-    conf/nginx/render.sh "$kind" USER=root GRPC= "RUN=$dir" "TEMP=$dir" LOG=stderr "$@" >"$dir/nginx.conf"
+    (umask 077 && conf/nginx/render.sh "$kind" USER=root GRPC= "RUN=$dir" "TEMP=$dir" LOG=stderr "$@" >"$dir/nginx.conf")
 }
 
 addresses=
@@ -314,7 +321,8 @@ for ((i = 1; i <= brokers; i++)); do
     dir=$data/broker-$i
     step "starting broker $i on 127.0.0.1:$((port + i))"
     nginx_conf broker "$dir" "MODULES=$root/build" WORKERS=2 \
-        "LISTEN=127.0.0.1:$((port + i))" "SPOOL=$dir/spool" SIZE=64m TRUSTED=127.0.0.1
+        "LISTEN=127.0.0.1:$((port + i))" "SPOOL=$dir/spool" SIZE=64m TRUSTED=127.0.0.1 \
+        "${reader[@]}" "CLICKHOUSE=$server"
     jq -n --arg spool "$dir/spool" --arg url "$server" --arg user "$user" --arg broker "broker-$i" \
         --arg password "$password" --argjson index $((i - 1)) --argjson count "$brokers" \
         '{spool: $spool, broker: $broker, node: {index: $index, count: $count},
@@ -415,8 +423,8 @@ Try it:
   curl -d '{"level":"info","message":"hi"}' localhost:$port/log
   curl ${login:+-u '$user' }'${server/127.0.0.1/localhost}/?query=SELECT+count()+FROM+logbroker.logs'
   kill -9 \$(cat '$data/broker-1/nginx.pid')     # or any other: nothing is lost
-Open in a browser, the first leads to the second, the status of it all:
-  http://localhost:$port/
+Open in a browser: the logs, and whether all is well
+  http://localhost:$((port + brokers + 1))/logs
   http://localhost:$((port + brokers + 1))/cluster
 Logs: $data/logs. What dies is started again. Ctrl-C ends everything; a later
 run goes on with the data.

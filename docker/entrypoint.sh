@@ -5,6 +5,9 @@
 #
 #   broker       LOGBROKER_WORKERS (auto)  LOGBROKER_RING_SIZE (256m)
 #                LOGBROKER_TRUSTED  addresses of the edge, space separated
+#                LOGBROKER_CLICKHOUSE_URLS (http://clickhouse:8123)  where the
+#                page /logs asks, as the user reader, once there is a password
+#                for it; with https /etc/logbroker/clickhouse/ca.pem as below
 #                /etc/logbroker/broker/tls/{cert,key}.pem  turn TLS on; with
 #                ca.pem only an edge with a certificate of that authority is let in
 #   flusher      LOGBROKER_CLICKHOUSE_URLS (http://clickhouse:8123)
@@ -99,11 +102,28 @@ serve_nginx() {
 broker() {
     tls=/etc/logbroker/broker/tls
     [ -f $tls/cert.pem ] || tls=
-    $share/nginx/render.sh broker USER= RUN=$run TEMP=$run LOG=stderr \
+    broker_settings
+    # ClickHouse may make that password later; an empty one is none
+    [ -e "$reader" ] || [ ! -d "${reader%/*}" ] || {
+        until [ -s "$reader" ]; do
+            sleep 2
+        done
+        broker_settings && kill -HUP 1
+    } &
+    serve_nginx
+}
+
+broker_settings() {
+    by=
+    [ ! -s "$reader" ] || by=$reader
+    ca=/etc/logbroker/clickhouse/ca.pem
+    [ -f $ca ] || ca=/etc/ssl/certs/ca-certificates.crt
+    (umask 077 && $share/nginx/render.sh broker USER= RUN=$run TEMP=$run LOG=stderr \
         "WORKERS=${LOGBROKER_WORKERS:-auto}" LISTEN=8080 \
         SPOOL=/var/spool/logbroker "SIZE=${LOGBROKER_RING_SIZE:-256m}" \
-        "TRUSTED=${LOGBROKER_TRUSTED:-127.0.0.1}" TLS=$tls >$run/nginx.conf
-    serve_nginx
+        "TRUSTED=${LOGBROKER_TRUSTED:-127.0.0.1}" TLS=$tls "READER=$by" CLICKHOUSE_CA=$ca \
+        "CLICKHOUSE=${LOGBROKER_CLICKHOUSE_URLS:-http://clickhouse:8123}" >$run/nginx.new)
+    mv $run/nginx.new $run/nginx.conf
 }
 
 flusher_settings() {
