@@ -30,7 +30,10 @@ def quickstart(d, kind):
     text = (ROOT / "quickstart.sh").read_text()
     function = re.search(r"^nginx_conf\(\) \{.*?^\}", text, re.M | re.S)[0]
     call = re.search(rf"^ *nginx_conf {kind} (?:.*\\\n)*.*\n", text, re.M)[0]
+    (d / "reader").write_text("of the reader\n")
     bash(f"{function}\ni=1\n{call}", root=str(ROOT), data=str(d), dir=str(d),
+         reader=f"READER={d}/reader", user="reader", settings="",
+         server="http://127.0.0.1:8123",
          port="8080", brokers="2", addresses=" ".join(ADDRESSES))
     return (d if kind == "broker" else d / "edge") / "nginx.conf"
 
@@ -50,7 +53,9 @@ def entrypoint(d, kind, **env):
         assert old in script
         script = script.replace(old, str(new))
     (d / "entrypoint.sh").write_text(script)
-    bash(f"sh {d}/entrypoint.sh {kind}", **env)
+    (d / "reader").write_text("of the reader\n")
+    bash(f"sh {d}/entrypoint.sh {kind}",
+         LOGBROKER_READER_PASSWORD_FILE=str(d / "reader"), **env)
     return d / "run/nginx.conf"
 
 
@@ -131,6 +136,8 @@ def without_places(text):
             (r"(upstream status_\d+ \{ server )\S+;", r"\1ADDRESS;"),
             (r'"address": "[^"]+"', '"address": "ADDRESS"'),
             (r"http://localhost:\d+/cluster", "PAGE"),
+            (r"location = /logs/query \{.*\}", "QUERY"),
+            (r"(?m)^ *upstream clickhouse \{.*\}\n", ""),
             (r"listen \S+( ssl http2| ssl)? backlog", r"listen ADDRESS\1 backlog"),
             (r"(server \{ +)listen \S+;", r"\1listen ADDRESS;"),
             # HTTP/2 has ports of its own before nginx 1.25.1
