@@ -31,8 +31,8 @@ def quickstart(d, kind):
     function = re.search(r"^nginx_conf\(\) \{.*?^\}", text, re.M | re.S)[0]
     call = re.search(rf"^ *nginx_conf {kind} (?:.*\\\n)*.*\n", text, re.M)[0]
     (d / "reader").write_text("of the reader\n")
-    bash(f"{function}\ni=1\n{call}", root=str(ROOT), data=str(d), dir=str(d),
-         reader=f"READER={d}/reader", user="reader", settings="",
+    bash(f"{function}\ni=1\nreader=(READER={d}/reader)\n{call}",
+         root=str(ROOT), data=str(d), dir=str(d),
          server="http://127.0.0.1:8123",
          port="8080", brokers="2", addresses=" ".join(ADDRESSES))
     return (d if kind == "broker" else d / "edge") / "nginx.conf"
