@@ -129,6 +129,21 @@ def test_a_policy_of_ones_own_stays(machine):
     assert policy.exists()
 
 
+def test_names_of_ubuntu():
+    """What the quickstart installs has a name in Ubuntu 24.04, too."""
+    known = {line for line in (ROOT / "tests/data/ubuntu-24.04.packages")
+             .read_text().splitlines() if not line.startswith("#")}
+    wanted = {"npm"}
+    for line in (ROOT / "packages.txt").read_text().splitlines():
+        groups, _, names = line.partition(" ")
+        if {"build", "broker", "edge", "quickstart"} & set(groups.split(",")):
+            wanted.add(names.strip())
+    assert len(wanted) > 20
+    for names in wanted:
+        assert known & set(names.split("|")), \
+            f"look {names} up, see tests/data/ubuntu-24.04.packages"
+
+
 def test_no_such_group():
     r = subprocess.run([SCRIPT, "biuld"], text=True, capture_output=True)
     assert r.returncode == 1
