@@ -9,9 +9,6 @@
 #include "spool/lb_clock.h"
 #include "spool/lb_uuid.h"
 
-/* batches that got in before a limit that the server set is raised again */
-#define LB_SIZE_SUCCESSES 8
-
 /* What alerting can go by: of the batch that the line is about. */
 static void
 say(lb_deliver_t *d, int level, const char *text)
@@ -228,6 +225,7 @@ lb_deliver_init(lb_deliver_t *d, lb_error_t *err)
     lb_batch_times(d->rings, d->state);
     d->at = LB_DELIVER_UNKNOWN;
     d->repeated = 1;
+    d->took_ms = -1;
     d->loose = 1;
     d->blame = lb_fix_same_batch(d) ? LB_BLAME_NONE : LB_BLAME_BYTES;
     lb_deliver_say(d, LB_LOG_INFO,
@@ -259,21 +257,6 @@ lb_deliver_wanted(lb_deliver_t *d)
     return 0;
 }
 
-static void
-grow_size(lb_deliver_t *d)
-{
-    if (d->size_limit == 0 || ++d->size_successes < LB_SIZE_SUCCESSES) {
-        return;
-    }
-
-    d->size_successes = 0;
-    d->size_limit *= 2;
-
-    if (d->size_limit >= d->options->max_rows) {
-        d->size_limit = 0;
-    }
-}
-
 /* There is no batch any more. */
 void
 lb_deliver_clear(lb_deliver_t *d)
@@ -303,7 +286,7 @@ lb_deliver_ack(lb_deliver_t *d)
     d->no_sift = 0;
     d->counters.batches++;
     lb_poison_success(&d->poison, d->options->max_rows);
-    grow_size(d);
+    lb_size_done(&d->size, d->options, d->took_ms);
     d->last_success_us = lb_now_us();
 
     /* The checkpoint first: if the writers knew earlier and the power went,

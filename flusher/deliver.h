@@ -42,6 +42,7 @@
 #include "flusher/pick.h"
 #include "flusher/poison.h"
 #include "flusher/sink.h"
+#include "flusher/size.h"
 
 typedef enum {
     LB_DELIVER_EMPTY,
@@ -75,13 +76,12 @@ typedef struct {
         __attribute__((format(printf, 2, 3)));
 
     lb_deliver_state_t at;
-    int store_pending;       /* the state in memory is not stored yet */
-    uint32_t failures;       /* since the last ack */
-    uint64_t size_limit;     /* rows the server was able to take, 0: any */
-    uint32_t size_successes; /* since that limit was set or raised */
-    uint32_t turns;          /* batches picked */
-    int64_t clock_offset_ms; /* this clock minus ClickHouse's */
-    uint32_t told_day;       /* a batch of it was said to be old */
+    int store_pending;               /* the state in memory is not stored yet */
+    uint32_t failures;               /* since the last ack */
+    lb_size_t size;                  /* of the next batch */
+    uint32_t turns;                  /* batches picked */
+    int64_t clock_offset_ms;         /* this clock minus ClickHouse's */
+    uint32_t told_day;               /* a batch of it was said to be old */
     uint8_t table_uuid[LB_UUID_LEN]; /* when last looked at; 0: not known */
     uint32_t encoding;               /* of the next batch */
     int looked; /* the table has been looked at for it, now or before the
@@ -102,6 +102,7 @@ typedef struct {
     int64_t quiet_ms; /* how long the server has said that it is not in */
     int64_t quiet_at; /* monotonic ms of the last such answer, 0 */
     lb_blame_t blame;
+    int64_t took_ms;   /* its INSERT, if that was the only one; else negative */
     uint32_t answered; /* INSERTs that were answered, and it was not in */
 
     /* Events of the batch that were set aside for a constraint of the table. */

@@ -94,13 +94,13 @@ static const struct {
      "all brokers that deliver into the same ClickHouse"},
     {"node.index", NUMBER, AT(node_index), 0, 9999, 0, NULL, NULL, NULL,
      "which of them this is; below `node.count`"},
-    {"batch.max_rows", COUNT, AT(max_rows), 1, 4000000, 500000, NULL, NULL,
+    {"batch.max_rows", COUNT, AT(max_rows), 1, 4000000, 2000000, NULL, NULL,
      NULL,
-     "with one request per second also what the whole cluster delivers per "
-     "second; a batch is one block in ClickHouse's memory, the flusher's own "
-     "does not depend on it"},
-    {"batch.max_bytes", BYTES, AT(max_bytes), 1024, 512u << 20, 64u << 20, NULL,
-     NULL, NULL, "the same in bytes of event text"},
+     "the largest batch; one begins with 500000 and grows to that while there "
+     "is a backlog and ClickHouse keeps up. A batch is one block in "
+     "ClickHouse's memory, the flusher's own does not depend on it"},
+    {"batch.max_bytes", BYTES, AT(max_bytes), 1024, 512u << 20, 256u << 20,
+     NULL, NULL, NULL, "the same in bytes of event text, from 64 MiB on"},
     {"backoff.min_ms", NUMBER, AT(backoff_min_ms), 1000, 3600000, 1000, NULL,
      NULL, NULL, "pause after a failure; doubles with each in a row"},
     {"backoff.max_ms", NUMBER, AT(backoff_max_ms), 1000, 3600000, 30000, NULL,

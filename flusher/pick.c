@@ -193,7 +193,7 @@ take(lb_rings_t *rings, lb_ckpt_state_t *state, lb_flusher_ring_t *r,
 
 int
 lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
-              const lb_batch_limits_t *limits)
+              lb_batch_limits_t *limits)
 {
     uint32_t i, n = 0;
     uint64_t day, chosen = 0;
@@ -204,6 +204,7 @@ lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
     lb_flusher_ring_t *r;
 
     lb_batch_clear(state);
+    limits->full = 0;
 
     for (i = 0; i < rings->n; i++) {
         r = &rings->ring[i];
@@ -256,6 +257,7 @@ lb_batch_pick(lb_rings_t *rings, lb_ckpt_state_t *state,
     }
 
     state->day = (uint32_t)chosen;
+    limits->full = left.rows == 0 || left.bytes == 0;
 
     return state->rows > 0;
 }

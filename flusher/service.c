@@ -227,6 +227,7 @@ reload(lb_service_t *f)
     lb_options_free(f->options);
     f->options = o;
     f->deliver.options = o;
+    f->deliver.size.may_grow = 0;
     f->pace.index = o->node_index;
     f->pace.count = o->node_count;
     lb_look_init(&f->look, lb_mono_ms(), 1);
@@ -260,6 +261,7 @@ note_columns(lb_service_t *f, const lb_verdict_t *p)
     }
 
     lb_deliver_table(&f->deliver, p->encoding);
+    f->deliver.size.may_grow = p->whole;
 }
 
 /* The look at the table. */

@@ -118,7 +118,8 @@ typedef struct {
     int replicated;    /* 1: Replicated or Shared, 0: not, -1: not known */
     uint32_t encoding; /* of the next batch: what the table has columns for
                           (encode.h); 0: not told */
-    char lacks[128];   /* the others, for people: "span_id, scope" */
+    int whole;       /* 1: a batch of the largest size stays one block there */
+    char lacks[128]; /* the others, for people: "span_id, scope" */
 } lb_verdict_t;
 
 typedef struct {

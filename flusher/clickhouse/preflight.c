@@ -379,6 +379,8 @@ lb_preflight_judge(const lb_options_t *o, const lb_ch_result_t *result,
         LB_ENCODING(LB_NATIVE_VERSION,
                     find_more(field[COLUMNS], p->lacks, sizeof(p->lacks)));
 
+    p->whole = lb_settings_whole(o, field[SETTINGS]);
+
     /* first what holds everything up */
     judge_engine(field[ENGINE], field[FULL], p);
 

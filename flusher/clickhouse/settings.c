@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "flusher/clickhouse/errors.h"
+#include "flusher/size.h"
 
 /* What follows if the server goes by another value. */
 enum {
@@ -274,15 +275,49 @@ is_wanted(const char *wanted, const char *value, size_t len)
     return len == n && memcmp(value, wanted, n) == 0;
 }
 
+/* Does a batch of that many rows and bytes of text stay whole by this value of a
+ * setting that bounds blocks? */
+static int
+is_whole(int by, const char *value, uint64_t rows, uint64_t bytes)
+{
+    uint64_t least;
+
+    /* what a batch may have in memory: its text and a few words a row */
+    least = by == ROWS ? rows : bytes * 2 + rows * 128;
+
+    return (by == ROWS || by == BYTES) && strtoull(value, NULL, 10) >= least;
+}
+
+int
+lb_settings_whole(const lb_options_t *o, const char *values)
+{
+    size_t i, len;
+    const char *value;
+
+    for (i = 0; i < PINS; i++) {
+        value = value_of(values, pins[i].name, &len);
+
+        if ((pins[i].otherwise == ROWS || pins[i].otherwise == BYTES) &&
+            value != NULL && !is_wanted(pins[i].value, value, len) &&
+            !is_whole(pins[i].otherwise, value, o->max_rows, o->max_bytes)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
 int
 lb_settings_judge(const lb_options_t *o, const char *values, char *reason,
                   size_t size)
 {
     int hold = 0;
     size_t i, len = 0;
-    uint64_t least;
+    lb_size_t first = {0};
+    lb_batch_limits_t limits;
     const char *value;
 
+    lb_size_limit(&first, o, &limits);
     reason[0] = '\0';
 
     for (i = 0; i < PINS; i++) {
@@ -293,13 +328,8 @@ lb_settings_judge(const lb_options_t *o, const char *values, char *reason,
             continue;
         }
 
-        /* what a batch may have in memory: its text and a few words a row */
-        least = pins[i].otherwise == ROWS
-                    ? o->max_rows
-                    : o->max_bytes * 2 + o->max_rows * 128;
-
-        if ((pins[i].otherwise == ROWS || pins[i].otherwise == BYTES) &&
-            strtoull(value, NULL, 10) >= least) {
+        if (is_whole(pins[i].otherwise, value, limits.max_rows,
+                     limits.max_bytes)) {
             continue;
         }
 

@@ -46,4 +46,8 @@ int lb_settings_learn(lb_settings_t *s, int code, const char *text);
 int lb_settings_judge(const lb_options_t *o, const char *values, char *reason,
                       size_t size);
 
+/* 1 if by them a batch as large as the options allow is one block, so that batches
+ * may grow beyond their first size (size.h), by which lb_settings_judge goes. */
+int lb_settings_whole(const lb_options_t *o, const char *values);
+
 #endif /* _LB_SETTINGS_H_INCLUDED_ */

@@ -111,6 +111,7 @@ lb_fix_picked(lb_deliver_t *d)
     d->other[0] = '\0';
     d->gone = 0;
     d->blame = LB_BLAME_NONE;
+    d->took_ms = -1;
     d->answered = 0;
 
     /* On failure the batch stays fixed in memory and the store is repeated
@@ -190,6 +191,7 @@ lb_state_empty(lb_deliver_t *d)
     lb_ckpt_state_t *st = d->state;
 
     (void)lb_rings_enter(d->rings, st);
+    d->size.full = 0;
 
     rc = lb_batch_set_aside(d->rings, st, d->dead, &err);
 
@@ -227,14 +229,10 @@ lb_state_empty(lb_deliver_t *d)
         }
     }
 
-    limits.max_rows = d->options->max_rows;
+    lb_size_limit(&d->size, d->options, &limits);
     if (d->poison.limit > 0 && d->poison.limit < limits.max_rows) {
         limits.max_rows = d->poison.limit;
     }
-    if (d->size_limit > 0 && d->size_limit < limits.max_rows) {
-        limits.max_rows = d->size_limit;
-    }
-    limits.max_bytes = d->options->max_bytes;
 
     /* Events of today do not wait until a backlog of days ago is in. */
     limits.newest = d->turns++ & 1;
@@ -242,6 +240,8 @@ lb_state_empty(lb_deliver_t *d)
     if (!lb_batch_pick(d->rings, st, &limits)) {
         return 0;
     }
+
+    d->size.full = limits.full && d->poison.limit == 0;
 
     tell_age(d);
 

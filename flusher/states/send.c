@@ -92,6 +92,7 @@ unknown(lb_deliver_t *d, const lb_sent_t *sent, const lb_source_t *source)
 
     d->counters.unknown++;
     d->repeated = 1;
+    lb_size_failed(&d->size);
 
     if (sent->loose) {
         d->loose = 1;
@@ -153,9 +154,13 @@ lb_state_fixed(lb_deliver_t *d)
     d->moved = 0;
     d->sink->send(d->sink->ctx, &batch, &d->said, &sent);
     d->counters.requests += (uint64_t)said->made;
+    d->took_ms = -1;
 
     switch (said->outcome) {
     case LB_SINK_DONE:
+        if (!d->repeated && said->sent_ms != 0) {
+            d->took_ms = said->dated_ms - said->sent_ms;
+        }
         if (!d->repeated || d->there) {
             rc = lb_deliver_ack(d) == 0;
             break;
@@ -179,6 +184,7 @@ lb_state_fixed(lb_deliver_t *d)
         break;
     case LB_SINK_REFUSED:
         d->counters.refused++;
+        lb_size_failed(&d->size);
         lb_deliver_trouble(
             d, LB_LOG_ERROR,
             "ClickHouse refused a batch of %llu rows, which is sent again: %s",

@@ -105,14 +105,13 @@ not_in(lb_deliver_t *d)
         if (rows < 2) {
             break;
         }
-        d->size_limit = rows / 2;
-        d->size_successes = 0;
+        lb_size_refused(&d->size, rows);
         d->failures = 0;
         lb_deliver_say(
             d, LB_LOG_WARN,
             "a batch of %llu rows was too large for the server or what is "
             "before it: going on with %llu rows at most for now",
-            (unsigned long long)rows, (unsigned long long)d->size_limit);
+            (unsigned long long)rows, (unsigned long long)d->size.refused);
         lb_deliver_clear(d);
         /* memory may be short there and not elsewhere */
         if (!d->moved) {

@@ -138,7 +138,7 @@ def main():
             print(f"\n| {megabytes} MB into ClickHouse, batches of | s | MB/s "
                   "| thousand events/s | flusher CPU s | ClickHouse CPU s | "
                   "flusher memory |\n|---|---|---|---|---|---|---|")
-            for max_bytes in (64 << 20, 512 << 20):
+            for max_bytes in (64 << 20, 256 << 20, 512 << 20):
                 catch_up(base, server, megabytes, max_bytes)
             formats(server)
 

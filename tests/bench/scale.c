@@ -1,7 +1,7 @@
 /*
  * What a cluster does under a load that no machine here can make: nodes that
  * share the one request per second by the flusher's own rules (flusher/pace.h),
- * in simulated time, with the speeds docs/performance.md has measured.
+ * with batches that grow by its own (flusher/size.h), in simulated time, with the speeds docs/performance.md has measured.
  *
  *   bench_scale
  *
@@ -11,6 +11,7 @@
  */
 
 #include "flusher/pace.h"
+#include "flusher/size.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -23,8 +24,9 @@
 #define ANSWER_MS 30 /* of an INSERT, however small */
 
 /* The largest batch one may set. */
-#define MAX_ROWS 4000000.0
-#define MAX_BYTES (512.0 * 1048576)
+#define MAX_ROWS 4000000u
+#define MAX_BYTES (512u << 20)
+#define TIMEOUT_MS 60000 /* of an INSERT */
 
 #define CLOCK_MS 170 /* nodes' clocks differ by up to that */
 #define WAY_MS 10    /* a request is on its way up to that long */
@@ -35,10 +37,12 @@
 
 typedef struct {
     lb_pace_t pace;
+    lb_size_t size;
     int64_t clock; /* how far its clock is off */
     double taken;  /* events delivered or in flight */
     double batch;  /* in flight */
-    int64_t done;  /* when the batch is in; 0: nothing in flight */
+    int64_t sent;
+    int64_t done; /* when the batch is in; 0: nothing in flight */
 } node_t;
 
 typedef struct {
@@ -90,35 +94,50 @@ percentile(const uint32_t *delays, double share)
     return DELAY_MAX_MS;
 }
 
+/* Events that the next batch may have. */
+static double
+most(const lb_size_t *size, const lb_options_t *options)
+{
+    lb_batch_limits_t limits;
+    double fit;
+
+    lb_size_limit(size, options, &limits);
+    fit = (double)limits.max_bytes / EVENT_BYTES;
+
+    return fit < (double)limits.max_rows ? fit : (double)limits.max_rows;
+}
+
 /* events_per_ms: of each node. */
 static result_t
 simulate(uint32_t nodes, double events_per_ms)
 {
     static uint32_t delays[DELAY_MAX_MS];
     static node_t node[NODES_MAX];
-    double limit = MAX_BYTES / EVENT_BYTES;
+    lb_options_t options = {.max_rows = MAX_ROWS,
+                            .max_bytes = MAX_BYTES,
+                            .node_count = nodes,
+                            .request_timeout_ms = TIMEOUT_MS};
     int64_t last = INT64_MIN / 2, requests = 0;
     result_t r = {0, 0, 0, INT64_MAX, 0, 0, 0};
 
-    if (limit > MAX_ROWS) {
-        limit = MAX_ROWS;
-    }
     memset(delays, 0, sizeof(delays));
     memset(node, 0, sizeof(node));
     for (uint32_t i = 0; i < nodes; i++) {
         lb_pace_init(&node[i].pace, i, nodes, 0);
+        node[i].size.may_grow = 1;
         node[i].clock = roll(CLOCK_MS + 1) - CLOCK_MS / 2;
     }
 
     for (int64_t now = 1; now <= RUN_MS; now++) {
         for (uint32_t i = 0; i < nodes; i++) {
             node_t *n = &node[i];
-            double here;
+            double here, limit;
             int64_t came;
 
             if (n->done != 0 && now >= n->done) {
                 seen(delays, (n->taken - n->batch) / events_per_ms,
                      n->taken / events_per_ms, now);
+                lb_size_done(&n->size, &options, now - n->sent);
                 n->done = 0;
             }
             here = events_per_ms * (double)now - n->taken;
@@ -128,7 +147,10 @@ simulate(uint32_t nodes, double events_per_ms)
             }
 
             lb_pace_start(&n->pace, now);
-            n->batch = here < limit ? here : limit;
+            limit = most(&n->size, &options);
+            n->size.full = here > limit;
+            n->batch = n->size.full ? limit : here;
+            n->sent = now;
             n->taken += n->batch;
             n->done = now + ANSWER_MS + (int64_t)(n->batch / INSERT_PER_MS);
             came = now + roll(WAY_MS);

@@ -126,7 +126,7 @@ MUTATIONS = [
        "               ? LB_BLAME_NONE\n")],
      ["batch_too_large_for_a_proxy", "batch_too_large_for_the_server"]),
     ("batches do not grow again",
-     [(DELIVER, "    d->size_limit *= 2;\n", "    d->size_limit *= 1;\n")],
+     [("flusher/size.c", "s->refused *= 2;\n", "s->refused *= 1;\n")],
      ["batch_too_large_for_a_proxy"]),
     ("nodes do not keep to their slots",
      [("flusher/pace.c", "if (pace->count <= 1) {",

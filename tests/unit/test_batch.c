@@ -88,14 +88,21 @@ look(spool_t *s)
     (void)lb_rings_enter(&s->rings, &s->state);
 }
 
+static int full; /* the batch that was picked last */
+
 static int
 pick(spool_t *s, uint64_t rows, uint64_t bytes, int newest)
 {
-    lb_batch_limits_t limits = {rows, bytes, newest};
+    int rc;
+    lb_batch_limits_t limits = {
+        .max_rows = rows, .max_bytes = bytes, .newest = newest};
 
     look(s);
 
-    return lb_batch_pick(&s->rings, &s->state, &limits);
+    rc = lb_batch_pick(&s->rings, &s->state, &limits);
+    full = limits.full;
+
+    return rc;
 }
 
 static void
@@ -141,10 +148,15 @@ shares(void **arg)
     assert_int_equal(lb_batch_events_of(entry(s, 0)), 10);
     assert_int_equal(lb_batch_events_of(entry(s, 1)), 90);
     assert_int_equal(lb_batch_events(&s->state), 100);
+    assert_true(full);
+    assert_int_equal(pick(s, 1000, 1 << 20, 0), 1);
+    assert_int_equal(s->state.rows, 510);
+    assert_false(full);
 
     /* by bytes, and one event always fits */
     assert_int_equal(pick(s, 100, 200, 0), 1);
     assert_in_range(s->state.rows, 15, 20);
+    assert_true(full);
     assert_int_equal(pick(s, 100, 1, 0), 1);
     assert_int_equal(s->state.rows, 1);
 

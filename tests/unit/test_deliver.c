@@ -740,7 +740,7 @@ too_large_is_cut_and_grows_back(void **state)
         append(n, n->w, 20, 1700000000000000u);
         (void)deliver(n);
     }
-    assert_int_equal(n->d.size_limit, 0);
+    assert_int_equal(n->d.size.refused, 0);
     once(n, 0, n->appended);
 }
 
@@ -762,7 +762,7 @@ late_attempts_are_waited_for(void **state)
     for (i = 0; i < n->server.nsent; i++) {
         assert_string_equal(n->server.sent[i], n->server.sent[0]);
     }
-    assert_int_equal(n->d.size_limit, 0);
+    assert_int_equal(n->d.size.refused, 0);
     n->d.late_ms = 0;
     (void)deliver(n);
     once(n, 0, 10);

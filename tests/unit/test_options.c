@@ -63,8 +63,8 @@ defaults(void **state)
     assert_string_equal(o->database, "logbroker");
     assert_string_equal(o->table, "logs");
     assert_int_equal(o->nurls, 1);
-    assert_int_equal(o->max_rows, 500000);
-    assert_int_equal(o->max_bytes, 64 << 20);
+    assert_int_equal(o->max_rows, 2000000);
+    assert_int_equal(o->max_bytes, 256 << 20);
     assert_int_equal(o->node_count, 1);
     assert_true(strlen(o->broker) > 0);
     assert_false(o->zstd);

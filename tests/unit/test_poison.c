@@ -46,7 +46,7 @@ setup(void **arg)
 {
     void *env;
     lb_error_t err;
-    lb_batch_limits_t limits = {100, 1 << 20, 0};
+    lb_batch_limits_t limits = {.max_rows = 100, .max_bytes = 1 << 20};
     spool_t *s = calloc(1, sizeof(*s));
 
     assert_non_null(s);
@@ -171,7 +171,7 @@ finds_first_and_last(void **arg)
     int steps;
     uint64_t offset = 0;
     spool_t *s = *arg;
-    lb_batch_limits_t limits = {100, 1 << 20, 0};
+    lb_batch_limits_t limits = {.max_rows = 100, .max_bytes = 1 << 20};
 
     assert_int_equal(search(s, 0, &steps), 0);
     letter(s, &offset, 0);

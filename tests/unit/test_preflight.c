@@ -271,6 +271,41 @@ tables(void **state)
     }
 }
 
+/* Where the server's own bounds of a block stay, batches do not grow. */
+static void
+blocks_of_the_largest_batch(void **state)
+{
+    lb_verdict_t p = {0};
+    static lb_ch_result_t r;
+    static const table_t bound = {
+        MERGETREE, .settings = "|max_insert_block_size 1048449|"};
+    static const table_t lifted = {
+        MERGETREE, .settings = "|max_insert_block_size 8388608|"
+                               "min_insert_block_size_bytes 8589934592|"};
+    lb_options_t was = options;
+
+    (void)state;
+
+    options.max_rows = 1048450;
+    options.max_bytes = 256 << 20;
+    answer(&r, &bound);
+    lb_preflight_judge(&options, &r, &p);
+    assert_string_equal(p.verdict, "yes");
+    assert_false(p.whole);
+
+    answer(&r, &lifted);
+    lb_preflight_judge(&options, &r, &p);
+    assert_true(p.whole);
+
+    options.max_rows = 1048449;
+    answer(&r, &bound);
+    lb_preflight_judge(&options, &r, &p);
+    assert_true(p.whole);
+    assert_false(
+        lb_settings_whole(&options, "|min_insert_block_size_bytes 268402944|"));
+    options = was;
+}
+
 static void
 identity(void **state)
 {
@@ -595,6 +630,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables),
+        cmocka_unit_test(blocks_of_the_largest_batch),
         cmocka_unit_test(identity),
         cmocka_unit_test(more_columns),
         cmocka_unit_test(garbage),

@@ -106,7 +106,7 @@ an_orphan_that_cannot_be_claimed(void **arg)
     uint32_t i, epoch[2];
     lb_error_t err;
     lb_rings_t rings;
-    lb_batch_limits_t limits = {100, 1 << 20, 0};
+    lb_batch_limits_t limits = {.max_rows = 100, .max_bytes = 1 << 20};
 
     static lb_ckpt_state_t state;
 
@@ -150,7 +150,7 @@ an_ack_that_cannot_be_stored(void **arg)
     uint32_t i;
     lb_error_t err;
     lb_rings_t rings;
-    lb_batch_limits_t limits = {100, 1 << 20, 0};
+    lb_batch_limits_t limits = {.max_rows = 100, .max_bytes = 1 << 20};
 
     static lb_ckpt_state_t state;
 
@@ -188,7 +188,7 @@ damage_that_cannot_be_read(void **arg)
     lb_dead_t *dead;
     lb_error_t err;
     lb_rings_t rings;
-    lb_batch_limits_t limits = {100, 1 << 20, 0};
+    lb_batch_limits_t limits = {.max_rows = 100, .max_bytes = 1 << 20};
 
     static lb_ckpt_state_t state;
 

@@ -318,7 +318,10 @@ done_at_once(void **arg)
 {
     node_t *n = *arg;
 
+    n->d.size.grown = 3000;
+    n->said.dated_ms = (n->said.sent_ms = 1) + 3600000;
     step(n, LB_SINK_DONE, 1, LB_DELIVER_EMPTY);
+    assert_int_equal(n->d.size.grown, 0);
     assert_int_equal(n->state.delivered, 4);
     assert_int_equal(n->state.rings[0].acked_seq, 4);
     assert_int_equal(n->d.counters.requests, 1);
@@ -401,7 +404,9 @@ a_part_is_not_all(void **arg)
 {
     node_t *n = *arg;
 
+    n->d.size.grown = 3000;
     step(n, LB_SINK_UNKNOWN, 0, LB_DELIVER_UNKNOWN);
+    assert_int_equal(n->d.size.grown, 0);
     n->settled.found = 3;
     step(n, LB_SINK_DONE, 0, LB_DELIVER_FIXED);
     step(n, LB_SINK_DONE, 1, LB_DELIVER_UNKNOWN);
@@ -440,7 +445,7 @@ too_large_is_halved(void **arg)
     n->sent.blame = LB_BLAME_SIZE;
     step(n, LB_SINK_UNKNOWN, 0, LB_DELIVER_UNKNOWN);
     step(n, LB_SINK_DONE, 1, LB_DELIVER_EMPTY);
-    assert_int_equal(n->d.size_limit, 2);
+    assert_int_equal(n->d.size.refused, 2);
     step(n, LB_SINK_DONE, 1, LB_DELIVER_EMPTY);
     assert_int_equal(n->state.delivered, 2);
 }
