@@ -5,6 +5,7 @@ import json
 import signal
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -175,6 +176,17 @@ def test_search(page, words, found):
         assert message.startswith(begin)
 
 
+@pytest.mark.parametrize("state", [
+    "from=1e20", "from=-1e20&to=5", "from=9&to=1e308", "from=&to=", "range=x",
+    "by=x", "around=x", "around=%5B%5D", "around=null", "trace=@", "trace=a@1e300",
+    "trace=a@x", "%%%", "level=%27%29--", "q=%00%27%5C",
+    "around=" + urllib.parse.quote(json.dumps(
+        ["0" * 36, "1", "2026-01-01 00:00:00", 1e300, "a", "b", "c"]))])
+def test_any_address(page, state):
+    """It says something, and nothing is thrown."""
+    page(state)
+
+
 def test_values_narrow_it_down(page):
     b = page()
     b.evaluate("[...document.querySelectorAll('#facets button')].find(b => "
@@ -245,6 +257,25 @@ def test_live(service, page):
     assert b.evaluate("new Set(found.map(key)).size") == 21
     b.evaluate("document.querySelector('#live').click()")
     assert b.evaluate("live") is None
+
+
+def test_live_begins_without_a_gap(service, page):
+    """What came after the page was opened, before live."""
+    b = page("q=between&range=300")
+    service.send([{"timestamp": now(), "message": "between the two"}])
+    b.evaluate("document.querySelector('#live').click()")
+    b.until("found.length === 1", 15)
+
+
+def test_live_of_a_broker_that_is_away(service, page):
+    """It is named, for as long as it is so."""
+    b = page("range=300")
+    b.evaluate("""window.tails = (t => async () => [...await t(),
+        '/cluster/99/tail'])(tails); toggle(true)""")
+    b.until(f"/no live events from .cluster.99.tail/.test({SAID})")
+    time.sleep(0.5)
+    assert "/cluster/99/tail" in b.evaluate(SAID)
+    b.events.clear()
 
 
 def test_saved(page):
@@ -342,6 +373,67 @@ def test_a_brokers_own_page(service, browser):
     browser.open(f"http://127.0.0.1:{service.brokers[0].port}/logs#q=timeout")
     browser.until(f"/^1 event/.test({SAID})")
     browser.events.clear()
+
+
+TONGUES = {
+    "发生错误了，支付失败": ["错误", '"错误了，支付"'],
+    "ข้อผิดพลาดในการชำระเงิน": ["ผิดพลาด"],
+    "결제 오류가 발생": ["오류"],
+    "भुगतान त्रुटि हुई": ["त्रुटि", "त्रुटि हुई"],
+    "İSTANBUL kapalı": ["İSTANBUL", "KAPALI", "kapalı"],
+    "ΟΔΟΣ ΚΛΕΙΣΤΗ": ["ΟΔΟΣ", "οδος"],
+    "link—down—again": ['"link—down"', "link—down", '"down—again"'],
+    "он сказал «нет связи»": ['"нет связи"', "«нет", "*связи*", "СКАЗАЛ"],
+    "snake_case_name": ["snake_case_name", "case", '"ke_case_na"'],
+}
+MISSED = {"KAPALI"}  # of Turkish's two letters i: as Unicode has it
+
+
+@pytest.fixture(scope="module")
+def stored_tongues(service):
+    n = int(service.clickhouse.query("SELECT count() FROM logbroker.logs"))
+    service.send([{"timestamp": now(), "message": m} for m in TONGUES],
+                 "tongues")
+    service.stored(n + len(TONGUES))
+    return n
+
+
+def test_any_language(page, stored_tongues):
+    """By ClickHouse, and of what comes live, alike."""
+    b = page("stream=tongues")
+    events = b.evaluate("found")
+    assert len(events) == len(TONGUES)
+    for message, words in TONGUES.items():
+        for w in words:
+            got = search(b, w)
+            assert got == ([] if w in MISSED else [message]), w
+            live = b.evaluate(f"{json.dumps(events)}.filter(matches)"
+                              ".map(e => e.message)")
+            assert live == got, w
+
+
+def test_pages_of_one_instant(service, page):
+    """Events of one time in several rings: none is left out."""
+    service.clickhouse.query("""
+        INSERT INTO logbroker.logs (timestamp, received_at, stream, message,
+            attributes, ring, seq)
+        SELECT toStartOfHour(now()) AS timestamp, now(), 'instant',
+            toString(number), if(number = 7, '{"user":"\\u0061b"}', '{}'), [
+            toUUID('f0000000-0000-4000-8000-000000000001'),
+            toUUID('00000000-0000-4000-b000-0000000000ff'),
+            toUUID('80000000-0000-4000-9000-f00000000000')][1 + number % 3],
+            number FROM numbers(900)""")
+    try:
+        b = page("stream=instant&range=21600")
+        for n in (400, 600, 800, 900):
+            b.evaluate("document.querySelector('#older').click()")
+            b.until(f"found.length === {n}")
+        b.until("document.querySelector('#older').hidden")
+        # an attribute is what it means, however it was written
+        assert search(b, "user:ab") == ["7"]
+    finally:
+        service.clickhouse.query("ALTER TABLE logbroker.logs DELETE WHERE "
+                                 "stream = 'instant' SETTINGS mutations_sync = 1")
 
 
 def test_clickhouse_is_away(service, page):
