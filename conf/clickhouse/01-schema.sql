@@ -11,8 +11,8 @@ CREATE DATABASE IF NOT EXISTS logbroker;
 -- others came in between (10000: hours, even with many brokers).
 CREATE TABLE IF NOT EXISTS logbroker.logs
 (
-    timestamp   DateTime64(9, 'UTC')   CODEC(Delta(8), ZSTD(1)),
-    received_at DateTime64(6, 'UTC')   CODEC(Delta(8), ZSTD(1)),
+    timestamp   DateTime64(9, 'UTC')   CODEC(GCD, Delta(8), ZSTD(1)),
+    received_at DateTime64(6, 'UTC')   CODEC(GCD, Delta(8), ZSTD(1)),
     stream      LowCardinality(String),
     level       LowCardinality(String),
     service     LowCardinality(String),

@@ -60,3 +60,8 @@ ALTER TABLE logbroker.logs
         ALIAS JSONExtract(toString(scope), 'Map(String, String)'),
     ADD COLUMN IF NOT EXISTS LogAttributes Map(LowCardinality(String), String)
         ALIAS JSONExtract(attributes, 'Map(String, String)');
+
+-- of what is written from now on, and of what merges write anew
+ALTER TABLE logbroker.logs
+    MODIFY COLUMN timestamp CODEC(GCD, Delta(8), ZSTD(1)),
+    MODIFY COLUMN received_at CODEC(GCD, Delta(8), ZSTD(1));

@@ -14,8 +14,8 @@ CREATE DATABASE IF NOT EXISTS logbroker ON CLUSTER logbroker;
 -- hours. The second limit, a week, must not be the shorter one.
 CREATE TABLE IF NOT EXISTS logbroker.logs ON CLUSTER logbroker
 (
-    timestamp   DateTime64(9, 'UTC')   CODEC(Delta(8), ZSTD(1)),
-    received_at DateTime64(6, 'UTC')   CODEC(Delta(8), ZSTD(1)),
+    timestamp   DateTime64(9, 'UTC')   CODEC(GCD, Delta(8), ZSTD(1)),
+    received_at DateTime64(6, 'UTC')   CODEC(GCD, Delta(8), ZSTD(1)),
     stream      LowCardinality(String),
     level       LowCardinality(String),
     service     LowCardinality(String),

@@ -59,6 +59,11 @@ ALTER TABLE logbroker.logs ON CLUSTER logbroker
     ADD COLUMN IF NOT EXISTS LogAttributes Map(LowCardinality(String), String)
         ALIAS JSONExtract(attributes, 'Map(String, String)');
 
+-- of what is written from now on, and of what merges write anew
+ALTER TABLE logbroker.logs ON CLUSTER logbroker
+    MODIFY COLUMN timestamp CODEC(GCD, Delta(8), ZSTD(1)),
+    MODIFY COLUMN received_at CODEC(GCD, Delta(8), ZSTD(1));
+
 -- It holds no rows: made anew, it has the columns of the others.
 CREATE OR REPLACE TABLE logbroker.logs_all ON CLUSTER logbroker AS logbroker.logs
 ENGINE = Distributed(logbroker, logbroker, logs, rand());
