@@ -11,11 +11,13 @@ passed=0 failed=0 skipped=0
 
 # part NAME COMMAND...
 part() {
-    local name=$1
+    local name=$1 begun=$SECONDS status
     shift
     echo "== $name"
     "$@"
-    case $? in
+    status=$?
+    echo "   $name took $((SECONDS - begun)) s"
+    case $status in
     0) passed=$((passed + 1)) ;;
     77) skipped=$((skipped + 1)) ;;
     *) failed=$((failed + 1)) && echo "$name failed" ;;
@@ -25,13 +27,8 @@ part() {
 part terraform ./terraform.sh
 part guide ./guide.sh
 part pipeline ./ci.sh ${quick:+--quick}
-if [ -n "$quick" ]; then
-    part ansible ./ansible.sh --quick
-    part alerts ./alerts.sh --quick
-else
-    part docker ./docker.sh
-    part ansible ./ansible.sh
-    part alerts ./alerts.sh
-fi
+part alerts ./alerts.sh ${quick:+--quick}
+[ -n "$quick" ] || part docker ./docker.sh
+part ansible ./ansible.sh ${quick:+--quick}
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
