@@ -31,6 +31,7 @@ locals {
       "clickhouse clickhouse 9009",
       "clickhouse keeper 9181",
       "keeper keeper 9234",
+      "monitoring keeper 9182",
     ],
     # Figures of machines, brokers, edges and ClickHouse (and its rows, for
     # Grafana), and the service as clients see it. What monitoring shows is seen

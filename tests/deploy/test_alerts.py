@@ -114,7 +114,7 @@ class Watch:
             self.ports["prometheus-alertmanager"])]
         for job, those in targets.items():
             group = {"targets": those}
-            if job == "probe":
+            if job in ("probe", "keeper"):
                 group["labels"] = {"__blackbox__": address(
                     self.ports["prometheus-blackbox-exporter"])}
             (d / f"targets/{job}.yml").write_text(json.dumps([group]))
@@ -332,6 +332,8 @@ def test_each_alert_comes(tmp_path):
             "probe": [f"http://127.0.0.1:{edge.port}/health", secure,
                       f"http://127.0.0.1:{nobody}/health"],
             "clickhouse": [address(wrong.server.port), address(nobody)],
+            "keeper": [f"http://127.0.0.1:{edge.port}/health",
+                       f"http://127.0.0.1:{nobody}/ready"],
             "node": [address(watch.ports["prometheus-node-exporter"]),
                      address(nobody)],
         })
@@ -378,6 +380,7 @@ def test_each_alert_comes(tmp_path):
             ("LogbrokerClickHouseDown", nobody),
             ("LogbrokerClickHouseParts", wrong.server),
             ("LogbrokerClickHouseInserts", wrong.server),
+            ("LogbrokerKeeper", f"http://127.0.0.1:{nobody}/ready"),
             ("LogbrokerNodeDown", nobody),
             ("LogbrokerDiskSpace", watch.ports["prometheus-node-exporter"]),
             ("LogbrokerDiskReadOnly", watch.ports["prometheus-node-exporter"]),

@@ -163,9 +163,9 @@ def test_units_of_replicas(filled):
     # 90 % of the 8 GB that 7900 MB are
     assert "--memory 7372m " in unit
     unit = (filled / "keeper-2" / "unit").read_text()
-    for port in (9181, 9234):
+    for port in (9181, 9234, 9182):
         assert f"--publish {KEEPERS['keeper-2']}:{port}:{port} " in unit
-    assert unit.count("--publish") == 2
+    assert unit.count("--publish") == 3
     assert unit.rstrip().count(" keeper\n") == 1, unit
 
 

@@ -55,8 +55,10 @@ def test_profile(compose):
 def test_targets_of_compose(compose):
     """Each job has targets, and each target is a service."""
     folder = ROOT / "docker/monitoring/targets"
-    assert {p.stem for p in folder.iterdir()} == JOBS
-    for job in JOBS:
+    # a single ClickHouse has no Keeper
+    jobs = JOBS - {"keeper"}
+    assert {p.stem for p in folder.iterdir()} == jobs
+    for job in jobs:
         (group,) = load(folder / f"{job}.yml")
         for target in group["targets"] + list(group.get("labels", {}).values()):
             host = re.sub(r"^http://", "", target).split(":")[0]
@@ -127,6 +129,7 @@ def play(tmp_path):
         "jump": hosts("10.0.0.9"), "inside": {"children": {
             "edge": hosts("10.0.0.1"), "clickhouse": hosts("10.0.0.4"),
             "broker": hosts("10.0.0.2", "10.0.0.3"),
+            "keeper": hosts("10.0.0.6"),
             "monitoring": {"hosts": {"m": {
                 "logbroker_address": "10.0.0.5",
                 "ansible_connection": "local"}}}}}}}}))
@@ -157,5 +160,6 @@ def test_role(tmp_path):
     assert targets["logbroker"] == ["10.0.0.2:8080", "10.0.0.3:8080"]
     assert targets["clickhouse"] == ["10.0.0.4:8123"]
     assert targets["edge"] == ["10.0.0.1:9145"]
+    assert targets["keeper"] == ["http://10.0.0.6:9182/ready"]
     assert sorted(targets["node"]) == [
-        f"10.0.0.{n}:9100" for n in (1, 2, 3, 4, 5, 9)]
+        f"10.0.0.{n}:9100" for n in (1, 2, 3, 4, 5, 6, 9)]
