@@ -102,13 +102,18 @@ serve_nginx() {
 broker() {
     tls=/etc/logbroker/broker/tls
     [ -f $tls/cert.pem ] || tls=
+    rm -f $run/nginx.pid
+    none=
+    # an empty one is none, and stays none
+    [ ! -e "$reader" ] || [ -s "$reader" ] || none=1
     broker_settings
-    # ClickHouse may make that password later; an empty one is none
-    [ -e "$reader" ] || [ ! -d "${reader%/*}" ] || {
-        until [ -s "$reader" ]; do
-            sleep 2
+    # ClickHouse may make that password later; nginx takes a signal as soon as it
+    # has written its pid
+    [ -n "$by$none" ] || [ ! -d "${reader%/*}" ] || {
+        until [ -s "$reader" ] && [ -s $run/nginx.pid ]; do
+            sleep 1
         done
-        broker_settings && kill -HUP 1
+        broker_settings && kill -HUP "$(cat $run/nginx.pid)"
     } &
     serve_nginx
 }

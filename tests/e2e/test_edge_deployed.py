@@ -2,6 +2,7 @@
 tried: who may send, limits with a key and without, clients that leave early,
 workers killed one after the other, and what fills no log."""
 
+import base64
 import collections
 import itertools
 import json
@@ -11,12 +12,15 @@ import signal
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
 from env import spool
 from env.bodies import answer
 from env.build import BUILD
+from env.clickhouse import ClickHouse
 from env.http import post
 from env.nginx import Nginx
 from env.process import free_port, wait_for
@@ -32,13 +36,13 @@ class Deployed(Nginx):
 
     ENDS = signal.SIGTERM
 
-    def __init__(self, way, directory, kind, brokers=()):
+    def __init__(self, way, directory, kind, brokers=(), sub=()):
         self.brokers = brokers
         self.grpc = free_port()
         self.said = directory / "said"
         self.said.mkdir(parents=True)
         self.text_ = WAYS[way](self.said, kind).read_text()
-        self.sub = ()
+        self.sub = sub
         super().__init__(directory / "run")
         status, words = self.test_conf()
         assert status == 0, words
@@ -51,8 +55,8 @@ class Deployed(Nginx):
         for port, key in (("8080", "port"), ("4317", "grpc")):
             hosts = sorted(set(re.findall(rf"server (\S+):{port} ", text)))
             for host, b in zip(hosts, self.brokers):
-                text = text.replace(f"server {host}:{port} ",
-                                    f"server 127.0.0.1:{getattr(b, key)} ")
+                text = re.sub(rf"server {re.escape(host)}:{port}(?=[ ;])",
+                              f"server 127.0.0.1:{getattr(b, key)}", text)
         text = re.sub(r"listen (?:[\d.]+:)?(\d+)( backlog)?",
                       lambda m: "listen 127.0.0.1:%d%s" % (
                           self.grpc if m[1] == "4317" else
@@ -69,6 +73,10 @@ class Deployed(Nginx):
                 (r"set_real_ip_from [^;]+;", "set_real_ip_from 127.0.0.1;"),
                 (r'(?m)^user .*', ""), *self.sub):
             text = re.sub(pattern, new, text)
+        # of an edge: where its pages are
+        own = re.search(r"listen \S+:(\d+);\s+access_log off;\s+"
+                        r"location = /metrics", text)
+        self.own = int(own[1]) if own else None
         return f"user root;\n{self.main}{text}"
 
 
@@ -89,6 +97,52 @@ def service(request, tmp_path, monkeypatch):
     finally:
         for p in reversed(up):
             p.stop()
+
+
+def test_the_page_of_the_logs_as_deployed(tmp_path_factory, monkeypatch):
+    """By each way's edge and broker a real ClickHouse is asked, as the reader
+    with the password that the way has rendered; clients reach none of it."""
+    base = tmp_path_factory.mktemp("pages")
+    monkeypatch.setattr("test_edge_ways.SENDERS",
+                        f"logbroker_sender test token={HASH} requests=900000;\n")
+    with ClickHouse(base / "clickhouse") as clickhouse:
+        password = (base / "clickhouse/reader_password").read_text().strip()
+        # of the ways' own, and where it is
+        given = base64.b64encode(b"reader:of the reader").decode()
+        real = base64.b64encode(f"reader:{password}".encode()).decode()
+        for way in WAYS:
+            sub = ((rf'Authorization "Basic {re.escape(given)}"',
+                    f'Authorization "Basic {real}"'),
+                   (r"upstream clickhouse \{ server [^;]+;",
+                    f"upstream clickhouse {{ server 127.0.0.1:{clickhouse.port};"),
+                   (r'set \$clickhouse "http://clickhouse:8123"',
+                    f'set $clickhouse "{clickhouse.url}"'))
+            up = [Deployed(way, base / way / "broker", "broker", sub=sub)]
+            try:
+                up.append(Deployed(way, base / way / "edge", "edge", up * 2))
+                with urllib.request.urlopen(
+                        f"http://127.0.0.1:{up[1].own}/logs") as r:
+                    assert b"<title>logs" in r.read(), way
+                status, said = asked(up[1].own)
+                if way == "packages":  # its command names no password
+                    assert status == 501 and b"READER of render.sh" in said
+                else:
+                    assert (status, said) == (200, b"reader\n"), way
+                assert asked(up[1].port)[0] in (404, 405), way
+            finally:
+                for p in reversed(up):
+                    p.stop()
+
+
+def asked(port):
+    try:
+        with urllib.request.urlopen(urllib.request.Request(
+                f"http://127.0.0.1:{port}/logs/query",
+                b"SELECT currentUser()",
+                {"X-Requested-With": "logbroker"}), timeout=30) as r:
+            return r.status, r.read()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read()
 
 
 def stored(brokers):

@@ -5,11 +5,14 @@ folders, logs and sizes and in nothing else, and nginx takes it."""
 import os
 import re
 import subprocess
+import urllib.error
+import urllib.request
 
 import pytest
 
 from env.build import BUILD, ROOT, preloads, sanitizers
 from env.edge import make_certificate
+from env.process import Process, free_port, wait_for
 
 SENDERS = f"logbroker_sender shop token={'0' * 64} requests=100;\n"
 KNOWN = ("logbroker_senders on; limit_req zone=guesses burst=20 nodelay; "
@@ -39,8 +42,16 @@ def quickstart(d, kind):
 
 
 def entrypoint(d, kind, **env):
-    """That of the images, with its folders elsewhere; nginx itself is not
-    started."""
+    """What that of the images renders; nginx itself is not started."""
+    script = elsewhere(d, ("exec nginx -e", "exec true -e"))
+    (d / "reader").write_text("of the reader\n")
+    bash(f"sh {script} {kind}",
+         LOGBROKER_READER_PASSWORD_FILE=str(d / "reader"), **env)
+    return d / "run/nginx.conf"
+
+
+def elsewhere(d, *changes):
+    """The images' entrypoint, with its folders in d."""
     (d / "share").mkdir()
     (d / "share/nginx").symlink_to(ROOT / "conf/nginx")
     (d / "etc").mkdir(exist_ok=True)
@@ -48,15 +59,11 @@ def entrypoint(d, kind, **env):
     script = (ROOT / "docker/entrypoint.sh").read_text()
     for old, new in (("/usr/share/logbroker", d / "share"),
                      ("/run/logbroker", d / "run"),
-                     ("/etc/logbroker/edge", d / "etc"),
-                     ("exec nginx -e", "exec true -e")):
+                     ("/etc/logbroker/edge", d / "etc"), *changes):
         assert old in script
         script = script.replace(old, str(new))
     (d / "entrypoint.sh").write_text(script)
-    (d / "reader").write_text("of the reader\n")
-    bash(f"sh {d}/entrypoint.sh {kind}",
-         LOGBROKER_READER_PASSWORD_FILE=str(d / "reader"), **env)
-    return d / "run/nginx.conf"
+    return d / "entrypoint.sh"
 
 
 def compose(d, kind):
@@ -236,3 +243,48 @@ def test_an_image_without_senders_says_so(tmp_path):
     with pytest.raises(subprocess.CalledProcessError) as e:
         entrypoint(tmp_path, "edge", LOGBROKER_BROKERS=" ".join(ADDRESSES))
     assert "nobody may send: mount" in e.value.stderr
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_readers_password_that_is_made_later(tmp_path, late):
+    """By ClickHouse's container, which starts with the broker's: while its
+    settings are written, or long after that."""
+    port, reader = free_port(), tmp_path / "secrets/reader"
+    reader.parent.mkdir()
+    make = f"echo secret >{reader}"
+    script = elsewhere(tmp_path, ("exec nginx -e", "exec /usr/sbin/nginx -e"))
+    render = tmp_path / "share/nginx/render.sh"
+    render.parent.unlink()
+    render.parent.mkdir()
+    render.write_text(f"""#!/bin/sh
+echo "user root;"
+{ROOT}/conf/nginx/render.sh "$@" MODULES={BUILD} LISTEN=127.0.0.1:{port} \\
+    GRPC= SPOOL={tmp_path}/spool SIZE=4m CLICKHOUSE=http://127.0.0.1:1 \\
+    LOG={tmp_path}/error.log
+{"" if late else make}
+""")
+    render.chmod(0o755)
+
+    def asked():
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/logs/query", b"SELECT 1",
+            {"X-Requested-With": "logbroker"})
+        try:
+            urllib.request.urlopen(request, timeout=5)
+        except urllib.error.HTTPError as e:
+            return e.code
+        except OSError:
+            return None
+
+    broker = Process("the entrypoint", ["sh", script, "broker"],
+                     tmp_path / "out.log", env={
+        **os.environ, **sanitizers(tmp_path), "LD_PRELOAD": preloads(),
+        "LOGBROKER_READER_PASSWORD_FILE": str(reader)})
+    try:
+        if late:
+            wait_for(lambda: asked() == 501, 20, "no password yet")
+            subprocess.run(["sh", "-c", make], check=True)
+        # it asks ClickHouse, which is not there
+        wait_for(lambda: asked() == 502, 20, "the query location")
+    finally:
+        broker.stop()

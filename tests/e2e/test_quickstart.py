@@ -141,6 +141,27 @@ def test_summary(quickstart):
         "broker-1", "broker-2"]
 
 
+def questions(base):
+    """Of the page of the logs: who asks, what there is, and a try to change
+    it; base is the edge's own port."""
+    ask = (f"curl -sS -H 'X-Requested-With: logbroker' "
+           f"localhost:{base}/logs/query -d ")
+    return [sh(ask + f'"{sql}"', base).stdout for sql in (
+        "SELECT currentUser()",
+        "SELECT count() >= 1000 FROM logbroker.logs "
+        "WHERE stream LIKE 'quickstart-%'",
+        "TRUNCATE TABLE logbroker.logs")]
+
+
+def test_the_page_of_the_logs(quickstart):
+    base, _, text = quickstart
+    assert f"  http://localhost:{base + 3}/logs\n" in text
+    page = sh(f"curl -fsS localhost:{base + 3}/logs", base).stdout
+    assert "<title>logs" in page
+    who, there, refused = questions(base + 3)
+    assert (who, there) == ("reader\n", "1\n") and "READONLY" in refused
+
+
 def test_try_it(quickstart):
     """The two curl lines of the README, as typed."""
     base, _, _ = quickstart
@@ -366,22 +387,34 @@ def once(env):
     return r.stdout
 
 
-def test_server_of_ones_own(quickstart, tmp_path):
+@pytest.mark.parametrize("login, user", [
+    ("boss:p%40ss%2Fw%22%5Cd@", "boss"), ("", "default")])
+def test_server_of_ones_own(quickstart, tmp_path, login, user):
     """LOGBROKER_CLICKHOUSE_URL: no server is started; the user in it is the
-    flushers', too."""
+    flushers', too, and the page's, who changes nothing there."""
     base, env, _ = quickstart
-    out = once(dict(env, LOGBROKER_PORT=str(free_ports(4)),
-                    LOGBROKER_DATA=str(tmp_path), LOGBROKER_BROKERS="1",
-                    LOGBROKER_CLICKHOUSE_URL="http://boss:p%40ss%2Fw%22%5Cd@"
-                                             f"127.0.0.1:{base + 4}/"))
+    port = free_ports(4)
+    terminal = Terminal(ROOT / "quickstart.sh", dict(
+        env, LOGBROKER_PORT=str(port), LOGBROKER_DATA=str(tmp_path),
+        LOGBROKER_BROKERS="1", LOGBROKER_CLICKHOUSE_URL=
+        f"http://{login}127.0.0.1:{base + 4}/"))
+    try:
+        out = terminal.until("goes on with the data.")
+        assert f"  http://localhost:{port + 2}/logs\n" in out
+        who, there, refused = questions(port + 2)
+    finally:
+        terminal.end(b"\x03")
+    assert (who, there) == (f"{user}\n", "1\n") and "READONLY" in refused
     assert "starting ClickHouse" not in out
     assert "broker 2" not in out
     assert "p%40ss" not in out
     settings = (tmp_path / "broker-1/flusher.json").read_text()
+    named = {"user": "boss", "password_file": str(tmp_path / "password")}
     assert json.loads(settings)["clickhouse"] == {
-        "urls": [f"http://127.0.0.1:{base + 4}"], "user": "boss",
-        "password_file": str(tmp_path / "password")}
-    assert (tmp_path / "password").stat().st_mode & 0o777 == 0o600
+        "urls": [f"http://127.0.0.1:{base + 4}"], **(named if login else {})}
+    for name in ("password", "reader_password") if login else ():
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / name).read_text() == "p@ss/w\"\\d\n"
 
 
 def test_second_run_goes_on(tmp_path):
