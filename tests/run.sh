@@ -185,6 +185,7 @@ count "senders" $(tail -n 1 "$logs/senders.log" | awk '{print $1 + 0, $3 + 0}')
 
 step "benchmark"
 check "benchmark runs" tests/bench/run.sh --quick
+check "benchmark of the whole way runs" tests/bench/e2e.sh --quick --only edge
 
 # what needs tools that are not here says so
 step "deployment"
