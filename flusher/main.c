@@ -6,6 +6,7 @@
  */
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -63,6 +64,20 @@ usage(FILE *f)
         "  3  --check: the table does not allow exactly once\n"
         "  4  --check: not known, ClickHouse cannot be asked\n",
         f);
+}
+
+/* The exit status of what was only to print something. */
+static int
+printed(void)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr,
+                "logbroker-flusher: what is printed cannot be written: %s\n",
+                strerror(errno));
+        return 1;
+    }
+
+    return 0;
 }
 
 static void
@@ -125,13 +140,13 @@ main(int argc, char **argv)
             break;
         case 's':
             lb_options_print(stdout);
-            return 0;
+            return printed();
         case 'h':
             usage(stdout);
-            return 0;
+            return printed();
         case 'V':
             puts("logbroker-flusher " LB_VERSION);
-            return 0;
+            return printed();
         default:
             usage(stderr);
             return 2;
@@ -158,6 +173,10 @@ main(int argc, char **argv)
         dump = lb_options_dump(f.options);
         puts(dump != NULL ? dump : "");
         free(dump);
+        if (printed() != 0) {
+            lb_options_free(f.options);
+            return 1;
+        }
         curl_global_init(CURL_GLOBAL_DEFAULT);
         rc = lb_check_table(f.options, &signals.abort);
         curl_global_cleanup();

@@ -84,6 +84,19 @@ def test_output_on_a_full_disk(nginx, command):
                         "No space left on device\n")
 
 
+@pytest.mark.parametrize("program", ["logbroker-spool", "logbroker-flusher"])
+@pytest.mark.parametrize("option", ["--help", "--version", "--settings"])
+def test_words_on_a_full_disk(program, option):
+    if (program, option) == ("logbroker-spool", "--settings"):
+        pytest.skip("it has none")
+    with open("/dev/full", "w") as full:
+        r = subprocess.run([find(program), option], stdout=full,
+                           stderr=subprocess.PIPE, text=True)
+    assert r.returncode == 1
+    assert r.stderr == (f"{program}: what is printed cannot be written: "
+                        "No space left on device\n")
+
+
 def test_how_long_the_spool_lasts(nginx):
     """At the rate of the last day, or since the ring was made; the module says
     the same."""

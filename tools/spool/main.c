@@ -148,9 +148,12 @@ main(int argc, char **argv)
 
     switch (lb_tool_options(argc, argv, &o, &words, &n)) {
     case LB_TOOL_HELP:
-        return usage(stdout, 0);
+        status = usage(stdout, 0);
+        lb_tool_printed();
+        return status;
     case LB_TOOL_VERSION:
         puts("logbroker-spool " LB_VERSION);
+        lb_tool_printed();
         return 0;
     case LB_TOOL_USAGE:
         return usage(stderr, 2);
