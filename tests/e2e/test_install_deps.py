@@ -58,6 +58,9 @@ class Machine:
         """At a terminal of its own."""
         pid, fd = pty.fork()
         if pid == 0:
+            # nohup and "&" leave them ignored
+            for s in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(s, signal.SIG_DFL)
             os.execvpe(self.command[0], self.command, self.env)
         wait_for((self.dir / "apt").exists, what="apt-get")
         return pid, fd

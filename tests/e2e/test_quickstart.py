@@ -60,6 +60,9 @@ class Terminal:
         self.text = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            # nohup and "&" leave them ignored
+            for s in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(s, signal.SIG_DFL)
             os.execve(command, [str(command), *args], env)
 
     def until(self, words, timeout=300):
