@@ -539,6 +539,8 @@ note_said(lb_service_t *f)
     if (said->repeated) {
         said->repeated = 0;
         lb_pace_start(&f->pace, lb_mono_ms());
+    } else if (said->left_mono > f->pace.last) {
+        lb_pace_start(&f->pace, said->left_mono);
     }
 
     look_at_clock(f);

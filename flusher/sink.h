@@ -39,6 +39,7 @@ typedef struct {
     int64_t sent_ms;    /* wall clock when the request left, 0: it did not, */
     int64_t dated_ms;   /* and when the answer's headers came; */
     int64_t dated_mono; /* the same by the monotonic clock */
+    int64_t left_mono;  /* monotonic, when its first byte left at the latest */
     int64_t date;       /* its Date, seconds since 1970; 0: none of the sink */
     char text[512];     /* for people, one line; empty if DONE */
 } lb_said_t;

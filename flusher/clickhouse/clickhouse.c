@@ -66,6 +66,7 @@ lb_clickhouse_said(const lb_ch_result_t *r, lb_said_t *said)
     said->sent_ms = r->sent_ms;
     said->dated_ms = r->dated_ms;
     said->dated_mono = r->dated_mono;
+    said->left_mono = r->left_mono;
     said->date = r->date;
     (void)snprintf(said->text, sizeof(said->text), "%s", r->text);
 }

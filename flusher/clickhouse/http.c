@@ -42,6 +42,12 @@ lb_ch_watch(lb_ch_t *ch)
 
     look_at_packets(ch, &now);
 
+    /* curl 8 reads some of the body before anything leaves */
+    if (ch->result->left_mono == 0 &&
+        now.tcpi_bytes_sent > ch->before.tcpi_bytes_sent) {
+        ch->result->left_mono = lb_mono_ms();
+    }
+
     ch->arrived = now.tcpi_bytes_acked > ch->before.tcpi_bytes_acked;
     ch->result->repeated =
         now.tcpi_total_retrans != ch->before.tcpi_total_retrans;
