@@ -1,6 +1,6 @@
 /*
  * logbroker_tail: events live from the rings of the node, as server-sent
- * events (WHATWG HTML, 9.2).
+ * events.
  *
  *     timer ----> job (a thread reads the rings) ----> out of each client
  *                                                          |
@@ -20,23 +20,18 @@
 #include "ngx_http_logbroker_worker.h"
 #include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_sse.h"
 #include "ngx_http_logbroker_tail.h"
 #include "ngx_http_logbroker_tail_read.h"
 #include "ngx_http_logbroker_tail_text.h"
 
 
 typedef struct {
-    ngx_http_logbroker_tail_feed_t   feed;          /* first */
+    ngx_http_logbroker_sse_t         sse;           /* first */
+    ngx_http_logbroker_tail_feed_t   feed;
     ngx_http_logbroker_tail_group_t *group;
-    ngx_http_request_t              *request;       /* NULL: it left */
     ngx_queue_t                      queue;         /* of all */
-
-    ngx_http_logbroker_mem_t         sending;
-    ngx_buf_t                        buf;
-    ngx_chain_t                      chain;
-    ngx_msec_t                       said_at;
     ngx_uint_t                       due;           /* a look at it */
-    ngx_uint_t                       ended;         /* what is left is sent */
 } ngx_http_logbroker_tail_t;
 
 
@@ -56,18 +51,14 @@ static ngx_http_logbroker_tail_t *ngx_http_logbroker_tail_create(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_logbroker_tail_join(ngx_http_logbroker_tail_t *t,
     ngx_http_request_t *r);
-static void ngx_http_logbroker_tail_left(void *data);
+static void ngx_http_logbroker_tail_left(ngx_http_logbroker_sse_t *s);
+static void ngx_http_logbroker_tail_more(ngx_http_logbroker_sse_t *s);
 static void ngx_http_logbroker_tail_free(ngx_http_logbroker_tail_t *t);
 static void ngx_http_logbroker_tail_timer(ngx_event_t *ev);
 static void ngx_http_logbroker_tail_done(ngx_event_t *ev);
 static void ngx_http_logbroker_tail_all_due(void);
 static ngx_http_logbroker_tail_t *ngx_http_logbroker_tail_next(void);
 static void ngx_http_logbroker_tail_merge(void);
-static ngx_int_t ngx_http_logbroker_tail_send(ngx_http_logbroker_tail_t *t);
-static ngx_int_t ngx_http_logbroker_tail_wait(ngx_http_request_t *r);
-static void ngx_http_logbroker_tail_write(ngx_http_request_t *r);
-static void ngx_http_logbroker_tail_end(ngx_http_logbroker_tail_t *t,
-    ngx_int_t rc);
 
 
 static ngx_http_logbroker_tail_hub_t  *ngx_http_logbroker_tail_hub;
@@ -102,53 +93,19 @@ ngx_http_logbroker_tail(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static ngx_int_t
 ngx_http_logbroker_tail_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                   rc;
-    ngx_http_cleanup_t         *cln;
-    ngx_http_logbroker_tail_t  *t;
+    ngx_int_t                       rc;
+    ngx_http_logbroker_tail_t      *t;
+    ngx_http_logbroker_tail_hub_t  *hub;
 
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)) || r != r->main) {
-        return NGX_HTTP_NOT_ALLOWED;
-    }
+    hub = ngx_http_logbroker_tail_hub;
 
-    rc = ngx_http_discard_request_body(r);
+    rc = ngx_http_logbroker_sse_accept(r, hub ? hub->n : 0);
 
-    if (rc != NGX_OK) {
+    if (rc != NGX_DECLINED) {
         return rc;
     }
 
     if (ngx_http_logbroker_worker == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    r->headers_out.status = NGX_HTTP_OK;
-    ngx_str_set(&r->headers_out.content_type, "text/event-stream");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-
-    /* a proxy hands each event on at once */
-
-    if (ngx_http_logbroker_add_header(r, "Cache-Control", "no-store")
-        != NGX_OK
-        || ngx_http_logbroker_add_header(r, "X-Accel-Buffering", "no")
-           != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (r->method == NGX_HTTP_HEAD) {
-        return ngx_http_send_header(r);
-    }
-
-    if (ngx_exiting
-        || (ngx_http_logbroker_tail_hub
-            && ngx_http_logbroker_tail_hub->n >= NGX_HTTP_LOGBROKER_TAILS))
-    {
-        return ngx_http_logbroker_add_header(r, "Retry-After", "1") == NGX_OK
-                   ? NGX_HTTP_SERVICE_UNAVAILABLE
-                   : NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    cln = ngx_http_cleanup_add(r, 0);
-    if (cln == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -157,24 +114,7 @@ ngx_http_logbroker_tail_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    cln->handler = ngx_http_logbroker_tail_left;
-    cln->data = t;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    r->read_event_handler = ngx_http_test_reading;
-    r->write_event_handler = ngx_http_logbroker_tail_write;
-    r->main->count++;
-
-    if (ngx_http_logbroker_tail_send(t) != NGX_OK) {
-        ngx_http_logbroker_tail_end(t, NGX_ERROR);
-    }
-
-    return NGX_DONE;
+    return ngx_http_logbroker_sse_begin(r, &t->sse);
 }
 
 
@@ -218,24 +158,18 @@ ngx_http_logbroker_tail_create(ngx_http_request_t *r)
         return NULL;
     }
 
-    t->request = r;
-    t->said_at = ngx_current_msec;
+    t->sse.more = ngx_http_logbroker_tail_more;
+    t->sse.left = ngx_http_logbroker_tail_left;
 
     ngx_queue_insert_tail(&hub->clients, &t->queue);
     hub->n++;
 
     if (ngx_http_logbroker_tail_ask(r, &t->feed) != NGX_OK
-        || ngx_http_logbroker_mem_grow(&t->sending, 32) != NGX_OK
         || ngx_http_logbroker_tail_join(t, r) != NGX_OK)
     {
-        ngx_http_logbroker_tail_left(t);
+        ngx_http_logbroker_tail_left(&t->sse);
         return NULL;
     }
-
-    /* so that the client knows at once that it is connected */
-
-    t->sending.len = ngx_sprintf(t->sending.data, "retry: 1000\n\n")
-                     - t->sending.data;
 
     if (!hub->timer.timer_set) {
         ngx_add_timer(&hub->timer, NGX_HTTP_LOGBROKER_TAIL_EVERY);
@@ -282,14 +216,10 @@ ngx_http_logbroker_tail_join(ngx_http_logbroker_tail_t *t,
 /* The request goes away. */
 
 static void
-ngx_http_logbroker_tail_left(void *data)
+ngx_http_logbroker_tail_left(ngx_http_logbroker_sse_t *s)
 {
-    ngx_http_logbroker_tail_t *t = data;
-
-    t->request = NULL;
-
     if (!ngx_http_logbroker_tail_hub->running) {
-        ngx_http_logbroker_tail_free(t);
+        ngx_http_logbroker_tail_free((ngx_http_logbroker_tail_t *) s);
     }
 }
 
@@ -322,7 +252,7 @@ ngx_http_logbroker_tail_free(ngx_http_logbroker_tail_t *t)
     free(t->feed.service.data);
     free(t->feed.text.data);
     ngx_http_logbroker_mem_free(&t->feed.out);
-    ngx_http_logbroker_mem_free(&t->sending);
+    ngx_http_logbroker_mem_free(&t->sse.sending);
     ngx_free(t);
 }
 
@@ -352,7 +282,9 @@ ngx_http_logbroker_tail_timer(ngx_event_t *ev)
             ngx_queue_insert_tail(&hub->job.groups, &t->group->queue);
         }
 
-        t->feed.waiting = t->sending.len;
+        t->feed.waiting = t->sse.sending.len;
+        t->feed.quiet = t->sse.sending.len == 0 && t->feed.out.len == 0
+                        && ngx_http_logbroker_sse_quiet(&t->sse);
     }
 
     if (hub->n == 0) {
@@ -391,21 +323,21 @@ ngx_http_logbroker_tail_done(ngx_event_t *ev)
 
     while ((t = ngx_http_logbroker_tail_next())) {
 
-        if (t->request == NULL) {
+        if (t->sse.request == NULL) {
             ngx_http_logbroker_tail_free(t);
             continue;
         }
 
-        c = t->request->connection;
+        c = t->sse.request->connection;
 
-        ngx_http_set_log_request(c->log, t->request);
+        ngx_http_set_log_request(c->log, t->sse.request);
 
         if (ngx_exiting) {
             /* the client comes back, with the id of the last event it saw */
-            ngx_http_logbroker_tail_end(t, NGX_OK);
+            ngx_http_logbroker_sse_end(&t->sse, NGX_OK);
 
-        } else if (ngx_http_logbroker_tail_send(t) != NGX_OK) {
-            ngx_http_logbroker_tail_end(t, NGX_ERROR);
+        } else {
+            ngx_http_logbroker_sse_send(&t->sse);
         }
 
         ngx_http_run_posted_requests(c);
@@ -435,7 +367,7 @@ ngx_http_logbroker_tail_all_due(void)
          q = ngx_queue_next(q))
     {
         t = ngx_queue_data(q, ngx_http_logbroker_tail_t, queue);
-        t->due = !t->ended || t->request == NULL;
+        t->due = !t->sse.ended || t->sse.request == NULL;
     }
 }
 
@@ -501,8 +433,7 @@ ngx_http_logbroker_tail_merge(void)
             ngx_queue_remove(f);
             ngx_queue_insert_tail(&first->feeds, f);
 
-            t = (ngx_http_logbroker_tail_t *)
-                    ngx_queue_data(f, ngx_http_logbroker_tail_feed_t, queue);
+            t = ngx_queue_data(f, ngx_http_logbroker_tail_t, feed.queue);
             t->group = first;
         }
 
@@ -512,173 +443,21 @@ ngx_http_logbroker_tail_merge(void)
 }
 
 
-/* What is there goes out, if the last of it has gone.  The job does not run, or
- * there is nothing of it here. */
-
-static ngx_int_t
-ngx_http_logbroker_tail_send(ngx_http_logbroker_tail_t *t)
-{
-    ngx_http_request_t        *r;
-    ngx_http_logbroker_mem_t   mem;
-
-    r = t->request;
-
-    if (t->buf.pos != t->buf.last) {
-        /* the last of it is on its way */
-        return NGX_OK;
-    }
-
-    if (t->buf.pos) {
-        t->buf.pos = NULL;
-        t->buf.last = NULL;
-        t->sending.len = 0;
-    }
-
-    if (t->sending.len == 0 && t->feed.out.len
-        && !ngx_http_logbroker_tail_hub->running)
-    {
-        mem = t->sending;
-        t->sending = t->feed.out;
-        t->feed.out = mem;
-    }
-
-    if (t->sending.len == 0) {
-
-        if (ngx_current_msec - t->said_at < NGX_HTTP_LOGBROKER_TAIL_QUIET) {
-            return NGX_OK;
-        }
-
-        t->sending.len = ngx_sprintf(t->sending.data, ":\n\n")
-                         - t->sending.data;
-    }
-
-    t->said_at = ngx_current_msec;
-
-    ngx_memzero(&t->buf, sizeof(ngx_buf_t));
-
-    t->buf.start = t->sending.data;
-    t->buf.pos = t->sending.data;
-    t->buf.last = t->sending.data + t->sending.len;
-    t->buf.end = t->buf.last;
-    t->buf.memory = 1;
-    t->buf.flush = 1;
-    t->buf.tag = (ngx_buf_tag_t) &ngx_http_logbroker_module;
-
-    t->chain.buf = &t->buf;
-    t->chain.next = NULL;
-
-    if (ngx_http_output_filter(r, &t->chain) == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    return r->buffered || r->connection->buffered
-               ? ngx_http_logbroker_tail_wait(r) : NGX_OK;
-}
-
-
-/* Until the client takes more, within send_timeout. */
-
-static ngx_int_t
-ngx_http_logbroker_tail_wait(ngx_http_request_t *r)
-{
-    ngx_event_t               *wev;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    wev = r->connection->write;
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    if (!wev->delayed && !wev->timer_set) {
-        ngx_add_timer(wev, clcf->send_timeout);
-    }
-
-    return ngx_handle_write_event(wev, clcf->send_lowat);
-}
-
+/* The job does not run, or there is nothing of it here. */
 
 static void
-ngx_http_logbroker_tail_write(ngx_http_request_t *r)
+ngx_http_logbroker_tail_more(ngx_http_logbroker_sse_t *s)
 {
-    ngx_event_t                *wev;
-    ngx_queue_t                *q;
-    ngx_connection_t           *c;
+    ngx_http_logbroker_mem_t    mem;
     ngx_http_logbroker_tail_t  *t;
 
-    c = r->connection;
-    wev = c->write;
-    t = NULL;
+    t = (ngx_http_logbroker_tail_t *) s;
 
-    for (q = ngx_queue_head(&ngx_http_logbroker_tail_hub->clients);
-         q != ngx_queue_sentinel(&ngx_http_logbroker_tail_hub->clients);
-         q = ngx_queue_next(q))
-    {
-        t = ngx_queue_data(q, ngx_http_logbroker_tail_t, queue);
-
-        if (t->request == r) {
-            break;
-        }
+    if (t->feed.out.len && !ngx_http_logbroker_tail_hub->running) {
+        mem = s->sending;
+        s->sending = t->feed.out;
+        t->feed.out = mem;
     }
-
-    if (t == NULL || t->request != r) {
-        return;
-    }
-
-    if (wev->timedout) {
-        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
-                      "client timed out");
-        c->timedout = 1;
-
-        ngx_http_logbroker_tail_end(t, NGX_HTTP_REQUEST_TIME_OUT);
-        return;
-    }
-
-    if (wev->delayed) {
-
-        if (ngx_http_logbroker_tail_wait(r) != NGX_OK) {
-            ngx_http_logbroker_tail_end(t, NGX_ERROR);
-        }
-
-        return;
-    }
-
-    if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
-        ngx_http_logbroker_tail_end(t, NGX_ERROR);
-        return;
-    }
-
-    if (wev->timer_set) {
-        ngx_del_timer(wev);
-    }
-
-    if (r->buffered || c->buffered) {
-
-        if (ngx_http_logbroker_tail_wait(r) != NGX_OK) {
-            ngx_http_logbroker_tail_end(t, NGX_ERROR);
-        }
-
-        return;
-    }
-
-    if (ngx_http_logbroker_tail_send(t) != NGX_OK) {
-        ngx_http_logbroker_tail_end(t, NGX_ERROR);
-    }
-}
-
-
-/* NGX_OK: the end of the stream, as the client is told. */
-
-static void
-ngx_http_logbroker_tail_end(ngx_http_logbroker_tail_t *t, ngx_int_t rc)
-{
-    ngx_http_request_t  *r;
-
-    r = t->request;
-    t->ended = 1;
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_send_special(r, NGX_HTTP_LAST);
-    }
-
-    ngx_http_finalize_request(r, rc);
 }
 
 

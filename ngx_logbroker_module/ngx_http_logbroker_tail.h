@@ -14,17 +14,11 @@
 #include "ngx_http_logbroker_module.h"
 
 
-/* clients at a time, of a worker: each may need a megabyte */
-#define NGX_HTTP_LOGBROKER_TAILS         64
-
 /* milliseconds between two looks at the rings */
 #define NGX_HTTP_LOGBROKER_TAIL_EVERY    20
 
 /* ... for which a worker that leaves stays for the thread, at least */
 #define NGX_HTTP_LOGBROKER_TAIL_KEEP     1000
-
-/* ... after which a client is told that there is nothing to tell */
-#define NGX_HTTP_LOGBROKER_TAIL_QUIET    15000
 
 
 char *ngx_http_logbroker_tail(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

@@ -183,6 +183,7 @@ ngx_http_logbroker_tail_group(ngx_http_logbroker_tail_job_t *job,
 {
     ngx_uint_t                       i;
     ngx_queue_t                     *q;
+    ngx_http_logbroker_tail_feed_t  *f;
     ngx_http_logbroker_tail_mark_t  *mark;
 
     /* the places in all rings first: an event's id has them */
@@ -215,8 +216,10 @@ ngx_http_logbroker_tail_group(ngx_http_logbroker_tail_job_t *job,
          q != ngx_queue_sentinel(&group->feeds);
          q = ngx_queue_next(q))
     {
-        ngx_http_logbroker_tail_tell(
-                     ngx_queue_data(q, ngx_http_logbroker_tail_feed_t, queue));
+        f = ngx_queue_data(q, ngx_http_logbroker_tail_feed_t, queue);
+
+        ngx_http_logbroker_tail_tell(f);
+        ngx_http_logbroker_tail_place(group, f);
     }
 }
 

@@ -67,6 +67,8 @@ typedef struct {
     ngx_http_logbroker_mem_t         out;           /* to be sent */
     size_t                           waiting;       /* being sent */
     uint64_t                         dropped;       /* not said yet */
+    ngx_uint_t                       placed;        /* its last id is right */
+    ngx_uint_t                       quiet;         /* nothing said for long */
 
     /* before the record that is read */
     size_t                           kept;

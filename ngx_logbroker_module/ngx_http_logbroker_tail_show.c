@@ -358,6 +358,7 @@ ngx_http_logbroker_tail_put(ngx_http_logbroker_tail_feed_t *f,
     p = ngx_cpymem(p, "\n\n", 2);
 
     f->out.len = p - f->out.data;
+    f->placed = 1;
 
     return NGX_OK;
 }
@@ -379,6 +380,51 @@ ngx_http_logbroker_tail_tell(ngx_http_logbroker_tail_feed_t *f)
 
     f->out.len = p - f->out.data;
     f->dropped = 0;
+    f->placed = 0;
+}
+
+
+/* A frame without data is no event: it moves the id that a client keeps. */
+
+void
+ngx_http_logbroker_tail_place(ngx_http_logbroker_tail_group_t *group,
+    ngx_http_logbroker_tail_feed_t *f)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+
+    if (f->dropped || (f->placed && !f->quiet)
+        || !ngx_http_logbroker_tail_room(f,
+                          16 + group->n * NGX_HTTP_LOGBROKER_TAIL_MARK_LEN))
+    {
+        return;
+    }
+
+    p = f->out.data + f->out.len;
+
+    if (group->n == 0) {
+        /* no rings yet */
+
+        if (!f->quiet) {
+            return;
+        }
+
+        *p++ = ':';
+
+    } else {
+
+        for (i = 0; i < group->n; i++) {
+            p = ngx_cpymem(p, i ? "," : "id: ", i ? 1 : 4);
+            p = ngx_http_logbroker_tail_print(p, &group->marks[i]);
+        }
+
+        f->placed = 1;
+    }
+
+    p = ngx_cpymem(p, "\n\n", 2);
+
+    f->out.len = p - f->out.data;
+    f->quiet = 0;
 }
 
 

@@ -24,5 +24,11 @@ void ngx_http_logbroker_tail_dropped(ngx_http_logbroker_tail_group_t *group,
 /* Says how many were not shown to this one, if there are and there is room. */
 void ngx_http_logbroker_tail_tell(ngx_http_logbroker_tail_feed_t *f);
 
+/* All that there is was shown to the group: says where it is to one who is new,
+ * was told of what was dropped or has heard nothing for long, so that it can
+ * come back to there. */
+void ngx_http_logbroker_tail_place(ngx_http_logbroker_tail_group_t *group,
+    ngx_http_logbroker_tail_feed_t *f);
+
 
 #endif /* _NGX_HTTP_LOGBROKER_TAIL_SHOW_H_INCLUDED_ */

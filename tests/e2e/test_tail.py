@@ -61,6 +61,10 @@ class Tail:
                             json.loads(fields["data"])))
         return out
 
+    def ids(self):
+        return [line[4:] for line in self.got.decode().split("\n")[:-1]
+                if line.startswith("id: ")]
+
     def rows(self):
         return [data for _, event, data in self.frames() if event is None]
 
@@ -174,6 +178,28 @@ def test_resumed(nginx):
     assert again.messages() == [f"a{i}" for i in range(4, 10)] + [
         f"b{i}" for i in range(10)] + ["c"]
     assert again.dropped() == 0
+
+
+def test_resumed_before_any_event(nginx):
+    """A client has an id before it has an event, and behind what it was told
+    that it missed: it comes back to there."""
+    tail = settle(Tail(nginx, "?stream=none"))
+    wait_for(tail.ids)
+    tail.close()
+    post(nginx, "a")
+    again = Tail(nginx, last=tail.ids()[-1])
+    wait_for(again.rows)
+    assert again.messages() == ["a"]
+    prefix, position, seq = again.ids()[-1].split(",")[0].split(":")
+    lost = f"{prefix}:{int(position) + 8}:{int(seq)}"
+    post(nginx, "b", "c")
+    told = Tail(nginx, last=lost)
+    wait_for(lambda: told.dropped() and told.ids())
+    told.close()
+    post(nginx, "d")
+    after = Tail(nginx, last=told.ids()[-1])
+    wait_for(after.rows)
+    assert (told.dropped(), after.dropped(), after.messages()) == (2, 0, ["d"])
 
 
 def test_resumed_too_late(nginx):
@@ -304,6 +330,6 @@ def test_latency(nginx):
     for i in range(50):
         begun = time.monotonic()
         post(nginx, f"m{i}")
-        wait_for(lambda i=i: tail.got.count(b"\n\n") == i + 1, every=0.001)
+        wait_for(lambda i=i: tail.got.count(b"\ndata: ") == i + 1, every=0.001)
         took.append(time.monotonic() - begun)
     assert sorted(took)[25] < 0.1, took  # 20 ms on a quiet machine
