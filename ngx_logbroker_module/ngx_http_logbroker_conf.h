@@ -73,6 +73,8 @@ typedef struct {
     ngx_str_t                        prefix;        /* before the stream */
     ngx_uint_t                       status;
 
+    ngx_array_t                     *legs;          /* of logbroker_tails */
+
     ngx_http_logbroker_access_t     *access;        /* NULL: off */
     ngx_array_t                     *access_fields;
 } ngx_http_logbroker_loc_conf_t;

@@ -22,6 +22,7 @@
 #include "ngx_http_logbroker_spool.h"
 #include "ngx_http_logbroker_status.h"
 #include "ngx_http_logbroker_tail.h"
+#include "ngx_http_logbroker_tails.h"
 #include "ngx_http_logbroker_variables.h"
 #include "ngx_http_logbroker_module.h"
 
@@ -264,6 +265,13 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       0,
       NULL },
 
+    { ngx_string("logbroker_tails"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_logbroker_tails,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("logbroker_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_logbroker_status,
@@ -498,6 +506,7 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
      *     conf->dialect = NULL;
      *     conf->prefix = { 0, NULL };
      *     conf->status = NGX_HTTP_LOGBROKER_STATUS_ACCEPT;
+     *     conf->legs = NULL;
      *     conf->access_fields = NULL;
      *     conf->digest = 0;
      */
@@ -535,6 +544,7 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->dialect = prev->dialect;
         conf->prefix = prev->prefix;
         conf->status = prev->status;
+        conf->legs = prev->legs;
 
         if (clcf->lmt_excpt) {
             clcf->handler = conf->handler;

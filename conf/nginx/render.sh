@@ -246,11 +246,13 @@ BROKERS_BY_KEY=$by_key
 STATUS_BROKERS=
 STATUS_PATHS=
 STATUS_LIST=
+STATUS_TAILS=
 n=0
 for address in $addresses; do
     n=$((n + 1))
     STATUS_BROKERS="$STATUS_BROKERS upstream status_$n { server $address; keepalive 2; }"
     STATUS_PATHS="$STATUS_PATHS /cluster/$n status_$n; /cluster/$n/tail status_$n;"
+    STATUS_TAILS="$STATUS_TAILS${STATUS_TAILS:+ }$address=/cluster/$n/tail"
     STATUS_LIST="$STATUS_LIST${STATUS_LIST:+, }"
     STATUS_LIST="$STATUS_LIST{\"address\": \"$address\", \"path\": \"/cluster/$n\", \"status\": "
     STATUS_LIST="$STATUS_LIST<!--# include virtual=\"/cluster/$n\" -->}"
@@ -295,7 +297,7 @@ else
 fi
 [ -z "$GRPC" ] || GRPC="listen $GRPC$ssl$parameter;"
 STATUS_PAGE=${STATUS_PAGE:-http://localhost:${METRICS##*:}/cluster}
-METRICS=$(fill edge-metrics.conf METRICS HTTP STATUS_LIST | tr '\n' ' ')
+METRICS=$(fill edge-metrics.conf METRICS HTTP STATUS_TAILS STATUS_LIST | tr '\n' ' ')
 [ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
 fill edge.conf CONF SENDERS KNOWN RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS ACCESS_LOG \
     HTTP GRPCS BROKER_TLS \
