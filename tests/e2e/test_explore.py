@@ -436,6 +436,130 @@ def test_pages_of_one_instant(service, page):
                                  "stream = 'instant' SETTINGS mutations_sync = 1")
 
 
+@pytest.mark.parametrize("state", [
+    "from=1e300&to=-5", "from=99999999999", "from=9999999999", "from=9&to=5",
+    "from=1&to=2&by=constructor", "trace=x%401e99", "trace=x", "around=%5B%5D",
+    "around=%5B1%2C2%5D", "range=__proto__", "level=__proto__",
+    "level=constructor&service=a%2Cb", "q=%00%ff%ed%a0%80", "q=a%00b",
+    "q=__proto__:x+constructor:y+toString.length:0", "q=" + "(%5B%5C" * 500,
+    "q=-*+*+**+%22%22+:+x:+:y", "&&==%%", "q=" + "x" * 300_000])
+def test_an_address_that_makes_no_sense(page, state):
+    """Something is said, and no script breaks (the fixture looks)."""
+    b = page(state)
+    assert b.evaluate(SAID)
+    search(b, "timeout")
+
+
+def live_of(b, **state):
+    b.evaluate("document.querySelector('#live').click()")
+    b.until("live && live.streams.length === 2 && "
+            "live.streams.every(s => s.readyState === 1)")
+
+
+STRANGE = [
+    ("constructor:x1", {"message": "one", "constructor": "x1"}),
+    ("__proto__:x2", {"message": "two", "__proto__": "x2"}),
+    ("toString.length:3", {"message": "three", "toString": {"length": 3}}),
+    ("seq:x4", {"message": "four", "seq": "x4"}),
+    ("*six*", {"message": "\u202esix\u0007\u001b[31m\u0085\u2028",
+             "level": "constructor", "service": "a,b"}),
+    ("seven", {"message": "seven " + "<b>" * 100_000,
+               "k" * 1000: ["y" * 100_000], "deep": "z" * 100_000}),
+]
+
+
+def test_strange_events_live_and_stored(service, page):
+    """What is found is the same, before they are stored and after."""
+    tag = f"t{time.time_ns()}"
+    b = page()
+    for words, event in STRANGE:
+        search(b, f"{words} stream:{tag}")
+        live_of(b)
+        service.send([{"timestamp": now(), **event}], tag)
+        b.until("found.length === 1", 10)
+        b.evaluate(f"{HEADS}[0].click()")
+        b.evaluate("toggle(false)")
+        wait_for(lambda: service.clickhouse.query(
+            f"SELECT count() FROM logbroker.logs WHERE stream = '{tag}'")
+            != "0\n", 30, "it is stored")
+        b.evaluate("ask()")
+        b.until(f"/^1 event/.test({SAID})")
+        b.evaluate(f"{HEADS}[0].click()")
+        assert event["message"][:3] in b.text(".open") or words == "*six*"
+        assert b.evaluate("document.documentElement.scrollWidth") <= 1280
+        assert b.evaluate("document.querySelectorAll('main b').length") == 0
+        tag += "x"
+
+
+def test_a_flood_live(service, page):
+    """The page stays usable, keeps the newest 2000 and counts the others."""
+    b = page("q=flood&range=300")
+    live_of(b)
+    slow, sent, end = 0, 0, time.monotonic() + 8
+    while time.monotonic() < end:
+        service.send([{"timestamp": now(), "message": f"flood {sent + i}",
+                       "service": f"s{i % 7}"} for i in range(1000)])
+        sent += 1000
+        begun = time.monotonic()
+        b.evaluate("found.length")
+        slow = max(slow, time.monotonic() - begun)
+        time.sleep(max(0, 0.2 - (time.monotonic() - begun)))
+    b.until("live.waiting.length === 0 && found.length === 2000")
+    assert b.evaluate("document.querySelectorAll('.row').length") == 2000
+    newest = b.evaluate("found[0].message")
+    assert newest == f"flood {sent - 1}" or b.evaluate("live.dropped") > 0
+    assert slow < 3, slow
+    print(f"{sent} events, slowest answer {slow:.2f} s,", b.evaluate(SAID))
+
+
+def test_the_focus_stays_while_live(service, page):
+    b = page("q=focus&range=300")
+    live_of(b)
+    service.send([{"timestamp": now(), "message": "focus 1"}])
+    b.until("found.length === 1", 10)
+    b.evaluate(f"{HEADS}[0].click(); document.querySelector("
+               "'.open .do button').focus()")
+    service.send([{"timestamp": now(), "message": "focus 2"}])
+    b.until("found.length === 2", 10)
+    assert b.evaluate("document.activeElement.innerText") == \
+        "What happened around it"
+    # another view ends it where nothing comes
+    b.evaluate("document.activeElement.click()")
+    b.until("view.around && live === null")
+
+
+def test_a_broker_goes_and_comes_while_live(service, page):
+    """It is named, and heard again by itself."""
+    b = page("q=again&range=300")
+    live_of(b)
+    broker = service.brokers[1]
+    broker.stop(signal.SIGTERM)
+    b.until(f"/no live events from .cluster.2/.test({SAID})", 20)
+    broker.start(ring=False)
+    b.until(f"live.streams.length === 2 && !/no live/.test({SAID})", 30)
+    wait_for(lambda: post(broker.port, json.dumps(
+        {"timestamp": now(), "message": "again"}))[0] == 204, 30, "it takes")
+    b.until("found.length >= 1", 20)
+
+
+def test_the_clock_of_the_browser(page, browser):
+    """The hour that a clock has twice stays the one that was meant."""
+    browser.call("Emulation.setTimezoneOverride", timezoneId="Europe/Berlin")
+    try:
+        # 02:30 and 02:45 for the second time, 25 October 2026
+        b = page("from=1792891800&to=1792892700")
+        assert b.evaluate("document.querySelector('#from').value") \
+            == "2026-10-25T02:30"
+        b.evaluate("document.querySelector('#search').requestSubmit()")
+        settled(b)
+        assert b.evaluate("location.hash") == "#from=1792891800&to=1792892700"
+        assert "Europe/Berlin" in b.text("#zone")
+        assert b.evaluate("local('2026-07-01 10:00:00.5')") \
+            == "2026-07-01 12:00:00.500"
+    finally:
+        browser.call("Emulation.setTimezoneOverride", timezoneId="")
+
+
 def test_clickhouse_is_away(service, page):
     """Said in words; what comes is shown all the same."""
     service.clickhouse.kill()
