@@ -14,14 +14,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 DOCS = ROOT / "docs/queries.md"
 
-# A day of events, ending now: 40 services of different loudness, 3 percent
+# Days of events, ending now: 40 services of different loudness, 3 percent
 # errors and warnings, 8 events a request, one chargeback in 100000.
 FILL = """
 INSERT INTO logbroker.logs (timestamp, received_at, stream, level, service, host,
     message, trace_id, attributes, client, broker, ring, seq)
 SELECT
-    toDateTime64(now64(6) - INTERVAL 1 DAY, 9, 'UTC')
-        + toIntervalMicrosecond(toUInt64(number * 86400000000 / {rows})) AS timestamp,
+    toDateTime64(now64(6) - INTERVAL {days} DAY, 9, 'UTC')
+        + toIntervalMicrosecond(toUInt64(number * (86400000000 * {days} / {rows}))) AS timestamp,
     timestamp AS received_at,
     if(h % 5 = 0, 'access', 'default') AS stream,
     multiIf(h % 1000 < 10, 'error', h % 1000 < 30, 'warn', h % 10 = 9, 'debug', 'info') AS level,
@@ -41,7 +41,7 @@ SELECT
     'broker-1' AS broker,
     toUUID('00000000-0000-0000-0000-000000000001') AS ring,
     number AS seq
-FROM (SELECT number, cityHash64(number) AS h FROM numbers({rows}))
+FROM (SELECT number, cityHash64(number) AS h FROM numbers({first}, {count}))
 """
 
 
@@ -53,10 +53,15 @@ def statements(page=DOCS):
             for m in re.finditer(r"```sql\n(.*?)```", text, re.S)]
 
 
-def fill(server, rows):
-    server.query(FILL.format(rows=rows))
+def fill(server, rows, days=1):
+    part = 1_000_000
+    for first in range(0, rows, part):
+        server.query(FILL.format(rows=rows, days=days, first=first,
+                                 count=min(part, rows - first)))
     # as merges leave it after a while
-    server.query("OPTIMIZE TABLE logbroker.logs FINAL")
+    for day in server.query("SELECT DISTINCT partition FROM system.parts WHERE "
+                            "active AND table = 'logs'").split():
+        server.query(f"OPTIMIZE TABLE logbroker.logs PARTITION '{day}' FINAL")
 
 
 def ask(server, sql):

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # How long the questions of docs/queries.md take on so many rows, in a real
 # ClickHouse: tests/queries/run.sh [--rows N]; 10000000 take about 2 GB of disk.
-# "run.sh resources" compares types for a column of resources.
+# "run.sh resources" compares types for a column of resources, "run.sh explore"
+# measures the page of the logs.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -12,8 +13,10 @@ if ! [ -x "$root/build/tools/logbroker-chserver" ]; then
     cmake --build "$root/build" -j "$(nproc)" --target logbroker-chserver >/dev/null
 fi
 what=queries
-if [ "${1:-}" = resources ]; then
-    what=resources
+case ${1:-} in
+resources | explore)
+    what=$1
     shift
-fi
+    ;;
+esac
 exec /usr/bin/python3 "$root/tests/queries/$what.py" "$@"
