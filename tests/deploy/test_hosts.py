@@ -13,14 +13,18 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
+import threading
 
 import pytest
 
+from env.acme import Authority
 from env.http import post
 from env.oracle import Oracle
 from env.process import wait_for
+from env.s3 import Bucket
 
 from hosts import (BAD, EDGE, HOSTS, INTERNET, METADATA, NAME, NEW, OLD, ROOT,
                    ClickHouse, Cloud, Machines, Rotation, address, changed,
@@ -586,6 +590,105 @@ docker restart {NAME}-$1
     # the edge that is told another list cuts idle connections, no more
     assert oracle.statuses.keys() <= {204, None}, oracle.statuses
     assert oracle.statuses.get(None, 0) < 20, oracle.statuses
+
+
+def test_certificate_by_acme(service, clickhouse):
+    """The edge gets a certificate by itself and, while clients send, the next
+    one by its timer's service."""
+    name = "logs.example.org"
+    folder = service.dir / "acme"
+    folder.mkdir()
+    shown = []
+
+    def serial():
+        pem = ssl.get_server_certificate((EDGE, 443))
+        return run("openssl", "x509", "-noout", "-serial", "-issuer",
+                   data=pem).stdout
+
+    with Authority(folder, METADATA.split(":")[0], EDGE, 80) as authority:
+        # as an authority of one's own is believed
+        inside("edge-1", "sh", "-c", "cat >/usr/local/share/ca-certificates/"
+               "acme.crt && update-ca-certificates",
+               data=authority.ca.read_text())
+        service.play("site.yml", "--tags", "edge", settings={
+            "logbroker_tls": "acme", "logbroker_tls_names": [name],
+            "logbroker_acme": authority.url})
+        shown.append(serial())
+        assert "Pebble" in shown[0], shown
+        (service.dir / "root.pem").write_text(authority.root())
+        to = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}",
+              "--cacert", f"{service.dir}/root.pem", "--resolve",
+              f"{name}:443:{EDGE}", f"https://{name}/log", "-d",
+              '{"message": "by acme"}']
+        answers, on = [], threading.Event()
+
+        def send():
+            while not on.is_set():
+                answers.append(run(*to, check=False).stdout)
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            wait_for(lambda: len(answers) > 5, 30, "answers")
+            assert inside("edge-1", "systemctl", "is-active",
+                          "logbroker-certificate.timer") == "active"
+            inside("edge-1", "systemctl", "start",
+                   "logbroker-certificate.service")
+            shown.append(wait_for(lambda: serial() != shown[0] and serial(),
+                                  30, "the next certificate"))
+            reached = len(answers)
+            wait_for(lambda: len(answers) > reached + 5, 30, "answers")
+        finally:
+            on.set()
+            sender.join()
+    assert "Pebble" in shown[1], shown
+    assert set(answers) == {"204"}, answers
+    wait_for(lambda: int(clickhouse.query(
+        "SELECT count() FROM logbroker.logs WHERE message = 'by acme'"))
+        == len(answers), 60, "an event for each answer")
+    service.play("site.yml", "--tags", "edge")
+    assert post(80, '{"message": "plain"}', host=EDGE)[0] == 204
+    assert inside("edge-1", "systemctl", "is-active",
+                  "logbroker-certificate.timer", check=False) != "active"
+
+
+def test_backups_into_a_bucket(service, clickhouse):
+    """A backup by its timer's service; the table is lost and comes back."""
+    folder = service.dir / "s3"
+    folder.mkdir()
+    tool = ("docker", "exec", "logbroker-clickhouse",
+            "/usr/share/logbroker/clickhouse/backup.sh",
+            "http://127.0.0.1:8123")
+    bucket = Bucket(folder, INTERNET, ("ip", "netns", "exec", NAME))
+    try:
+        service.play("site.yml", "--tags", "clickhouse", settings={
+            "logbroker_backup_endpoint": bucket.endpoint,
+            "logbroker_backup_key_id": "a-key-id",
+            "logbroker_backup_key": "a/secret+key"})
+        wait_for(drained, 60, "empty spools")
+        assert inside("clickhouse-1", "systemctl", "is-active",
+                      "logbroker-backup.timer") == "active"
+        before = clickhouse.count()
+        inside("clickhouse-1", "systemctl", "start", "logbroker-backup.service")
+        assert bucket.objects()
+        figures = inside("clickhouse-1", "cat", "/var/lib/prometheus/"
+                         "node-exporter/logbroker-backup.prom")
+        assert re.search(r"newest_timestamp_seconds [1-9]", figures), figures
+        assert "each ring's events are those" in inside(
+            "clickhouse-1", *tool, "drill")
+        clickhouse.query("DROP DATABASE logbroker SYNC")
+        inside("clickhouse-1", *tool, "restore", "latest")
+        assert clickhouse.count() == before
+        assert clickhouse.query("SELECT sum(duplicates) FROM "
+                                "logbroker.logbroker_audit").strip() == "0"
+        assert post(80, '{"message": "restored"}', host=EDGE)[0] == 204
+        wait_for(lambda: clickhouse.count() == before + 1, 60, "an event")
+        recap, _ = service.play("site.yml", "--tags", "clickhouse")
+        assert changed(recap), recap
+    finally:
+        bucket.server.stop()
+    for path in ("/etc/systemd/system/logbroker-backup.timer",
+                 "/etc/logbroker/clickhouse/config.d/backups.xml"):
+        assert inside("clickhouse-1", "ls", path, check=False) == "", path
 
 
 def test_uninstall_leaves_the_events(service):

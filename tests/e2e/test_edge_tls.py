@@ -12,12 +12,13 @@ import urllib.request
 
 import pytest
 
+from env.acme import Authority
 from env.build import BUILD, ROOT
 from env.doors import OTLP_BYTES
 from env.edge import Shipped
 from env.grpc import frame, raw
 from env.http import post
-from env.process import Process, free_port, wait_for
+from env.process import free_port, wait_for
 
 NAME = "logs.example.org"
 
@@ -109,50 +110,9 @@ class Senders:
 
 @pytest.fixture
 def acme(tmp_path):
-    """An authority that issues for ten days: each look renews."""
-    for program in ("pebble", "pebble-challtestsrv", "dehydrated"):
-        if not shutil.which(program):
-            pytest.skip(f"{program} is not installed")
-    d = tmp_path / "acme"
-    d.mkdir()
-    openssl(d, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
-            "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
-            "-keyout", "key.pem", "-out", "cert.pem")
-    directory, manage, web, dns = (free_port() for _ in range(4))
-    (d / "pebble.json").write_text(json.dumps({"pebble": {
-        "listenAddress": f"127.0.0.1:{directory}",
-        "managementListenAddress": f"127.0.0.1:{manage}",
-        "certificate": str(d / "cert.pem"), "privateKey": str(d / "key.pem"),
-        "httpPort": web, "tlsPort": free_port(),
-        "ocspResponderURL": "", "externalAccountBindingRequired": False,
-        "certificateValidityPeriod": 10 * 86400}}))
-    names = Process("DNS", [
-        "pebble-challtestsrv", "-defaultIPv6", "", "-defaultIPv4", "127.0.0.1",
-        "-dns01", f"127.0.0.1:{dns}", "-http01", "", "-https01", "",
-        "-tlsalpn01", "", "-management",
-        f"127.0.0.1:{free_port()}"], d / "dns.log")
-    server = Process("pebble", [
-        "pebble", "-config", d / "pebble.json", "-dnsserver",
-        f"127.0.0.1:{dns}"], d / "pebble.log",
-        {**os.environ, "PEBBLE_VA_NOSLEEP": "1",
-         "PEBBLE_WFE_NONCEREJECT": "0"})
-    context = ssl.create_default_context(cafile=d / "cert.pem")
-
-    def get(port, path):
-        try:
-            with urllib.request.urlopen(f"https://127.0.0.1:{port}{path}",
-                                        context=context) as r:
-                return r.read().decode()
-        except OSError:
-            return None
-
-    wait_for(lambda: get(directory, "/dir"), what="pebble")
-    server.url, server.http = f"https://127.0.0.1:{directory}/dir", web
-    server.ca = d / "cert.pem"
-    server.root = lambda: get(manage, "/roots/0")
-    yield server
-    server.kill()
-    names.kill()
+    (tmp_path / "acme").mkdir()
+    with Authority(tmp_path / "acme") as authority:
+        yield authority
 
 
 def test_a_certificate_and_its_renewal_under_load(tmp_path, acme):
@@ -185,7 +145,7 @@ def test_a_certificate_and_its_renewal_under_load(tmp_path, acme):
     e = edge(tmp_path / "edge", [b], TLS=home / "tls",
              PLAIN=f"127.0.0.1:{plain}", ACME=home / "acme")
     try:
-        e.master = int((e.dir / "nginx.pid").read_text())
+        e.master = int(wait_for((e.dir / "nginx.pid").read_text, what="pid"))
         own = shown()
         before = events(b)
         senders = Senders(e.port)
