@@ -155,6 +155,27 @@ def test_broker_away(edge, brokers):
         urllib.request.urlopen(f"http://127.0.0.1:{edge.figures}/cluster/4/tail")
 
 
+def test_broker_hangs(edge, brokers):
+    """One that takes the connection and says nothing is away, too."""
+    name = f"127.0.0.1:{brokers[1].port}"
+    pids = brokers[1].workers()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        tail = merged(edge, n=2)
+        post(brokers[0], "meanwhile")
+        wait_for(tail.rows)
+        wait_for(lambda: events(tail, "away"), timeout=20)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    assert events(tail, "away") == [{"broker": name}]
+    wait_for(lambda: events(tail, "back"), timeout=20)
+    wait_for(lambda: tail.ids()[-1].count("=") == 3)
+    post(brokers[1], "on")
+    wait_for(lambda: tail.messages() == ["meanwhile", "on"])
+
+
 def test_broker_reloaded(edge, brokers):
     """That is no news, and nothing is lost."""
     tail = merged(edge)
