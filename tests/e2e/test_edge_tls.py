@@ -19,6 +19,7 @@ from env.edge import Shipped
 from env.grpc import frame, raw
 from env.http import post
 from env.process import free_port, wait_for
+from env.tail import Tail
 
 NAME = "logs.example.org"
 
@@ -203,8 +204,16 @@ def test_brokers_that_are_not_believed(tmp_path):
     e = edge(tmp_path / "edge", servers, BROKER_TLS=mine)
     try:
         before = [events(b) for b in servers]
+        figures = int(e.values["METRICS"].rpartition(":")[2])
+        tail = Tail(figures, path="/cluster/tail")
+        wait_for(lambda: tail.ids() and tail.ids()[-1].count("=") == 2)
         for i in range(40):
             assert post(e.port, '{"n":%d}' % i)[0] == 204
+        wait_for(lambda: len(tail.rows()) == 40)
+        assert {data["broker"] for _, event, data in tail.frames()
+                if event == "away"} == {
+            f"127.0.0.1:{b.port}" for b in servers[1:4]}
+        tail.close()
         for i in range(10):
             assert raw(e.grpc, frame(OTLP_BYTES[:-1] + b"%d" % i)).code == 0
         got = [events(b) - n for b, n in zip(servers, before)]
