@@ -59,6 +59,8 @@ CREATE TABLE IF NOT EXISTS logbroker.logs
     -- words of a message, of any alphabet: hasToken(lowerUTF8(message), 'timeout')
     INDEX words         lowerUTF8(message) TYPE tokenbf_v1(16384, 3, 0) GRANULARITY 1,
     INDEX trace_ids     trace_id       TYPE bloom_filter(0.01)      GRANULARITY 1,
+    -- the last of everything: days and streams of other times are left out
+    INDEX times         timestamp      TYPE minmax                  GRANULARITY 1,
     -- what the flusher asks when the outcome of a batch is not known
     INDEX rings         ring           TYPE set(64)                 GRANULARITY 1,
     INDEX seqs          seq            TYPE minmax                  GRANULARITY 1,

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from env.build import ROOT
+
 # What HyperDX wants of a table before it takes it for one of logs; what
 # Grafana's ClickHouse source asks for beside that in its OTel mode.
 HYPERDX = ["Timestamp", "Body", "SeverityText", "TraceId", "SpanId",
@@ -117,3 +119,46 @@ def test_indexes(filled, where, index):
 ])
 def test_statements(filled, sql):
     assert filled.query(sql + " FORMAT JSONEachRow").strip()
+
+
+def test_hyperdx_preset(filled):
+    """What the preset names are columns, which a search can be made of."""
+    source, = json.loads((ROOT / "conf/clickhouse/hyperdx.json").read_text())
+    assert source["kind"] == "log" and source["connection"]
+    table = ".".join(source["from"].values())
+    named = {k: v for k, v in source.items() if k.endswith("Expression")}
+    assert set(HYPERDX) == {x.strip() for v in named.values()
+                            for x in v.split(",")}
+    time = source["timestampValueExpression"]
+    assert filled.query(
+        f"SELECT {', '.join(named.values())} FROM {table} WHERE {time} >= "
+        "fromUnixTimestamp64Milli(0) AND hasToken(lower("
+        f"{source['implicitColumnExpression']}), 'word3') ORDER BY {time} "
+        "DESC LIMIT 200 FORMAT JSONEachRow").count("\n") == 200
+
+
+def test_grafana_source():
+    """The source is in OTel mode, and its table is the one of the logs."""
+    file = ROOT / "conf/grafana/provisioning/datasources/logbroker.yml"
+    assert """
+      logs:
+        defaultDatabase: logbroker
+        defaultTable: logs
+        otelEnabled: true
+""" in file.read_text()
+
+
+# the time alone, as all of them ask first; whether or not the server keeps
+# statistics of each part
+@pytest.mark.parametrize("where", [
+    "Timestamp >= toStartOfDay(now64(6)) + INTERVAL 24990 SECOND",
+    "Timestamp >= fromUnixTimestamp64Milli(toUnixTimestamp64Milli("
+    "toDateTime64(toStartOfDay(now()), 3)) + 24990000)",
+])
+def test_times(filled, where):
+    plan = filled.query("EXPLAIN indexes = 1 SELECT Body FROM logbroker.logs "
+                        f"WHERE {where} SETTINGS "
+                        "use_statistics_for_part_pruning = 0")
+    at = plan.index("Name: times")
+    parts = plan[at:].split("Parts: ")[1].split("\n")[0].split("/")
+    assert int(parts[0]) < int(parts[1]), plan

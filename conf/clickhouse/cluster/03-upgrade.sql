@@ -7,6 +7,8 @@ ALTER TABLE logbroker.logs ON CLUSTER logbroker
     ADD INDEX IF NOT EXISTS words lowerUTF8(message) TYPE tokenbf_v1(16384, 3, 0) GRANULARITY 1 FIRST;
 ALTER TABLE logbroker.logs ON CLUSTER logbroker
     DROP INDEX IF EXISTS message_words;
+ALTER TABLE logbroker.logs ON CLUSTER logbroker
+    ADD INDEX IF NOT EXISTS times timestamp TYPE minmax GRANULARITY 1 AFTER trace_ids;
 
 ALTER TABLE logbroker.logs ON CLUSTER logbroker
     ADD COLUMN IF NOT EXISTS span_id String
