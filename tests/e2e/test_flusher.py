@@ -288,7 +288,8 @@ def test_backlog_in_bounded_memory(clickhouse, make_broker):
         "SELECT count(), max(rows) FROM system.parts WHERE database = "
         "'logbroker' AND table = 'logs' AND active FORMAT TSV").split()
     assert int(parts[0]) == f["batches"]
-    assert int(parts[1]) == 500000
+    # where they begin, and what they may grow to
+    assert 500000 <= int(parts[1]) <= 2000000
 
 
 def test_damage_is_set_aside(clickhouse, make_broker):
