@@ -569,3 +569,25 @@ class Rotation:
 
 def changed(recap):
     return {h: n["changed"] for h, n in recap.items() if n["changed"]}
+
+
+def commands(page, heading=""):
+    """The blocks of commands of a page, or behind one of its headings: where
+    they are typed, or None, and the lines."""
+    text = (ROOT / page).read_text()
+    text = re.split(r"(?m)^## ", text[text.index(heading) + len(heading):])[0]
+    for block in re.findall(r"```sh\n(.*?)```", text, re.S):
+        lines = [re.split(r" {2,}#", line)[0].strip()
+                 for line in block.splitlines()]
+        where = None
+        if re.match("ssh -J ", lines[0]):
+            where, *lines = lines
+        yield where, [line for line in lines if line]
+
+
+def typed(line):
+    """With the names of machines for the words in capitals."""
+    for word, host in (("JUMP", "jump"), ("BROKER", "broker-1"),
+                       ("EDGE", "edge-1"), ("CLICKHOUSE", "clickhouse-1")):
+        line = re.sub(rf"\b{word}\b", address(host), line)
+    return line

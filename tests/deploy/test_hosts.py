@@ -28,7 +28,8 @@ from env.s3 import Bucket
 
 from hosts import (BAD, EDGE, HOSTS, INTERNET, METADATA, NAME, NEW, OLD, ROOT,
                    ClickHouse, Cloud, Machines, Rotation, address, changed,
-                   drained, images, inside, run, running, say)
+                   commands, drained, images, inside, run, running, say,
+                   typed)
 
 
 @pytest.fixture(scope="module")
@@ -205,28 +206,6 @@ def test_edge_speaks_tls(service):
     r = run(*to, f"http://{EDGE}/log").stdout
     assert r[0] == "3", r
     service.play("site.yml", "--tags", "edge")
-
-
-def commands(page, heading=""):
-    """The blocks of commands of a page, or behind one of its headings: where
-    they are typed, or None, and the lines."""
-    text = (ROOT / page).read_text()
-    text = re.split(r"(?m)^## ", text[text.index(heading) + len(heading):])[0]
-    for block in re.findall(r"```sh\n(.*?)```", text, re.S):
-        lines = [re.split(r" {2,}#", line)[0].strip()
-                 for line in block.splitlines()]
-        where = None
-        if re.match("ssh -J ", lines[0]):
-            where, *lines = lines
-        yield where, [line for line in lines if line]
-
-
-def typed(line):
-    """With the names of machines for the words in capitals."""
-    for word, host in (("JUMP", "jump"), ("BROKER", "broker-1"),
-                       ("EDGE", "edge-1"), ("CLICKHOUSE", "clickhouse-1")):
-        line = re.sub(rf"\b{word}\b", address(host), line)
-    return line
 
 
 def test_documented_commands_work(service):
