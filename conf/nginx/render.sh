@@ -54,7 +54,8 @@
 #                         at /metrics, and the status of all brokers, at /cluster:
 #                         an address that clients do not reach
 #   STATUS_PAGE           where a browser on this machine, or at the other end of a
-#                         tunnel, finds that: http://localhost, the port of METRICS
+#                         tunnel, finds that: http://localhost, the port of METRICS. If
+#                         it is a name of the internet, it is shown by that one
 #   RULES                 rules.conf of this folder: limits, and whatever else holds
 #                         for all doors
 #   ACCESS_LOG            "/var/log/nginx/access.log json if=$kept"
@@ -113,6 +114,13 @@ for pair in "$@"; do
     *) fail "what is $pair?" ;;
     esac
 done
+
+# names: whose pages they are, in $NAMES
+names() {
+    OWN_NAME=${1#*://}
+    OWN_NAME=$(printf %s "${OWN_NAME%%[:/]*}" | sed 's/\./\\./g')
+    NAMES=$(fill names.conf OWN_NAME | tr '\n' ' ')
+}
 
 # fill FILE NAME...: @NAME@ becomes the value of that variable, comments go
 fill() {
@@ -191,6 +199,7 @@ query() {
 
 if [ "$kind" = broker ]; then
     query
+    names http://localhost
     LISTEN=${LISTEN:-8080}
     ssl=
     if [ -n "$TLS" ]; then
@@ -207,7 +216,7 @@ if [ "$kind" = broker ]; then
         trusted="${trusted:+$trusted }set_real_ip_from $address;"
     done
     TRUSTED=$trusted
-    fill broker.conf QUERY CLICKHOUSE_GROUP CONF MODULES RUN TEMP LOG WORKERS LISTEN GRPC TLS SPOOL SIZE TRUSTED
+    fill broker.conf NAMES QUERY CLICKHOUSE_GROUP CONF MODULES RUN TEMP LOG WORKERS LISTEN GRPC TLS SPOOL SIZE TRUSTED
     exit
 fi
 
@@ -297,9 +306,10 @@ else
 fi
 [ -z "$GRPC" ] || GRPC="listen $GRPC$ssl$parameter;"
 STATUS_PAGE=${STATUS_PAGE:-http://localhost:${METRICS##*:}/cluster}
+names "$STATUS_PAGE"
 METRICS=$(fill edge-metrics.conf METRICS HTTP STATUS_TAILS STATUS_LIST | tr '\n' ' ')
 [ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
-fill edge.conf CONF SENDERS KNOWN RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS ACCESS_LOG \
+fill edge.conf NAMES CONF SENDERS KNOWN RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS ACCESS_LOG \
     HTTP GRPCS BROKER_TLS \
     GRPC GRPC_BROKERS_BY_KEY GRPC_BROKERS BROKERS_BY_KEY BROKERS \
     STATUS_BROKERS STATUS_PATHS STATUS_PAGE

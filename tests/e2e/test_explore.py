@@ -3,6 +3,7 @@ the edge; words, values, places, the address of a view; who may ask, and what.""
 
 import json
 import signal
+import socket
 import time
 import urllib.error
 import urllib.parse
@@ -573,3 +574,38 @@ def test_nobody_may_read(tmp_path, browser):
         browser.events.clear()
     finally:
         broker.stop(signal.SIGTERM)
+
+
+def test_by_which_name(service, tmp_path):
+    """A page whose name somebody leads to this address reads nothing here."""
+    def status(port, path, name, method="GET"):
+        with socket.create_connection(("127.0.0.1", port), 10) as s:
+            s.sendall(f"{method} {path} HTTP/1.1\r\nHost: {name}\r\n"
+                      "X-Requested-With: logbroker\r\nContent-Length: 8\r\n"
+                      "Connection: close\r\n\r\nSELECT 1".encode())
+            return int(s.recv(4096).split()[1])
+
+    edge, broker = service.edge.figures, service.brokers[0].port
+    for name in ("localhost", "localhost:9145", "127.0.0.1", "[::1]:9145",
+                 "edge-1", "edge-1.ru-central1.internal", "10.0.0.5:80"):
+        assert status(edge, "/logs/query", name, "POST") == 200, name
+        assert status(edge, "/cluster", name) == 200
+        assert status(broker, "/logs/query", name, "POST") == 200
+    for name in ("evil.example", "evil.example:9145", "localhost.evil.example",
+                 "127.0.0.1.evil.example", "internal.evil.example",
+                 "evilinternal.co"):
+        for path in ("/logs", "/logs/query", "/cluster", "/cluster/tail",
+                     "/cluster/1/tail", "/cluster/1", "/cluster/senders"):
+            assert status(edge, path, name, "POST" if "query" in path
+                          else "GET") == 403, (name, path)
+        assert status(broker, "/logs/query", name, "POST") == 403
+        assert status(broker, "/tail", name) == 403
+        # of no use to a page, and asked for by names of all kinds
+        assert status(edge, "/metrics", name) == 200
+        assert status(service.edge.port, "/log", name, "POST") == 400
+    own = Edge(tmp_path / "own", [broker], page="https://logs.evil.example:1/x")
+    try:
+        assert status(own.figures, "/logs", "logs.evil.example") == 200
+        assert status(own.figures, "/logs", "logs-evil.example") == 403
+    finally:
+        own.stop()

@@ -48,16 +48,17 @@ class Shipped(Nginx):
 
 class Edge(Shipped):
     def __init__(self, directory, ports, tls="", plain=0, replace=(),
-                 access_log="json", http2=0, grpc=(), senders=None):
+                 access_log="json", http2=0, grpc=(), senders=None, page=""):
         """grpc: the brokers' ports for it; the edge's is self.grpc then.
         self.figures is the port for Prometheus.  senders: what their file
-        says, which is self.senders; None: anyone."""
+        says, which is self.senders; None: anyone.  page: STATUS_PAGE."""
         self.grpc = free_port() if grpc else None
         self.figures = free_port()
         super().__init__(directory, "edge", {
             "MODULES": BUILD,
             "SENDERS": self.say_senders(directory, senders),
             "BROKERS": " ".join(f"127.0.0.1:{p}" for p in ports),
+            **({"STATUS_PAGE": page} if page else {}),
             "ACCESS_LOG": f"{directory}/access.log {access_log}",
             "TLS": tls, "PLAIN": f"127.0.0.1:{plain}",
             "GRPC": f"127.0.0.1:{self.grpc}" if grpc else "",
