@@ -74,8 +74,8 @@ class Deployed(Nginx):
                 (r'(?m)^user .*', ""), *self.sub):
             text = re.sub(pattern, new, text)
         # of an edge: where its pages are
-        own = re.search(r"listen \S+:(\d+);\s+access_log off;\s+"
-                        r"location = /metrics", text)
+        own = re.search(r"listen \S+:(\d+);\s+access_log off;"
+                        r"((?!listen).)*location = /metrics", text, re.S)
         self.own = int(own[1]) if own else None
         return f"user root;\n{self.main}{text}"
 

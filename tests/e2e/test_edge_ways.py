@@ -141,6 +141,7 @@ def without_places(text):
             (r"server \S+:\d+ (max_fails=3 fail_timeout=10s|max_fails=0 "
              r"weight=64);( server \S+:\d+ \1;)*", r"servers \1;"),
             (r"(upstream status_\d+ \{ server )\S+;", r"\1ADDRESS;"),
+            (r"logbroker_tails [^;]+;", "logbroker_tails ADDRESSES;"),
             (r'"address": "[^"]+"', '"address": "ADDRESS"'),
             (r"http://localhost:\d+/cluster", "PAGE"),
             (r"location = /logs/query \{.*\}", "QUERY"),
