@@ -288,6 +288,9 @@ class Machines:
                          "BatchMode=yes"]
         # as they are now, and without anyone's own settings
         self.books = self.dir / "ansible"
+        # what roles copy from beside it
+        for name in ("conf", "tools"):
+            (self.dir / name).symlink_to(ROOT / name)
         shutil.copytree(ROOT / "ansible", self.books,
                         ignore=shutil.ignore_patterns(
                             "vault.yml", "inventory.json", "tls"))

@@ -321,7 +321,7 @@ def test_rolling_kills_under_load(service, clickhouse):
                       check=False) == "" and name in inside(
                           host, "docker", "ps", "--format", "{{.Names}}")
     with Oracle([80], host=EDGE, seed="kills", threads=2,
-                doors=("log", "otlp")) as oracle:
+                doors=("log", "otlp"), again_after=10) as oracle:
         for host, name in (("broker-1", "logbroker-nginx"),
                            ("broker-1", "logbroker-flusher"),
                            ("broker-2", "logbroker-nginx"),

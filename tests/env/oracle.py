@@ -14,11 +14,14 @@ class Oracle:
     unique id as its message."""
 
     def __init__(self, ports, *, threads=4, events=3, seed=1,
-                 doors=("log",), keepalive=True, host="127.0.0.1", pause=0):
+                 doors=("log",), keepalive=True, host="127.0.0.1", pause=0,
+                 again_after=0.05):
         """doors: each request goes to one of these, of env.senders.  pause:
-        seconds between a client's requests."""
+        seconds between a client's requests.  again_after: seconds until
+        one is sent again; through an edge, until its broker is there again,
+        or another one takes it."""
         self.host = host
-        self.pause = pause
+        self.pause, self.again_after = pause, again_after
         self.ports = ports
         self.doors = [DOORS[name] for name in doors]
         self.headers = {} if keepalive else {"Connection": "close"}
@@ -103,8 +106,7 @@ class Oracle:
         if not door.again or status not in (None, 502, 504):
             return status, answer, conn
         for _ in range(100):
-            time.sleep(0.05)
-            if self.stopping.is_set():
+            if self.stopping.wait(self.again_after):
                 break
             try:
                 conn = conn or self._connect(port)
