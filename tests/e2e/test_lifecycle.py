@@ -38,7 +38,7 @@ def test_reload(tmp_path, sync):
 
 def test_reload_without_spare(tmp_path):
     """The new worker's requests wait until the old one gives its ring back."""
-    with Nginx(tmp_path, spool="size=1m rings=1") as nginx:
+    with Nginx(tmp_path, spool="size=16m rings=1") as nginx:
         with Load(nginx, clients=2) as load:
             for _ in range(5):
                 old = nginx.workers()
