@@ -39,21 +39,15 @@ static const char  ngx_http_logbroker_answers_head[] =
 char *
 ngx_http_logbroker_answers(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    char                            *rv;
     ngx_str_t                        name;
-    ngx_http_core_loc_conf_t        *clcf;
     ngx_http_logbroker_main_conf_t  *lmcf;
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    rv = ngx_http_logbroker_take_location(cf, ngx_http_logbroker_answers_handler);
 
-    if (clcf->handler == ngx_http_logbroker_answers_handler) {
-        return "is duplicate";
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
-
-    if (clcf->handler) {
-        return "cannot share a location with another handler";
-    }
-
-    clcf->handler = ngx_http_logbroker_answers_handler;
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_logbroker_module);
 

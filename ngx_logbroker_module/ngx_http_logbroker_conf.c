@@ -68,6 +68,25 @@ ngx_http_logbroker_parse_size(ngx_str_t *value)
 }
 
 
+char *
+ngx_http_logbroker_take_location(ngx_conf_t *cf, ngx_http_handler_pt handler)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler) {
+        return clcf->handler == handler
+                   ? "is duplicate"
+                   : "cannot share a location with another handler";
+    }
+
+    clcf->handler = handler;
+
+    return NGX_CONF_OK;
+}
+
+
 /* The spool may be configured further down: remember where to point to. */
 
 void

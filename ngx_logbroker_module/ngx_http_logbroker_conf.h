@@ -84,6 +84,10 @@ typedef struct {
  * too much, NGX_ERROR if it is no such number. */
 off_t ngx_http_logbroker_parse_size(ngx_str_t *value);
 
+/* Makes a handler the location's content handler.  NGX_CONF_OK, or why not. */
+char *ngx_http_logbroker_take_location(ngx_conf_t *cf,
+    ngx_http_handler_pt handler);
+
 /* Remembers the directive, for the message if there is no logbroker_spool: it
  * may come further down. */
 void ngx_http_logbroker_needs_spool(ngx_conf_t *cf, ngx_str_t *name);

@@ -31,6 +31,18 @@ ngx_http_logbroker_mem_grow(ngx_http_logbroker_mem_t *mem, size_t size)
 
 
 void
+ngx_http_logbroker_mem_swap(ngx_http_logbroker_mem_t *a,
+    ngx_http_logbroker_mem_t *b)
+{
+    ngx_http_logbroker_mem_t  mem;
+
+    mem = *a;
+    *a = *b;
+    *b = mem;
+}
+
+
+void
 ngx_http_logbroker_mem_trim(ngx_http_logbroker_mem_t *mem, size_t size)
 {
     u_char  *p;

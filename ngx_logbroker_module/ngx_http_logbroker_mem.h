@@ -22,6 +22,9 @@ typedef struct {
 ngx_int_t ngx_http_logbroker_mem_grow(ngx_http_logbroker_mem_t *mem,
     size_t size);
 
+void ngx_http_logbroker_mem_swap(ngx_http_logbroker_mem_t *a,
+    ngx_http_logbroker_mem_t *b);
+
 /* Gives back what is behind size. */
 void ngx_http_logbroker_mem_trim(ngx_http_logbroker_mem_t *mem, size_t size);
 void ngx_http_logbroker_mem_free(ngx_http_logbroker_mem_t *mem);

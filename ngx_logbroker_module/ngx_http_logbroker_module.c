@@ -342,19 +342,17 @@ ngx_http_logbroker(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_logbroker_loc_conf_t *llcf = conf;
 
+    char                      *rv;
     ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (clcf->handler == ngx_http_logbroker_handler) {
-        return "is duplicate";
+    rv = ngx_http_logbroker_take_location(cf, ngx_http_logbroker_handler);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
-    if (clcf->handler) {
-        return "cannot share a location with another handler";
-    }
-
-    clcf->handler = ngx_http_logbroker_handler;
     llcf->handler = ngx_http_logbroker_handler;
     llcf->dialect = ngx_http_logbroker_dialect(&cmd->name);
 

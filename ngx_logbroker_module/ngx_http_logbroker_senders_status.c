@@ -82,19 +82,8 @@ char *
 ngx_http_logbroker_senders_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf)
 {
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    if (clcf->handler) {
-        return clcf->handler == ngx_http_logbroker_senders_status_handler
-                   ? "is duplicate"
-                   : "cannot share a location with another handler";
-    }
-
-    clcf->handler = ngx_http_logbroker_senders_status_handler;
-
-    return NGX_CONF_OK;
+    return ngx_http_logbroker_take_location(cf,
+                                 ngx_http_logbroker_senders_status_handler);
 }
 
 

@@ -34,17 +34,13 @@ ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_logbroker_loc_conf_t *llcf = conf;
 
-    ngx_str_t                 *value;
-    ngx_http_core_loc_conf_t  *clcf;
+    char       *rv;
+    ngx_str_t  *value;
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    rv = ngx_http_logbroker_take_location(cf, ngx_http_logbroker_status_handler);
 
-    if (clcf->handler == ngx_http_logbroker_status_handler) {
-        return "is duplicate";
-    }
-
-    if (clcf->handler) {
-        return "cannot share a location with another handler";
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
     if (cf->args->nelts == 2) {
@@ -75,7 +71,6 @@ ngx_http_logbroker_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    clcf->handler = ngx_http_logbroker_status_handler;
     llcf->handler = ngx_http_logbroker_status_handler;
 
     if (llcf->status != NGX_HTTP_LOGBROKER_STATUS_PAGE

@@ -69,19 +69,14 @@ ngx_http_logbroker_tail(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_logbroker_loc_conf_t *llcf = conf;
 
-    ngx_http_core_loc_conf_t  *clcf;
+    char  *rv;
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    rv = ngx_http_logbroker_take_location(cf, ngx_http_logbroker_tail_handler);
 
-    if (clcf->handler == ngx_http_logbroker_tail_handler) {
-        return "is duplicate";
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
-    if (clcf->handler) {
-        return "cannot share a location with another handler";
-    }
-
-    clcf->handler = ngx_http_logbroker_tail_handler;
     llcf->handler = ngx_http_logbroker_tail_handler;
 
     ngx_http_logbroker_needs_spool(cf, &cmd->name);
@@ -448,15 +443,12 @@ ngx_http_logbroker_tail_merge(void)
 static void
 ngx_http_logbroker_tail_more(ngx_http_logbroker_sse_t *s)
 {
-    ngx_http_logbroker_mem_t    mem;
     ngx_http_logbroker_tail_t  *t;
 
     t = (ngx_http_logbroker_tail_t *) s;
 
     if (t->feed.out.len && !ngx_http_logbroker_tail_hub->running) {
-        mem = s->sending;
-        s->sending = t->feed.out;
-        t->feed.out = mem;
+        ngx_http_logbroker_mem_swap(&s->sending, &t->feed.out);
     }
 }
 

@@ -72,19 +72,14 @@ ngx_http_logbroker_tails(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_logbroker_loc_conf_t *llcf = conf;
 
-    char                      *rv;
-    ngx_str_t                 *value;
-    ngx_uint_t                 i;
-    ngx_http_core_loc_conf_t  *clcf;
+    char        *rv;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    rv = ngx_http_logbroker_take_location(cf, ngx_http_logbroker_tails_handler);
 
-    if (clcf->handler == ngx_http_logbroker_tails_handler) {
-        return "is duplicate";
-    }
-
-    if (clcf->handler) {
-        return "cannot share a location with another handler";
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
     llcf->legs = ngx_array_create(cf->pool, cf->args->nelts,
@@ -103,7 +98,6 @@ ngx_http_logbroker_tails(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    clcf->handler = ngx_http_logbroker_tails_handler;
     llcf->handler = ngx_http_logbroker_tails_handler;
 
     return NGX_CONF_OK;
@@ -347,7 +341,6 @@ ngx_http_logbroker_tails_stop(ngx_http_logbroker_tails_t *m)
 static void
 ngx_http_logbroker_tails_more(ngx_http_logbroker_sse_t *s)
 {
-    ngx_http_logbroker_mem_t     mem;
     ngx_http_logbroker_tails_t  *m;
 
     m = (ngx_http_logbroker_tails_t *) s;
@@ -356,9 +349,7 @@ ngx_http_logbroker_tails_more(ngx_http_logbroker_sse_t *s)
         return;
     }
 
-    mem = s->sending;
-    s->sending = m->out;
-    m->out = mem;
+    ngx_http_logbroker_mem_swap(&s->sending, &m->out);
     m->out.len = 0;
 
     if (m->out.size > NGX_HTTP_LOGBROKER_TAILS_ROOM) {
