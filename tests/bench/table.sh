@@ -4,10 +4,6 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-"$root/tools/install-deps.sh" build quickstart test >/dev/null
-"$root/tools/clickhouse/clickhouse.sh" --fetch
-if ! [ -x "$root/build/tools/logbroker-chserver" ]; then
-    cmake -S "$root" -B "$root/build" >/dev/null
-    cmake --build "$root/build" -j "$(nproc)" --target logbroker-chserver >/dev/null
-fi
+# shellcheck source=tests/env/engine.sh
+. "$root/tests/env/engine.sh"
 exec /usr/bin/python3 "$root/tests/bench/table.py" "$@"

@@ -17,10 +17,9 @@ from env.build import ROOT, find
 from env.clickhouse import ClickHouse
 from env.http import post
 from env.process import wait_for
-from env.s3 import Bucket
+from env.s3 import KEY, Bucket, with_bucket
 
 BACKUP = ROOT / "tools" / "clickhouse" / "backup.sh"
-KEY_ID, KEY = "a-key-id", "a/secret+key"
 
 
 @pytest.fixture
@@ -30,15 +29,9 @@ def bucket(tmp_path):
     b.server.stop()
 
 
-def with_bucket(directory, endpoint):
+def knowing(directory, endpoint):
     """A server that knows where backups go."""
-    d = directory / "config.d"
-    d.mkdir(parents=True, exist_ok=True)
-    text = (ROOT / "conf" / "clickhouse" / "backups.xml").read_text()
-    for name, value in (("ENDPOINT", endpoint), ("KEY_ID", KEY_ID),
-                        ("KEY", KEY)):
-        text = text.replace(f"@{name}@", value)
-    (d / "backups.xml").write_text(text)
+    with_bucket(directory, "backups.xml", endpoint)
     return ClickHouse(directory)
 
 
@@ -89,7 +82,7 @@ def test_the_whole_way_back(tmp_path, bucket, make_broker):
     is restored, and what came after it is replayed from the rings: each event
     that was acknowledged is there once."""
     home = tmp_path / "clickhouse"
-    server = with_bucket(home, bucket.endpoint)
+    server = knowing(home, bucket.endpoint)
     load = None
     try:
         server.start()
@@ -148,7 +141,7 @@ def rows(server, n, first=0, ring=1):
 def test_chains(tmp_path, bucket):
     """A full backup each week, what is new on other days; what is incomplete is
     not listed, an old week may go, and nobody is shown the key."""
-    with with_bucket(tmp_path / "clickhouse", bucket.endpoint) as server:
+    with knowing(tmp_path / "clickhouse", bucket.endpoint) as server:
         assert "backups 0" in backup(server, "metrics")
         assert "there is no backup" in backup(server, "drill", status=1)
         rows(server, 50000)

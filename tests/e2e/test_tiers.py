@@ -11,7 +11,7 @@ from env.build import ROOT
 from env.clickhouse import SCRIPTS, ClickHouse
 from env.http import post
 from env.process import wait_for
-from env.s3 import Bucket
+from env.s3 import Bucket, with_bucket
 
 CONF = ROOT / "conf/clickhouse/tiers"
 
@@ -55,12 +55,7 @@ def test_old_days_go_into_the_bucket(tmp_path, bucket, make_broker):
             "'11111111-1111-1111-1111-111111111111', number FROM numbers(1000)")
         wait_for(lambda: rows(server) == 1001, 60, "rows")
         server.stop()
-        (home / "config.d").mkdir(exist_ok=True)
-        text = (CONF / "tiers.xml").read_text()
-        for name, value in (("ENDPOINT", bucket.url + "/backups/tiers/"),
-                            ("KEY_ID", "a-key-id"), ("KEY", "a/secret+key")):
-            text = text.replace(f"@{name}@", value)
-        (home / "config.d/tiers.xml").write_text(text)
+        with_bucket(home, "tiers/tiers.xml", bucket.url + "/backups/tiers/")
         assert post(broker.port, '{"message": "now 2"}')[0] == 204
         server.start()
         for _ in range(2):
@@ -92,12 +87,7 @@ def test_old_days_go_into_the_bucket(tmp_path, bucket, make_broker):
 def test_a_bucket_that_is_away(tmp_path, bucket, make_broker):
     """Keeps the server from nothing: it starts, takes events, keeps them."""
     home = tmp_path / "clickhouse"
-    (home / "config.d").mkdir(parents=True)
-    text = (CONF / "tiers.xml").read_text()
-    for name, value in (("ENDPOINT", bucket.url + "/backups/tiers/"),
-                        ("KEY_ID", "a-key-id"), ("KEY", "a/secret+key")):
-        text = text.replace(f"@{name}@", value)
-    (home / "config.d/tiers.xml").write_text(text)
+    with_bucket(home, "tiers/tiers.xml", bucket.url + "/backups/tiers/")
     bucket.server.stop()
     with ClickHouse(home) as server:
         apply(server)

@@ -30,6 +30,20 @@ def moto():
     return str(program)
 
 
+KEY_ID, KEY = "a-key-id", "a/secret+key"
+
+
+def with_bucket(directory, file, endpoint):
+    """Puts a file of conf/clickhouse into config.d of a server's folder."""
+    text = (ROOT / "conf/clickhouse" / file).read_text()
+    for name, value in (("ENDPOINT", endpoint), ("KEY_ID", KEY_ID),
+                        ("KEY", KEY)):
+        text = text.replace(f"@{name}@", value)
+    d = directory / "config.d"
+    d.mkdir(parents=True, exist_ok=True)
+    (d / (ROOT / file).name).write_text(text)
+
+
 class Bucket:
     """At a free port of this machine or, with the words before the program's
     that bring it there, elsewhere."""
