@@ -1,20 +1,22 @@
 #!/bin/sh
 #
 # page.sh FILE...: the pages as C arrays on stdout: ngx_http_logbroker_NAME of
-# NAME.html. A line @@FILE@@ of them becomes the file of that name beside it.
+# NAME.html. A line @@FILE@@ becomes the file of that name beside them, in which
+# such lines may be again.
 # page.sh --text FILE: the page itself.
 
 set -eu
 
 page() {
     awk -v dir="$(dirname "$1")" '
-        /^@@.*@@$/ {
-            file = dir "/" substr($0, 3, length($0) - 4)
-            while ((got = (getline line < file)) > 0) print line
+        function put(line,   file, got) {
+            if (line !~ /^@@.*@@$/) { print line; return }
+            file = dir "/" substr(line, 3, length(line) - 4)
+            while ((got = (getline line < file)) > 0) put(line)
             if (got < 0) { print "page.sh: no " file > "/dev/stderr"; exit 1 }
-            next
+            close(file)
         }
-        { print }' "$1"
+        { put($0) }' "$1"
 }
 
 if [ "$1" = --text ]; then
