@@ -152,7 +152,9 @@ def test_a_certificate_and_its_renewal_under_load(tmp_path, acme):
         senders = Senders(e.port)
         wait_for(lambda: len(senders.answers) > 20, what="answers")
         assert "the edge has the certificate" in certificate(NAME)
-        first = wait_for(lambda: shown() != own and shown(), what="the first")
+        # the old worker may still be asked: it is one look that counts
+        first = wait_for(lambda: (now := shown()) != own and now,
+                         what="the first")
         assert "Pebble" in first
         (tmp_path / "root.pem").write_text(acme.root())
         chain = (home / "tls" / "cert.pem").read_text()
