@@ -198,6 +198,7 @@ count "deployment" $(tail -n 1 "$logs/deployment.log" | awk '{print $1 + 0, $3 +
 step "done"
 for name in "${failures[@]-}"; do
     [ -z "$name" ] || echo "failed: $name"
+    [ "$name" != faults ] || grep -A 1 FAILED "$logs/faults.log"
 done
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

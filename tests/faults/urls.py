@@ -173,7 +173,7 @@ def batch_too_large_for_the_server(w):
     b.flusher.stop()
     with w.load(pause=0) as oracle:
         wait_for(lambda: oracle.count() > 60000, 60, "a backlog")
-    w.door.inserts = "memory:20000000"
+    w.door.inserts = "memory:32000000"
     b.start_flusher()
     wait_for(b.drained, 90, "the backlog in pieces", every=0.2)
     w.door.inserts = None
