@@ -83,12 +83,12 @@ ngx_http_logbroker_json(ngx_http_logbroker_snapshot_t *s, u_char *p,
 
     p = ngx_slprintf(p, last,
                      "\"workers\": {\"running\": %ui, "
-                     "\"without_ring\": %ui},\n"
+                     "\"starting\": %ui, \"without_ring\": %ui},\n"
                      "\"parked\": %ui,\n\"waiting\": %ui,\n"
                      "\"disk_hangs_seconds\": %uL.%03uL,\n",
-                     s->waits.workers, s->waits.no_ring, s->waits.parked,
-                     s->waits.waiting, s->waits.hangs_ms / 1000,
-                     s->waits.hangs_ms % 1000);
+                     s->waits.workers, s->waits.starting, s->waits.no_ring,
+                     s->waits.parked, s->waits.waiting,
+                     s->waits.hangs_ms / 1000, s->waits.hangs_ms % 1000);
 
     counters = s->counters;
 

@@ -123,7 +123,6 @@ def test_hang_of_a_fill(tmp_path, faults, slow):
                http="client_body_buffer_size 256k; logbroker_sync off; "
                "logbroker_write_timeout 20s;",
                server="location = /ok { return 200; }") as nginx:
-        wait_for(lambda: "claimed ring" in nginx.log(), what="a ring")
         faults.set(slow, 6000)
         faults.clear("delay")
         wait_for((faults.dir / "syncing").exists, what="a slow slice")

@@ -171,7 +171,8 @@ def test_no_spool(tmp_path):
         time.sleep(2.5)  # several attempts, one line
         assert nginx.error_log.read_text().count(
             status["worker"]["problem"]) == 1
-        assert nginx.status()["workers"] == {"running": 1, "without_ring": 1}
+        assert nginx.status()["workers"] == {
+            "running": 1, "starting": 0, "without_ring": 1}
         (nginx.spool / "spool").unlink()
         wait_for(lambda: nginx.post("/log", "{}", conn=c).status == 204,
                  what="a ring")

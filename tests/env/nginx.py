@@ -18,7 +18,8 @@ import subprocess
 
 from env.build import NGINX, module, preloads, sanitizers
 from env.http import Answer
-from env.process import Daemon, alive, children, free_port, wait_for
+from env.process import (Daemon, alive, children, free_port, threads_of,
+                         wait_for)
 
 
 def configuration(directory, http, *, main="", workers=1, threads=4):
@@ -163,16 +164,19 @@ class Nginx:
             return s.connect_ex(("127.0.0.1", self.port)) == 0
 
     def ready(self):
-        """Every worker has a ring: as many are locked as there are workers."""
+        """Every worker has a ring, and no other one is being taken."""
         if not self.listening():
             return False
         try:
-            rings = self.status()["rings"]
+            status = self.status()
         except (OSError, http.client.HTTPException, ValueError):
             return False  # of a worker that was just killed
-        # a ring is also locked while it is created, at epoch 0
-        return len([r for r in rings if r.get("locked") and r["epoch"] > 0]) \
-            >= self.count
+        # a ring is also locked while it is created, at epoch 0, and by a
+        # worker that has only begun to take it
+        workers = status["workers"]
+        return workers["starting"] + workers["without_ring"] == 0 and len(
+            [r for r in status["rings"] if r.get("locked") and r["epoch"] > 0]
+        ) >= self.count
 
     def log(self):
         text = ""
@@ -218,9 +222,10 @@ class Nginx:
             try:
                 self.process.wait(timeout)
             except (subprocess.TimeoutExpired, AssertionError):
+                where = "".join(map(threads_of, self.workers()))
                 self.kill()
-                raise AssertionError(
-                    f"nginx did not stop\n{self.log()}") from None
+                raise AssertionError(f"nginx did not stop\n{where}"
+                                     f"{self.log()}") from None
         self.process = None
         if check:
             self.check()

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -51,6 +52,27 @@ def alive(pid):
     except OSError:
         return False
     return text.rpartition(")")[2].split()[0] != "Z"
+
+
+def threads_of(pid):
+    """Where each thread of a process waits: by gdb where there is one, else
+    by what the kernel tells. For the message of a test that failed."""
+    gdb = shutil.which("gdb")
+    if gdb is not None:
+        done = subprocess.run(
+            [gdb, "-p", str(pid), "-batch", "-ex", "thread apply all bt 16"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            timeout=60, check=False)
+        return done.stdout
+    said = ""
+    for task in sorted(pathlib.Path(f"/proc/{pid}/task").glob("*")):
+        with contextlib.suppress(OSError):
+            stat = (task / "stat").read_text().rpartition(")")[2].split()
+            said += (f"thread {task.name}: state {stat[0]}, user {stat[11]}, "
+                     f"system {stat[12]} ticks, in "
+                     f"{(task / 'wchan').read_text()}, call "
+                     f"{(task / 'syscall').read_text()}")
+    return said
 
 
 def children(pid):
