@@ -1,9 +1,47 @@
 """A way to ClickHouse that can be shut, cut and answered at."""
 
 import contextlib
+import hashlib
 import socket
 import threading
 import time
+
+
+class Body:
+    """What came of a chunked request that passes."""
+
+    PIECE = 1 << 20
+
+    def __init__(self):
+        self.head = None
+        self.size = 0     # bytes of the body so far
+        self.pieces = []  # digests of each complete MiB of it
+        self.raw = bytearray()
+        self.rest = bytearray()
+
+    def add(self, data):
+        self.raw += data
+        if self.head is None:
+            head, found, rest = self.raw.partition(b"\r\n\r\n")
+            if not found:
+                return
+            self.head, self.raw = bytes(head), rest
+        while (end := self.raw.find(b"\r\n", 0, 20)) > 0:
+            size = int(self.raw[:end], 16)
+            if len(self.raw) < end + size + 4:
+                return
+            self.rest += self.raw[end + 2:end + 2 + size]
+            self.size += size
+            del self.raw[:end + size + 4]
+            while len(self.rest) >= self.PIECE:
+                self.pieces.append(
+                    hashlib.sha256(self.rest[:self.PIECE]).digest())
+                del self.rest[:self.PIECE]
+
+    def begins(self, other):
+        """Is it the other's, or the beginning of it?"""
+        n = len(self.pieces)
+        return self.size <= other.size and self.pieces == other.pieces[:n]
 
 
 class Door:
@@ -31,7 +69,8 @@ class Door:
 
     inserts, if not None, is the mode of requests that are INSERTs.  heard has
     (time, "insert" or "question") of each request that began to arrive while
-    inserts was set."""
+    inserts was set.  bodies, if not None, gets a Body for each INSERT that
+    passes, or stalls."""
 
     ANSWERS = {
         "500": b"HTTP/1.1 500 Internal Server Error\r\n"
@@ -59,6 +98,7 @@ class Door:
         self.heard = []
         self.mode = "pass"
         self.inserts = None
+        self.bodies = None
         self.release = threading.Event()
         self.target = port
         self.listener = socket.create_server(
@@ -84,18 +124,23 @@ class Door:
                 return
             self.starts.append(time.monotonic())
             mode = self.mode() if callable(self.mode) else self.mode
+            body = None
             if self.inserts is not None:
                 insert = b"INSERT" in inner.recv(200, socket.MSG_PEEK)
                 self.heard.append((time.monotonic(),
                                    "insert" if insert else "question"))
                 if insert:
+                    if self.bodies is not None:
+                        body = Body()
+                        self.bodies.append(body)
                     mode = self.inserts
                     mode = mode() if callable(mode) else mode
             if mode == "shut":
                 return
             if mode == "stall":
-                while inner.recv(1 << 16):
-                    pass
+                while data := inner.recv(1 << 16):
+                    if body is not None:
+                        body.add(data)
                 return
             if mode in ("held", "504"):
                 self._hold(inner, mode)
@@ -131,7 +176,7 @@ class Door:
                         b"/?", b"/?max_memory_usage=%d&" % int(mode[7:]), 1))
                 there = threading.Thread(
                     target=self._request, daemon=True,
-                    args=(inner, outer, 1000 if mode == "cut" else None))
+                    args=(inner, outer, 1000 if mode == "cut" else None, body))
                 there.start()
                 self._answer(outer, inner, mode)
                 with contextlib.suppress(OSError):
@@ -191,10 +236,12 @@ class Door:
             outer.recv(1 << 16)
 
     @staticmethod
-    def _request(inner, outer, limit):
+    def _request(inner, outer, limit, body=None):
         head = b"" if limit is not None else None
         with contextlib.suppress(OSError):
             while data := inner.recv(1 << 16):
+                if body is not None:
+                    body.add(data)
                 if head is not None:
                     head += data
                     if b"\r\n\r\n" not in head:

@@ -15,17 +15,19 @@ class Oracle:
 
     def __init__(self, ports, *, threads=4, events=3, seed=1,
                  doors=("log",), keepalive=True, host="127.0.0.1", pause=0,
-                 again_after=0.05):
+                 again_after=0.05, pad=300):
         """doors: each request goes to one of these, of env.senders.  pause:
         seconds between a client's requests.  again_after: seconds until
         one is sent again; through an edge, until its broker is there again,
-        or another one takes it."""
+        or another one takes it.  pad: each event is longer by up to so many
+        bytes."""
         self.host = host
         self.pause, self.again_after = pause, again_after
         self.ports = ports
         self.doors = [DOORS[name] for name in doors]
         self.headers = {} if keepalive else {"Connection": "close"}
         self.events = events
+        self.pad = pad
         self.seed = seed
         self.acked = set()
         self.refused = set()   # told: nothing stored
@@ -60,7 +62,7 @@ class Oracle:
             n += 1
             door = rng.choice(self.doors)
             body = door.body([{"message": i, "level": "info",
-                               "pad": "x" * rng.randint(0, 300)}
+                               "pad": "x" * rng.randint(0, self.pad)}
                               for i in ids])
             try:
                 if conn is None:

@@ -23,6 +23,7 @@ from env.process import children, wait_for
 import behind_edge  # noqa: F401: more scenarios
 import checkpoint  # noqa: F401
 import disks  # noqa: F401
+import grown  # noqa: F401
 import killloop  # noqa: F401
 import poison  # noqa: F401
 import server  # noqa: F401

@@ -40,6 +40,15 @@ MUTATIONS = [
        "if (1) {\n        return 0;\n    }\n\n    for")],
      ["flusher_killed", "flusher_killed_in_doubt",
       "flusher_dies_at_each_point"]),
+    ("the batch in flight is chosen anew at a start, as large as one may be then",
+     [(DELIVER, "    lb_batch_times(d->rings, d->state);\n",
+       "    lb_batch_limits_t limits;\n\n"
+       "    lb_size_limit(&d->size, d->options, &limits);\n"
+       "    lb_batch_clear(d->state);\n"
+       "    (void)lb_batch_pick(d->rings, d->state, &limits);\n"
+       "    d->state->rows = lb_batch_events(d->state);\n")],
+     ["flusher_killed_in_a_grown_batch",
+      "clickhouse_killed_in_a_grown_batch"]),
     ("an unknown outcome is not asked about: its events are chosen anew",
      [(SEND, "        d->at = LB_DELIVER_UNKNOWN;\n        lb_deliver_trouble(",
        "        lb_deliver_clear(d);\n        lb_deliver_trouble(")],
