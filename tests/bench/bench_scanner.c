@@ -3,6 +3,9 @@
  *
  *   bench_scanner FILE    a file of log lines; each becomes one JSON event
  *                         {"time":"...","level":"info","message":"<line>"}
+ *   bench_scanner FILE scan|lift ROUNDS
+ *                         does this alone, by the way that is chosen here, and
+ *                         prints events and bytes of a round: for counts.py
  *
  * Every figure is the best of several rounds over the same body: what the
  * code can do when nobody else takes the processor.  jansson, event by event,
@@ -138,13 +141,42 @@ report(const char *what, const char *how, const body_t *body, size_t events,
            seconds * 1e9 / (double)events, (double)body->len / (double)events);
 }
 
-/* The whole body cut into requests of about `request` bytes at line ends. */
+/* The whole body cut into requests of about `request` bytes at line ends; how
+ * many events it has. */
+static size_t
+scan_all(const char *what, lb_scan_fn fn, const body_t *body, size_t request,
+         uint8_t *out, size_t cap)
+{
+    size_t at = 0;
+    size_t events = 0;
+
+    while (at < body->len) {
+        size_t n = body->len - at;
+        lb_scan_result_t res;
+
+        if (request != 0 && n > request) {
+            const uint8_t *nl =
+                memchr(body->data + at + request, '\n', n - request);
+            n = nl ? (size_t)(nl + 1 - body->data) - at : n;
+        }
+        if (fn(body->data + at, n, out, cap, 1 << 20, &res) != LB_SCAN_OK) {
+            fprintf(stderr, "%s: row %zu: %s\n", what, res.row,
+                    res.error ? res.error : "?");
+            exit(1);
+        }
+        events += res.events;
+        at += n;
+    }
+    return events;
+}
+
 static void
 bench_scan(const char *what, unsigned way, int text, const body_t *body,
            size_t request)
 {
     size_t cap = text ? lb_scan_text_out_max(body->len)
                       : lb_scan_json_out_max(body->len);
+    lb_scan_fn fn = text ? lb_text_ways[way] : lb_json_ways[way];
     uint8_t *out = need(malloc(cap));
     double best = 1e9;
     size_t events = 0;
@@ -152,27 +184,8 @@ bench_scan(const char *what, unsigned way, int text, const body_t *body,
     memset(out, 0, cap);
     for (int round = 0; round < ROUNDS; round++) {
         double t = now();
-        size_t at = 0;
 
-        events = 0;
-        while (at < body->len) {
-            size_t n = body->len - at;
-            lb_scan_result_t res;
-            lb_scan_fn fn = text ? lb_text_ways[way] : lb_json_ways[way];
-
-            if (request != 0 && n > request) {
-                const uint8_t *nl =
-                    memchr(body->data + at + request, '\n', n - request);
-                n = nl ? (size_t)(nl + 1 - body->data) - at : n;
-            }
-            if (fn(body->data + at, n, out, cap, 1 << 20, &res) != LB_SCAN_OK) {
-                fprintf(stderr, "%s: row %zu: %s\n", what, res.row,
-                        res.error ? res.error : "?");
-                exit(1);
-            }
-            events += res.events;
-            at += n;
-        }
+        events = scan_all(what, fn, body, request, out, cap);
         t = now() - t;
         if (t < best) {
             best = t;
@@ -183,28 +196,37 @@ bench_scan(const char *what, unsigned way, int text, const body_t *body,
     free(out);
 }
 
+static uint64_t
+lift_all(unsigned way, const body_t *body)
+{
+    uint8_t *scratch = need(malloc(lb_lift_scratch(1 << 20)));
+    const uint8_t *p = body->data;
+    const uint8_t *end = p + body->len;
+    uint64_t sum = 0;
+
+    while (p < end) {
+        const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
+        lb_fields_t fields;
+
+        lb_lift_by(way, p, (size_t)(nl - p), 1, LB_LIFT_ALL, scratch, &fields);
+        sum += (uint64_t)fields.timestamp_ns + fields.message.len +
+               fields.attributes.len;
+        p = nl + 1;
+    }
+    free(scratch);
+    return sum;
+}
+
 static void
 bench_lift(const char *what, unsigned way, const body_t *body)
 {
-    uint8_t *scratch = need(malloc(lb_lift_scratch(1 << 20)));
     double best = 1e9;
     uint64_t sum = 0;
 
     for (int round = 0; round < ROUNDS; round++) {
-        const uint8_t *p = body->data;
-        const uint8_t *end = p + body->len;
         double t = now();
 
-        while (p < end) {
-            const uint8_t *nl = memchr(p, '\n', (size_t)(end - p));
-            lb_fields_t fields;
-
-            lb_lift_by(way, p, (size_t)(nl - p), 1, LB_LIFT_ALL, scratch,
-                       &fields);
-            sum += (uint64_t)fields.timestamp_ns + fields.message.len +
-                   fields.attributes.len;
-            p = nl + 1;
-        }
+        sum += lift_all(way, body);
         t = now() - t;
         if (t < best) {
             best = t;
@@ -212,7 +234,6 @@ bench_lift(const char *what, unsigned way, const body_t *body)
     }
 
     report(what, sum ? lb_way_names[way] : "?", body, body->events, best);
-    free(scratch);
 }
 
 static void
@@ -268,13 +289,46 @@ make_wide(const body_t *text)
     return wide;
 }
 
+/* The same work again and again, for whoever counts instructions. */
+static int
+repeat(const body_t *text, int lift, unsigned long rounds)
+{
+    body_t body = make_events(text, 0);
+
+    printf("%zu %zu\n", body.events, body.len);
+    while (rounds-- > 0) {
+        if (lift) {
+            (void)lift_all(lb_ways() - 1, &body);
+        } else {
+            size_t cap = lb_scan_json_out_max(body.len);
+            uint8_t *out = need(malloc(cap));
+
+            (void)scan_all("scan", lb_json_ways[lb_ways() - 1], &body, 20000,
+                           out, cap);
+            free(out);
+        }
+    }
+    free(body.data);
+    return 0;
+}
+
 int
 main(int argc, char **argv)
 {
     body_t text, wide, compact, spaced, array, wide_events, nested;
 
+    if (argc == 4 &&
+        (strcmp(argv[2], "scan") == 0 || strcmp(argv[2], "lift") == 0)) {
+        int rc;
+
+        text = read_file(argv[1]);
+        rc = repeat(&text, argv[2][0] == 'l', strtoul(argv[3], NULL, 10));
+        free(text.data);
+        return rc;
+    }
+
     if (argc != 2) {
-        fputs("usage: bench_scanner FILE\n", stderr);
+        fputs("usage: bench_scanner FILE [scan|lift ROUNDS]\n", stderr);
         return 2;
     }
 
