@@ -4,6 +4,7 @@
 
 #include "event/inflate.h"
 
+#include <libdeflate.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <zlib.h>
@@ -12,12 +13,41 @@
  * header, as zlib.h has them. */
 #define ANY_HEADER (MAX_WBITS + 32)
 
+/* RFC 1952: the header and the trailer of a member at the least, and the flag
+ * of a checksum of the header, which libdeflate does not look at. */
+#define MEMBER_MIN 18
+#define FLG 3
+#define FHCRC 2
+
 int
 lb_inflate_maybe(const uint8_t *in, size_t len)
 {
     return len >= 2 && ((in[0] == 0x1f && in[1] == 0x8b) ||
                         (in[0] == 0x78 && ((in[0] << 8) | in[1]) % 31 == 0 &&
                          (in[1] & 0x20) == 0));
+}
+
+size_t
+lb_inflate_says(const uint8_t *in, size_t len, size_t max)
+{
+    const uint8_t *p = in + len - 4;
+    size_t size;
+
+    if (len < MEMBER_MIN || in[0] != 0x1f || in[1] != 0x8b ||
+        (in[FLG] & FHCRC) != 0) {
+        return 0;
+    }
+    size = p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
+    return size <= max && size / LB_INFLATE_RATIO <= len ? size : 0;
+}
+
+int
+lb_inflate_member(struct libdeflate_decompressor *d, const uint8_t *in,
+                  size_t len, uint8_t *out, size_t room, size_t *used,
+                  size_t *made)
+{
+    return libdeflate_gzip_decompress_ex(d, in, len, out, room, used, made) ==
+           LIBDEFLATE_SUCCESS;
 }
 
 /* More room: one byte above max tells what just fits from what does not. */
@@ -39,10 +69,9 @@ grow(uint8_t **out, size_t *size, size_t max)
 }
 
 static lb_scan_status_t
-run(z_stream *z, size_t max, uint8_t **out, size_t *size)
+run(z_stream *z, int state, size_t max, uint8_t **out, size_t *size)
 {
     lb_scan_status_t rc;
-    int state = Z_OK;
 
     for (;;) {
         size_t done = (size_t)(z->next_out - *out);
@@ -70,11 +99,35 @@ run(z_stream *z, size_t max, uint8_t **out, size_t *size)
     }
 }
 
+/* The first member of gzip by libdeflate, if it can be had so: the state that
+ * zlib goes on from. */
+static int
+begin(z_stream *z, const uint8_t *in, size_t len, size_t room, uint8_t *out)
+{
+    struct libdeflate_decompressor *d;
+    size_t used, made;
+    int state = Z_OK;
+
+    d = room > 0 ? libdeflate_alloc_decompressor() : NULL;
+    if (d == NULL) {
+        return state;
+    }
+    if (lb_inflate_member(d, in, len, out, room, &used, &made)) {
+        z->next_in += used;
+        z->avail_in -= (uInt)used;
+        z->next_out += made;
+        state = Z_STREAM_END;
+    }
+    libdeflate_free_decompressor(d);
+    return state;
+}
+
 lb_scan_status_t
 lb_inflate(const uint8_t *in, size_t len, size_t max, uint8_t **out,
            size_t *out_len)
 {
     z_stream z = {0};
+    const size_t says = lb_inflate_says(in, len, max);
     size_t size = len < max / 8 ? len * 8 + 64 : max + 1;
     lb_scan_status_t rc;
 
@@ -84,6 +137,7 @@ lb_inflate(const uint8_t *in, size_t len, size_t max, uint8_t **out,
     if (len > INT_MAX || max > SIZE_MAX / 2) {
         return LB_SCAN_TOOBIG;
     }
+    size = size < says ? says : size;
     *out = malloc(size);
     if (*out == NULL || inflateInit2(&z, ANY_HEADER) != Z_OK) {
         free(*out);
@@ -94,7 +148,7 @@ lb_inflate(const uint8_t *in, size_t len, size_t max, uint8_t **out,
     z.next_in = (Bytef *)(uintptr_t)in;
     z.avail_in = (uInt)len;
     z.next_out = *out;
-    rc = run(&z, max, out, &size);
+    rc = run(&z, begin(&z, in, len, says, *out), max, out, &size);
     *out_len = (size_t)(z.next_out - *out);
     inflateEnd(&z);
 

@@ -284,6 +284,13 @@ ngx_http_logbroker_body(ngx_http_logbroker_worker_t *w,
         return 0;
     }
 
+    if (limit > NGX_HTTP_LOGBROKER_INLINE
+        && ngx_http_logbroker_decode_above(coding, body->data, body->len,
+                                           NGX_HTTP_LOGBROKER_INLINE))
+    {
+        return NGX_HTTP_LOGBROKER_LARGE;
+    }
+
     reason = ngx_http_logbroker_decode(&w->body.codec, coding, body->data,
                                        body->len,
                                        ngx_min(limit,

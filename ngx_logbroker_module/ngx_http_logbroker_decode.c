@@ -9,6 +9,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "event/inflate.h"
+
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_decode.h"
 
@@ -119,6 +121,15 @@ ngx_http_logbroker_decode(ngx_http_logbroker_codec_t *codec,
     }
 
     return c->decode(codec->state[coding], in, len, limit, out, error);
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_decode_above(ngx_uint_t coding, u_char *in, size_t len,
+    size_t limit)
+{
+    return ngx_http_logbroker_codings[coding] == &ngx_http_logbroker_gzip
+           && lb_inflate_says(in, len, NGX_MAX_SIZE_T_VALUE) > limit;
 }
 
 

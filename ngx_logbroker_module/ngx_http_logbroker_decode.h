@@ -77,6 +77,12 @@ u_char *ngx_http_logbroker_codings_list(u_char *p, u_char *last);
 ngx_uint_t ngx_http_logbroker_decode(ngx_http_logbroker_codec_t *codec,
     ngx_uint_t coding, u_char *in, size_t len, size_t limit,
     ngx_http_logbroker_mem_t *out, char **error);
+
+/* Does the body itself say that it becomes more than limit bytes?  It may be
+ * wrong, and most codings say nothing. */
+ngx_uint_t ngx_http_logbroker_decode_above(ngx_uint_t coding, u_char *in,
+    size_t len, size_t limit);
+
 void ngx_http_logbroker_codec_free(ngx_http_logbroker_codec_t *codec);
 
 /* More room, up to one byte above the limit: that byte tells a body that just

@@ -9,10 +9,19 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <libdeflate.h>
 #include <zlib.h>
+
+#include "event/inflate.h"
 
 #include "ngx_http_logbroker_reason.h"
 #include "ngx_http_logbroker_decode.h"
+
+
+typedef struct {
+    z_stream                         zs;
+    struct libdeflate_decompressor  *whole;
+} ngx_http_logbroker_zlib_t;
 
 
 /* what inflateInit2() takes for the format */
@@ -31,16 +40,28 @@ typedef struct {
 static void *
 ngx_http_logbroker_zlib_create(void)
 {
-    z_stream  *zs;
+    ngx_http_logbroker_zlib_t  *z;
 
-    zs = calloc(1, sizeof(z_stream));
+    z = calloc(1, sizeof(ngx_http_logbroker_zlib_t));
 
-    if (zs == NULL || inflateInit2(zs, MAX_WBITS) != Z_OK) {
-        free(zs);
+    if (z == NULL) {
         return NULL;
     }
 
-    return zs;
+    if (inflateInit2(&z->zs, MAX_WBITS) != Z_OK) {
+        free(z);
+        return NULL;
+    }
+
+    z->whole = libdeflate_alloc_decompressor();
+
+    if (z->whole == NULL) {
+        (void) inflateEnd(&z->zs);
+        free(z);
+        return NULL;
+    }
+
+    return z;
 }
 
 
@@ -125,13 +146,33 @@ static ngx_uint_t
 ngx_http_logbroker_gzip_decode(void *state, u_char *in, size_t len,
     size_t limit, ngx_http_logbroker_mem_t *out, char **error)
 {
+    size_t                      says, used;
+    ngx_http_logbroker_zlib_t  *z;
+
     static const ngx_http_logbroker_zlib_form_t  gzip = {
         NGX_HTTP_LOGBROKER_GZIP,
         "the gzip body ends too early",
         "the body is not valid gzip"
     };
 
-    return ngx_http_logbroker_zlib_decode(state, &gzip, in, len, limit, out,
+    z = state;
+
+    says = lb_inflate_says(in, len, limit);
+
+    if (says
+        && ngx_http_logbroker_mem_grow(out, says) == NGX_OK
+        && lb_inflate_member(z->whole, in, len, out->data, says, &used,
+                             &out->len))
+    {
+        if (used == len) {
+            return 0;
+        }
+
+        in += used;
+        len -= used;
+    }
+
+    return ngx_http_logbroker_zlib_decode(&z->zs, &gzip, in, len, limit, out,
                                           error);
 }
 
@@ -140,7 +181,8 @@ static ngx_uint_t
 ngx_http_logbroker_deflate_decode(void *state, u_char *in, size_t len,
     size_t limit, ngx_http_logbroker_mem_t *out, char **error)
 {
-    ngx_uint_t  zlib;
+    ngx_uint_t                  zlib;
+    ngx_http_logbroker_zlib_t  *z;
 
     static const ngx_http_logbroker_zlib_form_t  forms[] = {
         {
@@ -161,7 +203,9 @@ ngx_http_logbroker_deflate_decode(void *state, u_char *in, size_t len,
     zlib = len < 2
            || ((in[0] & 0x0f) == Z_DEFLATED && (in[0] << 8 | in[1]) % 31 == 0);
 
-    return ngx_http_logbroker_zlib_decode(state, &forms[zlib], in, len, limit,
+    z = state;
+
+    return ngx_http_logbroker_zlib_decode(&z->zs, &forms[zlib], in, len, limit,
                                           out, error);
 }
 
@@ -169,8 +213,13 @@ ngx_http_logbroker_deflate_decode(void *state, u_char *in, size_t len,
 static void
 ngx_http_logbroker_zlib_destroy(void *state)
 {
-    (void) inflateEnd(state);
-    free(state);
+    ngx_http_logbroker_zlib_t  *z;
+
+    z = state;
+
+    libdeflate_free_decompressor(z->whole);
+    (void) inflateEnd(&z->zs);
+    free(z);
 }
 
 

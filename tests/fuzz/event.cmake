@@ -68,7 +68,7 @@ foreach(format bulk datadog datadog_text datadog_logplex
         target_link_options(fuzz_${format} PRIVATE
             -fsanitize=fuzzer,address,undefined)
         target_link_libraries(fuzz_${format} PRIVATE PkgConfig::JANSSON
-                              PkgConfig::ZLIB)
+                              PkgConfig::ZLIB PkgConfig::DEFLATE)
     endif()
 endforeach()
 

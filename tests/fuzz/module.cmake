@@ -20,6 +20,7 @@ add_test(NAME replay_codings
 if(LB_FUZZ)
     list(APPEND codings_targets fuzz_codings)
     add_executable(fuzz_codings ${codings_sources}
+                   ${CMAKE_SOURCE_DIR}/event/inflate.c
                    ${CMAKE_SOURCE_DIR}/event/snappy.c
                    ${CMAKE_SOURCE_DIR}/spool/lb_crc32c.c)
     target_compile_options(fuzz_codings PRIVATE
@@ -39,5 +40,5 @@ foreach(target ${codings_targets})
         ${LB_NGINX_SRC}/src/http/v2
         ${CMAKE_BINARY_DIR}/ngx_logbroker_module/nginx)
     target_link_libraries(${target} PRIVATE
-        PkgConfig::LZ4 PkgConfig::ZLIB PkgConfig::ZSTD)
+        PkgConfig::DEFLATE PkgConfig::LZ4 PkgConfig::ZLIB PkgConfig::ZSTD)
 endforeach()

@@ -80,7 +80,7 @@ depends() {
     local module library
     module=$(dpkg -f "$build/1.0.0/libnginx-mod-http-logbroker_1.0.0-1_$arch.deb" Depends)
     echo "$module"
-    for library in nginx libjansson4 liblz4-1 libzstd1 zlib1g; do
+    for library in nginx libdeflate0 libjansson4 liblz4-1 libzstd1 zlib1g; do
         grep -q "$library" <<<"$module" || { echo "$library is missing"; return 1; }
     done
     dpkg -f "$build/1.0.0/logbroker_1.0.0-1_$arch.deb" Depends | grep libcurl4

@@ -110,7 +110,7 @@ libraries() {
     [ -d "/usr/$cpu-linux-gnu/lib" ] || lacks "no C library for $cpu" || return
     if [ ! -e "$work/root-$arch/usr" ]; then
         private_apt "$arch" "$apt" download libcmocka0 libcmocka-dev libjansson4 libjansson-dev \
-            libcrypt-dev liblz4-dev libpcre2-dev libxxhash-dev libzstd-dev zlib1g zlib1g-dev || return
+            libcrypt-dev libdeflate0 libdeflate-dev liblz4-dev libpcre2-dev libxxhash-dev libzstd-dev zlib1g zlib1g-dev || return
         rm -rf "$work/root.tmp"
         for package in "$apt"/*.deb; do
             dpkg-deb -x "$package" "$work/root.tmp" || return
