@@ -210,6 +210,38 @@ def test_values_narrow_it_down(page):
     assert b.evaluate("found.length") < 4
 
 
+def test_the_other_values_of_a_column(page):
+    """A value that is chosen hides no other of its own column, and counts in
+    the columns beside it; a second one is added to it."""
+    b = page("service=bill&level=error")
+    values = ("[...document.querySelectorAll('#facets details')].map(d => "
+              "[d.dataset.name, [...d.querySelectorAll('button')].map(x => "
+              "[x.title, x.getAttribute('aria-pressed'), "
+              "x.lastChild.innerText])])")
+    assert dict(b.evaluate(values)) == {
+        "stream": [["bill", "false", "1"]], "host": [["b1", "false", "1"]],
+        # of the level error, there is none of another service
+        "service": [["bill", "true", "1"]],
+        "level": [["error", "true", "1"]]}
+    b = page("service=bill")
+    found = dict(b.evaluate(values))
+    assert found["service"] == [["shop", "false", "501"],
+                                ["bill", "true", "1"], [EVIL, "false", "1"]] \
+        or found["service"] == [["shop", "false", "501"],
+                                [EVIL, "false", "1"], ["bill", "true", "1"]]
+    assert found["level"] == [["error", "false", "1"]]
+    b.evaluate("[...document.querySelectorAll('#facets button')].find(x => "
+               "x.title === 'shop' && x.closest('details').dataset.name === "
+               "'service').click()")
+    b.until("view.service.length === 2 && /502 events/.test("
+            f"{SAID})")
+    found = dict(b.evaluate(values))
+    assert [x[1] for x in sorted(found["service"])] == ["false", "true", "true"]
+    # the one that is chosen is there, however many others have more
+    b = page("service=bill&q=-nothing")
+    assert "bill" in [x[0] for x in dict(b.evaluate(values))["service"]]
+
+
 def test_an_event_its_surroundings_and_its_trail(page):
     b = page("q=timeout")
     b.evaluate(f"{HEADS}[0].click()")
