@@ -29,13 +29,13 @@ def question(word):
     ("Recent errors", "primary key", 0.3),
     ("Full text", "words", 0.9),
     ("One request", "trace_ids", 0.33),  # a granule for each of eight rows
-    ("Counts", "primary key", 1),
+    ("Counts", "primary key or statistics", 1),
     ("Top talkers", "primary key", 1),
 ])
 def test_questions(filled, word, index, share):
     answer, _, read, used = queries.measure(filled, question(word), rounds=1)
     assert answer
-    assert index in used
+    assert set(index.split(" or ")) & set(used)
     assert read <= share * 200_000
 
 

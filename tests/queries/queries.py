@@ -1,6 +1,7 @@
 """The SQL of docs/queries.md: what it reads and how long it takes."""
 
 import argparse
+import datetime
 import json
 import pathlib
 import re
@@ -8,41 +9,13 @@ import tempfile
 import time
 import urllib.request
 
+import logs
+
 from env.clickhouse import ClickHouse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 DOCS = ROOT / "docs/queries.md"
-
-# Days of events, ending now: 40 services of different loudness, 3 percent
-# errors and warnings, 8 events a request, one chargeback in 100000.
-FILL = """
-INSERT INTO logbroker.logs (timestamp, received_at, stream, level, service, host,
-    message, trace_id, attributes, client, broker, ring, seq)
-SELECT
-    toDateTime64(now64(6) - INTERVAL {days} DAY, 9, 'UTC')
-        + toIntervalMicrosecond(toUInt64(number * (86400000000 * {days} / {rows}))) AS timestamp,
-    timestamp AS received_at,
-    if(h % 5 = 0, 'access', 'default') AS stream,
-    multiIf(h % 1000 < 10, 'error', h % 1000 < 30, 'warn', h % 10 = 9, 'debug', 'info') AS level,
-    multiIf(h % 7 = 0, 'checkout', h % 7 < 3, 'catalogue',
-            concat('service-', toString(h % 38))) AS service,
-    concat('node-', toString(h % 60)) AS host,
-    multiIf(h % 100003 = 17, concat('chargeback of order ', toString(h % 10000019)),
-            level = 'error', concat('request ', toString(h % 1000003), ' failed: connection to db-',
-                                    toString(h % 9), ' timed out after ', toString(h % 5000), ' ms'),
-            concat('GET /api/v1/orders/', toString(h % 10000019), ' HTTP/1.1 from ',
-                   toString(h % 251), '.', toString(h % 241), ' in ', toString(h % 900), ' ms')) AS message,
-    lower(hex(MD5(toString(intDiv(number, 8))))) AS trace_id,
-    concat('{{"status":', toString(if(level = 'error', 500, 200)),
-           ',"duration":', toString((h % 900) / 1000),
-           ',"uri":"/api/v1/orders","user":', toString(h % 100003), '}}') AS attributes,
-    concat('10.0.', toString(h % 4), '.', toString(h % 200)) AS client,
-    'broker-1' AS broker,
-    toUUID('00000000-0000-0000-0000-000000000001') AS ring,
-    number AS seq
-FROM (SELECT number, cityHash64(number) AS h FROM numbers({first}, {count}))
-"""
 
 
 def statements(page=DOCS):
@@ -54,10 +27,15 @@ def statements(page=DOCS):
 
 
 def fill(server, rows, days=1):
+    """So many of logs.py's mix, spread over the days before now."""
+    lines = logs.pieces(server)
+    until = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S}"
     part = 1_000_000
     for first in range(0, rows, part):
-        server.query(FILL.format(rows=rows, days=days, first=first,
-                                 count=min(part, rows - first)))
+        server.query(
+            f"INSERT INTO logbroker.logs ({logs.COLUMNS}) " + logs.rows(
+                "mix", lines, rows, first, min(part, rows - first), until,
+                days * 86400))
     # as merges leave it after a while
     for day in server.query("SELECT DISTINCT partition FROM system.parts WHERE "
                             "active AND table = 'logs'").split():
