@@ -4,8 +4,9 @@
 #
 #   tests/releases.sh [--tests] [RELEASE...]      default: bookworm trixie
 #
-# quickstart.sh --once by root, by somebody who may use sudo, and by somebody
-# who may do neither (who is told what to do); with --tests also
+# quickstart.sh by root, until a browser shows the first log, if this machine has
+# chromium; by somebody who may use sudo, and by somebody who may do neither
+# (who is told what to do); with --tests also
 # tests/run.sh --quick. Needs root, debootstrap and Debian's archive; 77 if
 # there is none. LB_RELEASES is where the releases are kept (build/releases).
 set -uo pipefail
@@ -41,6 +42,8 @@ within() {
             exec chroot "$1" su - "$2" -c "export NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt; $3"' bash "$@"
 }
 
+export -f within
+
 # check NAME LOG WORDS COMMAND...: it says these words
 check() {
     local name=$1 log=$2 words=$3 begun
@@ -49,6 +52,7 @@ check() {
     "$@" >"$log" 2>&1
     if grep -q -- "$words" "$log"; then
         echo "ok    $name ($(($(date +%s) - begun)) s)"
+        grep -- "the first log seen" "$log"
     else
         failed=1
         echo "FAIL  $name: not said: $words; see $log"
@@ -84,9 +88,15 @@ for release in "${releases[@]}"; do
         chroot "$dir" chown -R "$user" "$home/log broker"
 
         words="every event arrived exactly once"
-        [ $who != neither ] || words="let root run tools/install-deps.sh"
-        check "$release, $who: quickstart" "$store/$release-$who.log" "$words" \
-            within "$dir" "$user" "cd 'log broker' && ./quickstart.sh --once"
+        start=(within "$dir" "$user" "cd 'log broker' && ./quickstart.sh --once")
+        if [ $who = neither ]; then
+            words="let root run tools/install-deps.sh"
+        elif [ $who = root ] && command -v chromium >/dev/null; then
+            words="the first log seen after .*"
+            start=("$root/tests/first_log.py" bash -c 'within "$@"' bash
+                "$dir" "$user" "cd 'log broker' && exec ./quickstart.sh")
+        fi
+        check "$release, $who: quickstart" "$store/$release-$who.log" "$words" "${start[@]}"
         if [ -n "$tests" ] && [ $who = root ]; then
             # in a folder without a space, which a cross compiler needs
             mv "$dir$home/log broker" "$dir$home/logbroker"
