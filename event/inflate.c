@@ -30,13 +30,14 @@ lb_inflate_maybe(const uint8_t *in, size_t len)
 size_t
 lb_inflate_says(const uint8_t *in, size_t len, size_t max)
 {
-    const uint8_t *p = in + len - 4;
+    const uint8_t *p;
     size_t size;
 
     if (len < MEMBER_MIN || in[0] != 0x1f || in[1] != 0x8b ||
         (in[FLG] & FHCRC) != 0) {
         return 0;
     }
+    p = in + len - 4;
     size = p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
     return size <= max && size / LB_INFLATE_RATIO <= len ? size : 0;
 }
