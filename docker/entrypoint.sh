@@ -27,7 +27,9 @@
 #                all doors, instead of those in conf/nginx/rules.conf; a HUP
 #                reads them again
 #                /etc/logbroker/edge/tls/{cert,key}.pem  turn TLS on,
-#                clients.pem beside them certificates of senders
+#                clients.pem beside them certificates of senders; with
+#                readers.pem those who have a certificate of that authority read
+#                the logs on port 8444, but for those in readers-crl.pem
 #                /etc/logbroker/edge/acme/  answers to who issues that certificate
 #                /etc/logbroker/edge/broker-tls/ca.pem  the brokers have TLS, with
 #                certificates of this authority for the name "logbroker";
@@ -177,6 +179,7 @@ edge() {
     fi
     where="LISTEN=8080 H2C=8082"
     [ ! -f $tls/cert.pem ] || where="LISTEN=8443 TLS=$tls PLAIN=8080"
+    [ ! -f $tls/cert.pem ] || [ ! -f $tls/readers.pem ] || where="$where READERS=8444"
     [ ! -d /etc/logbroker/edge/acme ] || where="$where ACME=/etc/logbroker/edge/acme"
     [ ! -f /etc/logbroker/edge/broker-tls/ca.pem ] ||
         where="$where BROKER_TLS=/etc/logbroker/edge/broker-tls"

@@ -22,7 +22,7 @@ resource "yandex_lb_network_load_balancer" "edge" {
   deletion_protection = local.deletion_protection
 
   dynamic "listener" {
-    for_each = { http = 80, https = 443, grpc = 4317 }
+    for_each = merge({ http = 80, https = 443, grpc = 4317 }, length(var.reader_cidrs) == 0 ? {} : { readers = 9443 })
     content {
       name        = listener.key
       port        = listener.value

@@ -12,6 +12,7 @@ locals {
   networks = {
     admins   = var.admin_cidrs
     clients  = var.client_cidrs
+    readers  = var.reader_cidrs
     internet = ["0.0.0.0/0"]
     network  = [var.network_cidr]
     private  = [cidrsubnet(var.network_cidr, 1, 1)]
@@ -70,6 +71,7 @@ locals {
       # With client_cidrs narrowed, the checks would not get through otherwise.
       ["edge", "ingress", "TCP", "80", "balancer"],
     ],
+    length(var.reader_cidrs) == 0 ? [] : [["edge", "ingress", "TCP", "9443", "readers"]],
     # A ClickHouse that is not of this installation has to be in its network.
     [for port in distinct([for u in var.clickhouse_urls : regex("[0-9]+$", u)]) : ["broker", "egress", "TCP", port, "network"]],
 

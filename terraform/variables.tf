@@ -59,6 +59,18 @@ variable "client_cidrs" {
   }
 }
 
+variable "reader_cidrs" {
+  description = "Networks from which the edge accepts readers with a certificate, on port 9443 (docs/explore.md); none by default."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for c in var.reader_cidrs : can(cidrnetmask(c))])
+    error_message = "reader_cidrs: IPv4 networks in CIDR form, for example [\"198.51.100.0/24\"]."
+  }
+}
+
 variable "network_cidr" {
   description = "Address range of the network: the lower half holds the public subnets, the upper half the private ones."
   type        = string

@@ -45,6 +45,10 @@
 #                         from, and of cert.pem and key.pem if they want to know
 #                         who the edge is
 #   BROKER_NAME           logbroker: the name that is in all brokers' certificates
+#   READERS               with TLS: the port where those read the logs who have a
+#                         certificate of an authority in its folder's readers.pem;
+#                         readers-crl.pem beside it, if it is there, has those that
+#                         were revoked
 #   ACME                  with TLS: folder of the answers to the authority that
 #                         issues the certificate (tools/edge/certificate.sh)
 #   PLAIN                 80: with TLS, where plain HTTP is sent on to it
@@ -95,6 +99,7 @@ GRPC=4317
 TLS=
 BROKER_TLS=
 BROKER_NAME=logbroker
+READERS=
 ACME=
 PLAIN=80
 H2C=
@@ -110,7 +115,7 @@ for pair in "$@"; do
         SPOOL=* | SIZE=* | TRUSTED=* | BROKERS=* | TLS=* | PLAIN=* | H2C=* | \
         GRPC=* | GRPC_BROKERS=* | SENDERS=* | METRICS=* | STATUS_PAGE=* | RULES=* | ACCESS_LOG=* | \
         READER=* | READER_NAME=* | CLICKHOUSE=* | CLICKHOUSE_CA=* | CLICKHOUSE_SETTINGS=* | \
-        BROKER_TLS=* | BROKER_NAME=* | ACME=*) eval "${pair%%=*}=\$value" ;;
+        READERS=* | BROKER_TLS=* | BROKER_NAME=* | ACME=*) eval "${pair%%=*}=\$value" ;;
     *) fail "what is $pair?" ;;
     esac
 done
@@ -292,6 +297,17 @@ fi
 
 REDIRECT=
 ssl=
+if [ -n "$READERS" ]; then
+    [ -n "$TLS" ] || fail "READERS: those who read show their certificate by TLS, which is not set"
+    [ -s "$TLS/readers.pem" ] || fail "READERS: there is no $TLS/readers.pem, the authority of those who read"
+    [ "$READERS" != "${LISTEN:-443}" ] || fail "READERS: $READERS is where events come, they need a port of their own"
+    READERS_TLS="ssl_certificate \"$TLS/cert.pem\"; ssl_certificate_key \"$TLS/key.pem\"; ssl_client_certificate \"$TLS/readers.pem\";"
+    [ ! -e "$TLS/readers-crl.pem" ] || READERS_TLS="$READERS_TLS ssl_crl \"$TLS/readers-crl.pem\";"
+    READERS_LOG=${ACCESS_LOG%% *}
+    OWN_PORT=$METRICS
+    case $OWN_PORT in *:*) ;; *) OWN_PORT=127.0.0.1:$OWN_PORT ;; esac
+    READERS=$(fill readers.conf READERS READERS_TLS READERS_LOG OWN_PORT | tr '\n' ' ')
+fi
 if [ -n "$TLS" ]; then
     ssl=" ssl"
     LISTEN="${LISTEN:-443} ssl$parameter"
@@ -309,7 +325,7 @@ STATUS_PAGE=${STATUS_PAGE:-http://localhost:${METRICS##*:}/cluster}
 names "$STATUS_PAGE"
 METRICS=$(fill edge-metrics.conf METRICS HTTP STATUS_TAILS STATUS_LIST | tr '\n' ' ')
 [ -z "$H2C" ] || TLS="${TLS:+$TLS }listen $H2C$parameter;"
-fill edge.conf NAMES CONF SENDERS KNOWN RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS ACCESS_LOG \
+fill edge.conf NAMES CONF SENDERS KNOWN RULES MODULES RUN TEMP LOG WORKERS LISTEN TLS REDIRECT METRICS READERS ACCESS_LOG \
     HTTP GRPCS BROKER_TLS \
     GRPC GRPC_BROKERS_BY_KEY GRPC_BROKERS BROKERS_BY_KEY BROKERS \
     STATUS_BROKERS STATUS_PATHS STATUS_PAGE

@@ -406,6 +406,23 @@ run "clickhouse_elsewhere" {
   }
 }
 
+# Readers with a certificate: a port more, from their networks and no others.
+run "readers" {
+  command = plan
+  variables {
+    reader_cidrs = ["198.51.100.0/24", "192.0.2.7/32"]
+  }
+
+  assert {
+    condition     = toset([for r in yandex_vpc_security_group_rule.rule : "${r.security_group_binding} ${r.direction} ${join(",", r.v4_cidr_blocks)}" if r.port == 9443]) == toset(["edge ingress 198.51.100.0/24,192.0.2.7/32"])
+    error_message = "Readers must get to the edge's port 9443, from their networks and from nowhere else."
+  }
+  assert {
+    condition     = toset([for l in yandex_lb_network_load_balancer.edge.listener : "${l.port} ${l.target_port}"]) == toset(["80 80", "443 443", "4317 4317", "9443 9443"])
+    error_message = "The load balancer must pass readers on."
+  }
+}
+
 run "several_edges" {
   command = plan
   variables {

@@ -320,6 +320,14 @@ run "refuses_bad_client_networks" {
   expect_failures = [var.client_cidrs]
 }
 
+run "refuses_bad_reader_networks" {
+  command = plan
+  variables {
+    reader_cidrs = ["198.51.100.7"]
+  }
+  expect_failures = [var.reader_cidrs]
+}
+
 run "refuses_disks_that_lose_events" {
   command = plan
   variables {

@@ -104,6 +104,7 @@ check "a floating tag is noticed" bash -c '
         -e logbroker_version=latest 2>&1) && grep -q "must be fixed tags" <<<"$out"'
 check "senders of the vault" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider \
     ${quick:+-k "page or clear"} "$here/test_senders.py"
+check "readers with a certificate" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider "$here/test_readers.py"
 check "ACME without a name, or with several edges, is noticed" bash -c '
     d=$(mktemp -d) && trap "rm -rf $d" EXIT
     echo "edge-9 logbroker_address=192.0.2.9 logbroker_node_index=0 logbroker_node_count=0" |

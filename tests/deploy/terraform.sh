@@ -295,6 +295,8 @@ mutants() {
   mutant machines.tf 's/13 \+ i/10 + i/' $m 'Two machines share an address.'
   mutant outputs.tf 's/(clickhouse_urls = )length.*/\1[for h in ["clickhouse-1"] : "http:\/\/${local.inventory[h].address}:8123"]/' $m 'The flushers must be told of both replicas.'
   mutant disks.tf 's/(kms_key_id = ).*/\1null/' $m 'A disk with events is not encrypted with the key.'
+  mutant security.tf 's/"9443", "readers"/"9443", "internet"/' $i "Readers must get to the edge's port 9443"
+  mutant balancer.tf 's/readers = 9443/readers = 9145/' $i 'The load balancer must pass readers on.'
   mutant security.tf 's/clients +=.*/clients = ["0.0.0.0\/0"]/' $i 'client_cidrs must narrow the edge.'
   mutant security.tf '/"yandex_vpc_security_group" "role"/a ingress {\nprotocol = "ANY"\nv4_cidr_blocks = ["0.0.0.0/0"]\n}' $i 'Inline rules beside rule resources undo each other.'
   mutant security.tf '/"yandex_vpc_default_security_group"/a ingress {\nprotocol = "ANY"\nv4_cidr_blocks = ["0.0.0.0/0"]\n}' $i 'The default group must let nothing through.'

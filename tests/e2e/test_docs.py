@@ -28,6 +28,7 @@ ELSEWHERE = {
     "docs/ansible.md": "tests/deploy/ansible.sh; ssh needs machines",
     "docs/deploy-terraform.md": "tests/deploy/terraform.sh; yc needs a cloud",
     "docs/deploy.md": "tests/deploy; yc needs a cloud",
+    "docs/explore.md": "test_edge_readers.py",
     "docs/packages.md": "tests/packages/run.sh",
     "docs/senders.md": "tests/clients/run.sh, test_shippers.py",
     "docs/queries.md": "test_queries.py",

@@ -4,6 +4,7 @@ folders, logs and sizes and in nothing else, and nginx takes it."""
 
 import os
 import re
+import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -197,18 +198,21 @@ def test_all_ways_are_one(tmp_path, kind):
 
 
 def test_tls_is_the_same(tmp_path):
-    """A certificate in the image's folder turns TLS on; a package's edge is
-    told of the folder."""
+    """A certificate in the image's folder turns TLS on, and the readers'
+    authority their port; a package's edge is told of folder and port."""
     (tmp_path / "etc/tls").mkdir(parents=True)
     make_certificate(tmp_path / "etc/tls")
+    shutil.copy(tmp_path / "etc/tls/cert.pem", tmp_path / "etc/tls/readers.pem")
     image = entrypoint(tmp_path, "edge", LOGBROKER_BROKERS=" ".join(ADDRESSES),
                        LOGBROKER_SENDERS="anyone")
     package = bash(f"conf/nginx/render.sh edge TLS={tmp_path}/etc/tls "
+                   "READERS=8444 METRICS=8081 'ACCESS_LOG=/dev/stdout json if=$kept' "
                    "SENDERS=anyone "
                    f"'BROKERS={' '.join(ADDRESSES)}'")
     same = [re.sub(r"listen \d+;", "listen PLAIN;", "\n".join(without_places(t)))
             for t in (image.read_text(), package)]
     assert same[0] == same[1]
+    assert "ssl_verify_client on;" in same[0]
     assert "ssl_certificate_key" in same[0] and "return 308 https" in same[0]
 
 
