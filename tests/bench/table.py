@@ -2,11 +2,12 @@
 for INSERTs and for the merge after them, with the table of conf/clickhouse and
 with changes of it.
 
-    tests/bench/table.sh [--rows N] [--batches N] [--plain] [CHANGE ...]
+    tests/bench/table.sh [--rows N] [--batches N] [--sorted] [CHANGE ...]
 
 The rows are those of tests/queries/logs.py: "web", a web server's log, and
-"mix", many services. They are sent as the flusher sends them: Native, sorted by
-the table's key, LowCardinality as such; --plain: as they came, as String.
+"mix", many services. They are sent as the flusher sends them: Native, as they
+came, LowCardinality as String, with the index of words left to merges; --sorted:
+by the table's key, LowCardinality as such.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from env.clickhouse import ClickHouse
 SCHEMA = ROOT / "conf/clickhouse/01-schema.sql"
 
 LOW = ["stream", "level", "service", "host", "broker"]
+AT_ONCE = "`words` built by the INSERT"
 TEXT = ("message TYPE text(tokenizer = splitByNonAlpha, "
         "preprocessor = lowerUTF8(message))")
 NAMES = [name.strip() for name in logs.COLUMNS.split(",")]
@@ -75,6 +77,7 @@ def chain(*changes):
 
 CHANGES = {
     "as shipped": lambda sql: sql,
+    AT_ONCE: lambda sql: sql,
     "without `GCD`": lambda sql: sql.replace("CODEC(GCD, ", "CODEC("),
     "message, attributes `ZSTD(3)`": chain(codec("message", "ZSTD(3)"),
                                            codec("attributes", "ZSTD(3)")),
@@ -108,8 +111,10 @@ def columns(server, table):
     return {k: int(v) for k, v in each.items()}, int(indexes), int(all_of_it)
 
 
-def measure(server, sql, bodies, rows):
-    """CPU s of the INSERTs and of the merge, bytes"""
+def measure(server, sql, bodies, rows, at_once=False):
+    """CPU s of the INSERTs and of the merge, bytes; at_once: the INSERTs build all
+    indexes."""
+    later = "" if at_once else "words"
     server.query("DROP TABLE IF EXISTS logbroker.t SYNC")
     server.query(sql.replace("logbroker.logs", "logbroker.t"))
     server.query("SYSTEM STOP MERGES logbroker.t")
@@ -118,7 +123,8 @@ def measure(server, sql, bodies, rows):
         query = f"INSERT INTO logbroker.t ({logs.COLUMNS}) FORMAT Native"
         urllib.request.urlopen(
             f"{server.url}/?async_insert=0&max_insert_block_size=4000000&"
-            "min_insert_block_size_rows=4000000&query="
+            "min_insert_block_size_rows=4000000&"
+            f"exclude_materialize_skip_indexes_on_insert={later}&query="
             + urllib.parse.quote(query), b, timeout=300).read()
     inserted = resources.cpu(server) - before
     server.query("SYSTEM START MERGES logbroker.t")
@@ -150,7 +156,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--batches", type=int, default=2)
-    parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--sorted", action="store_true")
     parser.add_argument("--kind", default="mix,web")
     parser.add_argument("changes", nargs="*")
     args = parser.parse_args()
@@ -161,7 +167,7 @@ def main():
             lines = logs.pieces(server)
             for kind in args.kind.split(","):
                 bodies, raw = batches(server, lines, kind, rows,
-                                      args.batches, args.plain)
+                                      args.batches, not args.sorted)
                 print(f"\n{kind}: {rows} rows, {raw:.0f} bytes each as JSON, "
                       f"{sum(map(len, bodies)) / rows:.0f} as Native\n\n"
                       "| table | INSERT, CPU s per million rows | merge | "
@@ -169,7 +175,8 @@ def main():
                       "|---|---|---|---|---|---|", flush=True)
                 for name in args.changes or CHANGES:
                     put, merge, each, indexes, all_of_it = measure(
-                        server, CHANGES[name](statement()), bodies, rows)
+                        server, CHANGES[name](statement()), bodies, rows,
+                        name == AT_ONCE)
                     by_column = ", ".join(
                         f"{c} {b / rows:.1f}" for c, b in sorted(
                             each.items(), key=lambda x: -x[1])

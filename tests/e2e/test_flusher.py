@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from env.broker import FAST, figures, settled
+from env.broker import FAST, fill, figures, settled
 from env.build import ROOT, find
 from env.door import Door
 from env.http import post
@@ -391,6 +391,32 @@ def test_large_batch(clickhouse, make_broker):
         f"/proc/{broker.flusher.pid}/status").read_text().splitlines()
         if x.startswith("VmHWM"))
     assert peak < 64 * 1024
+
+
+def test_words_are_indexed_by_merges(clickhouse, make_broker):
+    """An INSERT does not build the index of words, but the others; a word is
+    found before and after."""
+    clickhouse.query("SYSTEM STOP MERGES logbroker.logs")
+    broker = make_broker(clickhouse.url).start()
+    fill(broker, 20, "haystack")
+    fill(broker, 10, "needle")
+    settled(broker, clickhouse, 30)
+
+    def words():
+        """(has each index bytes, the rows that have the word)"""
+        built = dict(line.split("\t") for line in clickhouse.query(
+            "SELECT name, data_compressed_bytes > 0 FROM "
+            "system.data_skipping_indices WHERE database = 'logbroker' AND "
+            "table = 'logs' FORMAT TSV").splitlines())
+        assert int(clickhouse.query(
+            "SELECT count() FROM logbroker.logs WHERE "
+            "hasToken(lowerUTF8(message), 'needle')")) == 10
+        return built.pop("words"), set(built.values())
+
+    assert words() == ("0", {"1"})
+    clickhouse.query("SYSTEM START MERGES logbroker.logs")
+    clickhouse.query("OPTIMIZE TABLE logbroker.logs FINAL")
+    wait_for(lambda: words() == ("1", {"1"}), 20, "the index")
 
 
 @pytest.mark.slow

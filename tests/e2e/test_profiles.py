@@ -147,7 +147,8 @@ def test_proxy_drops_parameters(tmp_path):
 def test_older_server(tmp_path):
     """A server that does not know the newer settings: one refused request, and
     then it is delivered without them."""
-    newer = ("max_insert_block_size_bytes", "deduplicate_insert",
+    newer = ("exclude_materialize_skip_indexes_on_insert",
+             "max_insert_block_size_bytes", "deduplicate_insert",
              "use_strict_insert_block_limits")
     refused = []
 
