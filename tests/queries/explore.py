@@ -22,7 +22,7 @@ VIEWS = (
     ("7 days, one service", {"range": "604800", "service": "checkout"}),
     ("7 days, only errors", {"range": "604800", "level": "error"}),
     ("7 days, a rare word", {"range": "604800", "q": "chargeback"}),
-    ("7 days, a word of every other event", {"range": "604800", "q": "orders"}),
+    ("7 days, a word of every third event", {"range": "604800", "q": "user"}),
     ("7 days, part of a word", {"range": "604800", "q": "*argebac*"}),
     ("7 days, a member of attributes", {"range": "604800", "q": "user:42"}),
     ("7 days, a word there is not", {"range": "604800", "q": "nowhere"}),
@@ -33,12 +33,15 @@ STATEMENTS = """[...document.querySelectorAll('#statements pre')].map(
 
 
 def shown(browser, url):
-    """(seconds until all of the view is there, what it says)"""
+    """(seconds until the first rows are there, until all of the view is, what
+    it says)"""
     browser.open("about:blank")
     begun = time.monotonic()
     browser.open(url)
-    browser.until(f"{SAID} && !/Asking/.test({SAID})", 120)
-    return time.monotonic() - begun, browser.evaluate(SAID)
+    browser.until(f"{SAID} && (found.length || !/Asking/.test({SAID}))", 120)
+    first = time.monotonic() - begun
+    browser.until(f"!/Asking/.test({SAID})", 120)
+    return first, time.monotonic() - begun, browser.evaluate(SAID)
 
 
 def took(browser, sql):
@@ -71,19 +74,18 @@ def main():
 
 
 def measure(browser, page, pictures):
-    print("| view | events | events over time | values | newest 200 "
-          "| the view in the browser |\n|---|--:|--:|--:|--:|--:|")
+    print("| view | events | first rows in the browser | all of it | counts "
+          "alone |\n|---|--:|--:|--:|--:|")
     for name, state in VIEWS:
-        seconds, said = shown(
+        *seconds, said = shown(
             browser, f"{page}#{urllib.parse.urlencode(state)}")
         if pictures:
             browser.screenshot(
                 pictures / f"{re.sub('[^a-z0-9]+', '-', name)}.png")
         statements = dict(browser.evaluate(STATEMENTS))
-        figures = [took(browser, statements[k])
-                   for k in ("Over time", "Values", "Events")]
+        alone = took(browser, statements["Over time, and values"])
         print(f"| {name} | {said.split(' event')[0]} |"
-              + "".join(f" {f:.2f} |" for f in (*figures, seconds)),
+              + "".join(f" {f:.2f} |" for f in (*seconds, alone)),
               flush=True)
 
 
