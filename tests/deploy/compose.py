@@ -86,14 +86,16 @@ clickhouse = ClickHouse()
 
 
 def check(f):
-    start = time.monotonic()
+    global attempted
+    start, attempted = time.monotonic(), None
     try:
         f()
         print(f"ok    {f.__doc__} ({time.monotonic() - start:.0f} s)",
               flush=True)
     except Exception as e:  # noqa: BLE001: whatever it is, the check failed
         failures.append(f.__name__)
-        print(f"FAIL  {f.__doc__}: {type(e).__name__}: {e}", flush=True)
+        print(f"FAIL  {f.__doc__}: {type(e).__name__}: {e}{last_words()}",
+              flush=True)
 
 
 def up():
@@ -108,11 +110,25 @@ def up():
         every=0.2)
 
 
+# what the last attempt came to, for whoever waits for it in vain
+attempted = None
+
+
 def attempt(f):
+    global attempted
     try:
-        return f()
-    except (AssertionError, OSError):
+        attempted = f()
+        return attempted
+    except (AssertionError, OSError, subprocess.TimeoutExpired) as e:
+        attempted = e
         return None
+
+
+def last_words():
+    if attempted is None:
+        return ""
+    return f"; the last attempt: {attempted!s:.2000}" if isinstance(
+        attempted, Exception) else f"; the last attempt gave {attempted!r}"
 
 
 def healthy():

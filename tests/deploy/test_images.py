@@ -181,14 +181,16 @@ def engine(tmp_path_factory, network, servers):
                      ("client-key.pem", "key.pem")):
         shutil.copy(certs / name, client / to)
     log = open(directory / "log", "w")
-    # of the files of this machine it has its own folder, as /mnt
+    # of the files of this machine it has its own folder, as /mnt, and a /tmp
+    # of its own, where a TMPDIR of this one is not
     dockerd = subprocess.Popen(
         [*network, "unshare", "--mount", "sh", "-c",
          'mount --bind "$1" /mnt && mount -t tmpfs tmpfs /tmp && exec dockerd '
          "--data-root /mnt/data --exec-root /mnt/exec --pidfile /mnt/pid "
          "--host tcp://0.0.0.0:2376 --tlsverify --tlscacert /mnt/certs/ca.pem "
          "--tlscert /mnt/certs/server.pem --tlskey /mnt/certs/server-key.pem",
-         "sh", str(directory)], stdout=log, stderr=log)
+         "sh", str(directory)], stdout=log, stderr=log,
+        env={**os.environ, "TMPDIR": "/tmp"})
     servers.append(dockerd)
     yield client
     dockerd.terminate()
