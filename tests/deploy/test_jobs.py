@@ -10,16 +10,19 @@ import os
 import pathlib
 import re
 import shutil
+import ssl
 import subprocess
 import threading
 import time
 import urllib.parse
+import zipfile
 
 import pytest
 
 from jobs import CLOUD, MERGE, PUSH, ROOT, Pipeline, Runner
 
 JUMP, MACHINE = "127.0.61.1", "127.0.61.2"
+MIRROR, NOBODY = "127.0.62.1", "127.0.62.2"
 CHECKS = {"ansible-check", "terraform-check", "tests"}
 ROLLOUT = {"plan", "rollback", "rollout", "smoke"}
 
@@ -429,6 +432,86 @@ def test_a_key_where_there_is_no_trust(runner, terraform):
     calls = (terraform / "calls").read_text()
     assert "plan -lock-timeout=10m -var-file=/tfvars -out=plan.cache " \
         "token= key=/key aws=id" in calls, calls
+
+
+# ---- where providers come from
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """Yandex' mirror of providers, as far as `terraform init` asks it, where
+    the registry of Terraform cannot be reached: what a job needs for that."""
+    version = re.search(r'version = "([\d.]+)"', (
+        ROOT / "terraform/versions.tf").read_text())[1]
+    with zipfile.ZipFile(tmp_path / "provider.zip", "w") as z:
+        z.writestr(f"terraform-provider-yandex_v{version}", "#!/bin/sh\n")
+    top = "/registry.terraform.io/yandex-cloud/yandex/"
+    found = {
+        f"{top}index.json": json.dumps({"versions": {version: {}}}),
+        f"{top}{version}.json": json.dumps({"archives": {
+            "linux_amd64": {"url": "provider.zip"}}}),
+        f"{top}provider.zip": (tmp_path / "provider.zip").read_bytes()}
+    name = "terraform-mirror.yandexcloud.net"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days",
+         "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}",
+         "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],
+        check=True, stderr=subprocess.DEVNULL)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = found.get(self.path, b"")
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Type", "application/zip"
+                             if isinstance(body, bytes) else "application/json")
+            self.end_headers()
+            self.wfile.write(body if isinstance(body, bytes)
+                             else body.encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer((MIRROR, 443), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    hosts = tmp_path / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost\n{MIRROR} {name}\n"
+                     f"{NOBODY} registry.terraform.io\n")
+    yield {"binds": {hosts: "/etc/hosts"}, "given": {
+        "SSL_CERT_FILE": str(tmp_path / "cert.pem"),
+        "TF_DATA_DIR": str(tmp_path / "data")}}
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("job", ["plan", "plan-merge-request",
+                                 "infrastructure"])
+def test_providers_come_from_the_mirror(runner, mirror, job):
+    """No variable says so, and the registry of Terraform does not answer."""
+    if not shutil.which("terraform"):
+        pytest.skip("no terraform")
+    script = runner.pipeline.job(job)["script"]
+    init = next(i for i, line in enumerate(script) if " init " in line)
+    script = [line.replace('-backend-config="$TERRAFORM_BACKEND"',
+                           "-backend=false")
+              for line in script[:init + 1] if "credentials" not in line]
+    runner.pipeline.file["init"] = {"extends": ".terraform", "script": script}
+    try:
+        status, out = runner.run("init", mirror["given"],
+                                 binds=mirror["binds"])
+        assert status == 0, out
+        assert "Installed yandex-cloud/yandex" in out, out
+        if job == "plan":
+            status, out = runner.run("init", {
+                **mirror["given"], "TF_CLI_CONFIG_FILE": "", "TF_DATA_DIR":
+                mirror["given"]["TF_DATA_DIR"] + "-other"},
+                binds=mirror["binds"])
+            assert status != 0 and "registry.terraform.io" in out, out
+    finally:
+        for left in (".terraform-plugins", "terraform/.terraform.lock.hcl"):
+            subprocess.run(["rm", "-rf", str(runner.checkout / left)])
 
 
 def test_a_runner_without_certificates_is_told(runner, tmp_path):
