@@ -41,6 +41,17 @@ NOT_HERE = {
 }
 
 
+class WithoutMajority(http.server.BaseHTTPRequestHandler):
+    """Keeper's /ready where there is no leader (the engine that runs here has
+    no Keeper)."""
+
+    def do_GET(self):
+        self.send_error(503)
+
+    def log_message(self, *_):
+        pass
+
+
 class Receiver:
     """Remembers what it was told: {alert: {instance, ...}}"""
 
@@ -319,6 +330,11 @@ def test_each_alert_comes(tmp_path):
         stack.enter_context(disk(tmp_path / "full", False))
         stack.enter_context(disk(tmp_path / "ro", True))
         nobody = free_port()
+        keeper = http.server.ThreadingHTTPServer(("127.0.0.1", 0),
+                                                 WithoutMajority)
+        threading.Thread(target=keeper.serve_forever, daemon=True).start()
+        stack.callback(keeper.shutdown)
+        alone_keeper = f"http://127.0.0.1:{keeper.server_port}/ready"
 
         watch = Watch(tmp_path, receiver, cert / "cert.pem")
         stack.callback(watch.stop)
@@ -332,7 +348,7 @@ def test_each_alert_comes(tmp_path):
             "probe": [f"http://127.0.0.1:{edge.port}/health", secure,
                       f"http://127.0.0.1:{nobody}/health"],
             "clickhouse": [address(wrong.server.port), address(nobody)],
-            "keeper": [f"http://127.0.0.1:{edge.port}/health",
+            "keeper": [f"http://127.0.0.1:{edge.port}/health", alone_keeper,
                        f"http://127.0.0.1:{nobody}/ready"],
             "node": [address(watch.ports["prometheus-node-exporter"]),
                      address(nobody)],
@@ -381,6 +397,7 @@ def test_each_alert_comes(tmp_path):
             ("LogbrokerClickHouseParts", wrong.server),
             ("LogbrokerClickHouseInserts", wrong.server),
             ("LogbrokerKeeper", f"http://127.0.0.1:{nobody}/ready"),
+            ("LogbrokerKeeper", alone_keeper),
             ("LogbrokerNodeDown", nobody),
             ("LogbrokerDiskSpace", watch.ports["prometheus-node-exporter"]),
             ("LogbrokerDiskReadOnly", watch.ports["prometheus-node-exporter"]),
