@@ -45,7 +45,7 @@
 /* free memory at the end of the heap that the worker keeps; what is larger
  * than _MAP goes back to the system as soon as it is free */
 #define NGX_HTTP_LOGBROKER_MALLOC_KEEP   (8 * 1024 * 1024)
-#define NGX_HTTP_LOGBROKER_MALLOC_MAP    (1024 * 1024)
+#define NGX_HTTP_LOGBROKER_MALLOC_MAP    (4 * 1024 * 1024)
 
 
 static void ngx_http_logbroker_tick(ngx_event_t *ev);

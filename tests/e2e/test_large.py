@@ -226,6 +226,30 @@ def test_memory_is_bounded(tmp_path, name):
                  what="the memory to be given back")
 
 
+def pages(nginx):
+    """Pages that the worker got from the system so far."""
+    text = pathlib.Path(
+        f"/proc/{nginx.workers()[0]}/stat").read_text(encoding="ascii")
+    return int(text.rpartition(")")[2].split()[7])
+
+
+@pytest.mark.skipif(sanitized(), reason="sanitizers have memory of their own")
+def test_memory_is_kept(tmp_path):
+    """One body after another does with the same memory, instead of having it
+    from the system page by page, but for once a second."""
+    body = body_of(1_000_000)
+    with Nginx(tmp_path, spool="size=256m rings=2",
+               http="logbroker_sync off; client_max_body_size 8m; "
+                    "client_body_buffer_size 2m;") as nginx:
+        c = nginx.connect()
+        each = []
+        for _ in range(60):
+            before = pages(nginx)
+            assert nginx.post("/log", body, {}, c).status == 204
+            each.append(pages(nginx) - before)
+        assert sorted(each)[30] < 100, each
+
+
 def test_clients_leave(tmp_path):
     """Before their turn, in it, and behind it: what is stored is whole, and
     the next one is dealt with."""
