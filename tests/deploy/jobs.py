@@ -157,9 +157,9 @@ class Runner:
             "CI": "true", "GITLAB_CI": "true", "CI_PROJECT_DIR":
             str(self.checkout), "CI_COMMIT_BRANCH": "main", "CI_JOB_ID": "1",
             "CI_DEFAULT_BRANCH": "main", "CI_COMMIT_SHORT_SHA": "0123abcd",
-            "CI_SERVER_URL": "https://gitlab.example.com",
             **self.pipeline.file["variables"], **job.get("variables", {}),
-            **{k: "token of the job" for k in job.get("id_tokens", {})},
+            **{k: f"token of the job for {v['aud']}"
+               for k, v in job.get("id_tokens", {}).items()},
             **given}
         for _ in range(3):
             values = {k: re.sub(r"\$(\w+)", lambda m: values.get(m[1]) or "",

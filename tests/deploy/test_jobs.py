@@ -107,6 +107,46 @@ def test_other_pipelines(pipeline):
     assert {"images", "images-check", "images-scan", "rollout"} <= set(jobs)
 
 
+# ---- who may do what
+
+
+def test_a_job_may_do_what_it_is_for(pipeline):
+    """What a job asks the cloud for is what its identity is good for; a job
+    that asks for nothing has none.  A merge request's asks to look."""
+    asked = {}
+    for name in pipeline.names:
+        job = pipeline.job(name)
+        what = re.findall(r"credentials (\w+)", str(job["script"]))
+        audiences = [t["aud"] for t in job.get("id_tokens", {}).values()]
+        assert audiences == [f"logbroker-{w}" for w in what], name
+        asked[name] = what
+    assert {n: w for n, (w,) in ((n, w) for n, w in asked.items() if w)} == {
+        "images": "registry", "images-check": "registry",
+        "images-scan": "registry", "plan-merge-request": "plan",
+        "plan": "terraform", "infrastructure": "terraform"}
+    docs = (ROOT / "docs/deploy.md").read_text()
+    trusted = set(re.findall(r"^trust (\w+)", docs, re.M))
+    assert trusted == {"terraform", "registry"}
+    assert '--audiences "logbroker-$1"' in docs
+
+
+def test_roles_of_the_accounts():
+    """As documented, in both places alike: of services, not of all of them;
+    none that says who else may, but where it is said why."""
+    why = (ROOT / "docs/deploy-terraform.md").read_text()
+    lists = [re.search(r"^for role in ((?:[^;]|\n)*);", text, re.M)[1]
+             .replace("\\\n", " ").split()
+             for text in (why, (ROOT / "docs/deploy.md").read_text())]
+    assert lists[0] == lists[1] and len(lists[0]) > 5
+    assert not {"admin", "editor", "resource-manager.admin", "iam.admin",
+                "vpc.admin", "storage.admin"} & set(lists[0])
+    table = why[why.index("| role | for |"):]
+    table = table[:table.index("\n\n")]
+    for role in lists[0]:
+        short = role.rpartition(".")[2]
+        assert f"`{role}`" in table or f"`.{short}`" in table, role
+
+
 # ---- on a runner
 
 
@@ -409,7 +449,8 @@ def test_a_token_in_exchange_for_the_job(runner, terraform, tokens, shell):
         "requested_token_type":
             "urn:ietf:params:oauth:token-type:access_token",
         "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
-        "audience": "ajeterraform", "subject_token": "token of the job"}]
+        "audience": "ajeterraform",
+        "subject_token": "token of the job for logbroker-terraform"}]
     calls = (terraform / "calls").read_text()
     assert "token= " not in calls and "key= " in calls, calls
     assert "apply -lock-timeout=10m plan.cache token=t1.short" in calls, calls
