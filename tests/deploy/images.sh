@@ -7,6 +7,10 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 tag=${1:-latest}
+# one at a time: whoever comes second finds everything made
+mkdir -p build
+exec 8>build/images.lock
+flock 8
 base=debian:bookworm-20251229-slim
 
 if [ -z "$(docker images -q $base)" ]; then
