@@ -67,6 +67,13 @@ def index(name, new):
     return change
 
 
+def more(what):
+    """One more index."""
+    def change(sql):
+        return re.sub(r"(?m)^(\s+INDEX words )", rf"    INDEX more {what} GRANULARITY 1,\n\1", sql)
+    return change
+
+
 def chain(*changes):
     def change(sql):
         for c in changes:
@@ -84,7 +91,15 @@ CHANGES = {
     "without `words`": without("words"),
     "without indexes": lambda sql: re.sub(
         r",(\s*\)\s*ENGINE)", r"\1", re.sub(r"(?m)^\s+INDEX .*\n", "", sql)),
+    "without `trace_ids`": without("trace_ids"),
+    "without `times`": without("times"),
     "`words` as a text index": index("words", TEXT),
+    "`words`, and of `lower(message)`": more("lower(message) TYPE tokenbf_v1(16384, 3, 0)"),
+    "`words`, and a text index": more(
+        "lowerUTF8(message) TYPE text(tokenizer = splitByNonAlpha)"),
+    "`words`, and `ngrambf_v1`": more("lowerUTF8(message) TYPE ngrambf_v1(3, 65536, 3, 0)"),
+    "`words`, and `sparse_grams`": more("lowerUTF8(message) TYPE sparse_grams(3, 100, 65536, 3, 0)"),
+    "`words`, and of `attributes`": more("attributes TYPE tokenbf_v1(16384, 3, 0)"),
 }
 
 
