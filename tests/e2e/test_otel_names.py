@@ -7,6 +7,8 @@ import pytest
 
 from env.build import ROOT
 
+import queries
+
 # What HyperDX wants of a table before it takes it for one of logs; what
 # Grafana's ClickHouse source asks for beside that in its OTel mode.
 HYPERDX = ["Timestamp", "Body", "SeverityText", "TraceId", "SpanId",
@@ -135,6 +137,33 @@ def test_hyperdx_preset(filled):
         "fromUnixTimestamp64Milli(0) AND hasToken(lower("
         f"{source['implicitColumnExpression']}), 'word3') ORDER BY {time} "
         "DESC LIMIT 200 FORMAT JSONEachRow").count("\n") == 200
+
+
+@pytest.mark.parametrize("name, where", [
+    ("lower_words", "hasToken(lower(Body), 'word3')"),
+    ("text_words", "hasToken(lowerUTF8(Body), 'word3')"),
+])
+def test_indexes_of_ones_own(filled, name, where):
+    """Those of docs/queries.md are used by what they are for, and nothing is
+    found that is not found without."""
+    statement = next(sql for _, sql in queries.statements() if name in sql)
+    filled.query("CREATE TABLE logbroker.own AS logbroker.logs")
+    try:
+        filled.query("SYSTEM STOP MERGES logbroker.own")
+        count = f"SELECT count() FROM logbroker.own WHERE {where}"
+        for indexed in False, True:
+            if indexed:
+                filled.query("TRUNCATE TABLE logbroker.own")
+                filled.query(statement.replace("logbroker.logs",
+                                               "logbroker.own"))
+            for part in range(8):
+                filled.query(
+                    "INSERT INTO logbroker.own SELECT * FROM logbroker.logs "
+                    f"WHERE hasToken(message, 'word{part}')")
+            assert filled.query(count) == "16384\n"
+            assert (name in queries.indexes(filled, count)) == indexed
+    finally:
+        filled.query("DROP TABLE logbroker.own SYNC")
 
 
 def test_grafana_source():
