@@ -9,7 +9,9 @@
 #                page /logs asks, as the user reader, once there is a password
 #                for it; with https /etc/logbroker/clickhouse/ca.pem as below
 #                /etc/logbroker/broker/tls/{cert,key}.pem  turn TLS on; with
-#                ca.pem only an edge with a certificate of that authority is let in
+#                ca.pem only an edge with a certificate of that authority is let in.
+#                In tls-beside in the place of tls: on ports of its own, 8443 and,
+#                for gRPC, 4318
 #   flusher      LOGBROKER_CLICKHOUSE_URLS (http://clickhouse:8123)
 #                LOGBROKER_CLICKHOUSE_USER (logbroker)
 #                LOGBROKER_BROKER (the host name)
@@ -33,7 +35,8 @@
 #                /etc/logbroker/edge/acme/  answers to who issues that certificate
 #                /etc/logbroker/edge/broker-tls/ca.pem  the brokers have TLS, with
 #                certificates of this authority for the name "logbroker";
-#                {cert,key}.pem beside it  how to be known to them
+#                {cert,key}.pem beside it  how to be known to them; brokers.conf
+#                and grpc_brokers.conf there count then, if they are there
 #                Ports: 8080, 8443 with TLS; 8082 is HTTP/2 without TLS; 8081
 #                has figures for Prometheus, at /metrics, and the page of all
 #                brokers, at /cluster, and is not for clients; LOGBROKER_OWN_PORT
@@ -103,7 +106,12 @@ serve_nginx() {
 
 broker() {
     tls=/etc/logbroker/broker/tls
-    [ -f $tls/cert.pem ] || tls=
+    beside=
+    if [ ! -f $tls/cert.pem ]; then
+        tls=
+        [ ! -f /etc/logbroker/broker/tls-beside/cert.pem ] || beside="TLS_LISTEN=8443"
+        [ -z "$beside" ] || tls=/etc/logbroker/broker/tls-beside
+    fi
     rm -f $run/nginx.pid
     none=
     # an empty one is none, and stays none
@@ -128,7 +136,7 @@ broker_settings() {
     (umask 077 && $share/nginx/render.sh broker USER= RUN=$run TEMP=$run LOG=stderr \
         "WORKERS=${LOGBROKER_WORKERS:-auto}" LISTEN=8080 \
         SPOOL=/var/spool/logbroker "SIZE=${LOGBROKER_RING_SIZE:-256m}" \
-        "TRUSTED=${LOGBROKER_TRUSTED:-127.0.0.1}" TLS=$tls "READER=$by" CLICKHOUSE_CA=$ca \
+        "TRUSTED=${LOGBROKER_TRUSTED:-127.0.0.1}" TLS=$tls ${beside:+"$beside"} "READER=$by" CLICKHOUSE_CA=$ca \
         "CLICKHOUSE=${LOGBROKER_CLICKHOUSE_URLS:-http://clickhouse:8123}" >$run/nginx.new)
     mv $run/nginx.new $run/nginx.conf
 }
@@ -163,11 +171,15 @@ flusher() {
 edge() {
     brokers=/etc/logbroker/edge/brokers.conf
     tls=/etc/logbroker/edge/tls
+    grpc=/etc/logbroker/edge/grpc_brokers.conf
+    if [ -f /etc/logbroker/edge/broker-tls/brokers.conf ]; then
+        brokers=/etc/logbroker/edge/broker-tls/brokers.conf
+        grpc=/etc/logbroker/edge/broker-tls/grpc_brokers.conf
+    fi
     if [ ! -f $brokers ]; then
         [ -n "${LOGBROKER_BROKERS-}" ] || fail "no brokers: set LOGBROKER_BROKERS or mount $brokers"
         brokers=$LOGBROKER_BROKERS
     fi
-    grpc=/etc/logbroker/edge/grpc_brokers.conf
     [ -f $grpc ] || grpc=
     rules=/etc/logbroker/edge/rules.conf
     [ -f $rules ] || rules=$share/nginx/rules.conf

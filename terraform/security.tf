@@ -24,6 +24,9 @@ locals {
     [
       "edge broker 8080",
       "edge broker 4317",
+      # the same by TLS, once Ansible has switched it on
+      "edge broker 8443",
+      "edge broker 4318",
       "broker clickhouse 8123",
     ],
     # Replicas: rows and parts from one another, and what Keeper knows.

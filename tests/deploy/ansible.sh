@@ -105,6 +105,7 @@ check "a floating tag is noticed" bash -c '
 check "senders of the vault" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider \
     ${quick:+-k "page or clear"} "$here/test_senders.py"
 check "readers with a certificate" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider "$here/test_readers.py"
+check "TLS to the brokers" /usr/bin/python3 -m pytest -q --tb=short -p no:cacheprovider "$here/test_broker_tls.py"
 check "ACME without a name, or with several edges, is noticed" bash -c '
     d=$(mktemp -d) && trap "rm -rf $d" EXIT
     echo "edge-9 logbroker_address=192.0.2.9 logbroker_node_index=0 logbroker_node_count=0" |

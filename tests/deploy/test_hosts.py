@@ -208,6 +208,36 @@ def test_edge_speaks_tls(service):
     service.play("site.yml", "--tags", "edge")
 
 
+def test_tls_to_the_brokers_under_load(service, clickhouse):
+    """Switched on and off by site.yml alone, while clients send."""
+    folder = service.dir / "broker-tls"
+    folder.mkdir()
+    page = (ROOT / "docs/tls.md").read_text()
+    run("bash", "-euc", re.search(
+        r"```sh\n(openssl req -x509 .*?)```", page, re.S)[1], cwd=folder)
+    files = {f"logbroker_broker_tls_{kind}_file": f"{folder}/{name}.pem"
+             for kind, name in (("ca", "ca"), ("cert", "cert"), ("key", "key"))}
+
+    def spoken():
+        return inside("edge-1", "docker", "exec", "logbroker-edge", "grep", "-c",
+                      "proxy_ssl_verify on", "/run/logbroker/nginx.conf",
+                      check=False) != "0"
+    with Oracle([80], host=EDGE, seed="switch", threads=2) as oracle:
+        for on in (True, False):
+            reached = oracle.count()
+            wait_for(lambda n=reached: oracle.count() > n + 100, 30, "events")
+            service.play("site.yml", "--tags", "broker,edge",
+                         settings=files if on else {})
+            assert spoken() == on
+        reached = oracle.count()
+        wait_for(lambda: oracle.count() > reached + 100, 30, "events after it")
+    wait_for(drained, 120, "empty spools")
+    say(oracle.verify(clickhouse, "message LIKE 'switch-%'"))
+    # the edge that is replaced may cut idle connections, no more
+    assert oracle.statuses.keys() <= {204, None}, oracle.statuses
+    assert oracle.statuses.get(None, 0) < 40, oracle.statuses
+
+
 def test_documented_commands_work(service):
     """What docs/ansible.md and docs/operations.md tell to type on a machine,
     typed there."""

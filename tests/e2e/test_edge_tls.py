@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import threading
@@ -15,7 +16,7 @@ import pytest
 from env.acme import Authority
 from env.build import BUILD, ROOT
 from env.doors import OTLP_BYTES
-from env.edge import Shipped
+from env.edge import Shipped, make_certificate
 from env.grpc import frame, raw
 from env.http import post
 from env.process import free_port, wait_for
@@ -186,6 +187,74 @@ def test_a_certificate_and_its_renewal_under_load(tmp_path, acme):
     finally:
         e.stop()
         b.stop()
+
+
+def test_tls_to_the_brokers_and_back_under_load(tmp_path):
+    """Brokers take it on ports of its own beside the plain ones, then edges go
+    over, and the other way round: each request is answered 204, and its event
+    is there once."""
+    authority(tmp_path)
+    mine = tmp_path / "edge-tls"
+    mine.mkdir()
+    shutil.copy(tmp_path / "ca.pem", mine)
+    tls = issue(tmp_path, "good")
+    brokers = [broker(tmp_path / f"b{i}") for i in range(2)]
+    ports = [(free_port(), free_port()) for _ in brokers]
+    e = edge(tmp_path / "edge", brokers, TLS=make_certificate(tmp_path),
+             PLAIN=f"127.0.0.1:{free_port()}")
+    plain = dict(e.values)
+
+    def now(p, values):
+        old = set(p.workers())
+        p.values = values
+        p.write_conf()
+        p.send(signal.SIGHUP)
+        wait_for(lambda: not old & set(p.workers()), what="new workers")
+
+    def on(edge_too):
+        for b, (http_port, grpc) in zip(brokers, ports):
+            now(b, {**b.values, "TLS": tls,
+                    "TLS_LISTEN": f"127.0.0.1:{http_port}",
+                    "TLS_GRPC": f"127.0.0.1:{grpc}"})
+        if edge_too:
+            now(e, {**plain, "BROKER_TLS": mine,
+                    "BROKERS": " ".join(f"127.0.0.1:{a}" for a, _ in ports),
+                    "GRPC_BROKERS": " ".join(f"127.0.0.1:{g}" for _, g in ports)})
+
+    def off():
+        now(e, plain)
+        for b in brokers:
+            now(b, {k: v for k, v in b.values.items()
+                    if k not in ("TLS", "TLS_LISTEN", "TLS_GRPC")})
+
+    try:
+        before = sum(map(events, brokers))
+        senders = Senders(e.port)
+        for step in (lambda: on(False), lambda: on(True), off):
+            n = len(senders.answers)
+            wait_for(lambda: len(senders.answers) > n + 20, what="answers")
+            step()
+        n = len(senders.answers)
+        wait_for(lambda: len(senders.answers) > n + 20, what="answers")
+        answers = senders.stop()
+        assert set(answers) == {204}, [a for a in answers if a != 204][:5]
+        assert sum(map(events, brokers)) - before == len(answers)
+        # it was spoken while it was on, and is no longer
+        on(True)
+        with urllib.request.urlopen(
+                f"https://127.0.0.1:{ports[0][0]}/health", timeout=10,
+                context=ssl._create_unverified_context()) as r:
+            assert r.status == 200
+        for b in brokers:
+            assert post(b.port, "{}")[0] == 204
+        off()
+        for http_port, _ in ports:
+            with pytest.raises(ConnectionRefusedError):
+                post(http_port, "{}")
+    finally:
+        e.stop()
+        for b in brokers:
+            b.stop()
 
 
 def test_brokers_that_are_not_believed(tmp_path):
