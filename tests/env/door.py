@@ -130,11 +130,11 @@ class Door:
                 self.heard.append((time.monotonic(),
                                    "insert" if insert else "question"))
                 if insert:
+                    mode = self.inserts
+                    mode = mode() if callable(mode) else mode
                     if self.bodies is not None:
                         body = Body()
                         self.bodies.append(body)
-                    mode = self.inserts
-                    mode = mode() if callable(mode) else mode
             if mode == "shut":
                 return
             if mode == "stall":
