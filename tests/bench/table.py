@@ -100,6 +100,9 @@ CHANGES = {
     "`words`, and `ngrambf_v1`": more("lowerUTF8(message) TYPE ngrambf_v1(3, 65536, 3, 0)"),
     "`words`, and `sparse_grams`": more("lowerUTF8(message) TYPE sparse_grams(3, 100, 65536, 3, 0)"),
     "`words`, and of `attributes`": more("attributes TYPE tokenbf_v1(16384, 3, 0)"),
+    "`attributes` as `JSON`": lambda sql: sql.replace(
+        "(attributes", "(toString(attributes)").replace(
+        "    attributes  String ", "    attributes  JSON "),
 }
 
 
