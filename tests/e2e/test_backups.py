@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -97,6 +98,9 @@ def test_the_whole_way_back(tmp_path, bucket, make_broker):
         full = backup(server, "make").strip()
         mark = stored()
         wait_for(lambda: stored() > mark, what="more rows")
+        # each has the second in which it was made for a name
+        wait_for(lambda: time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+                 not in full, what="the next second")
         latest = backup(server, "make").strip()
         assert backup(server, "list").split() == [full, latest]
         assert latest.split("/")[0] == full.split("/")[0]

@@ -15,8 +15,8 @@ RECORD_MAGIC = 0x4352424C
 RECORD_FIXED = 80
 POISONED = 1
 
-Record = namedtuple("Record", "ring slot position end seq received_us events "
-                              "epoch stream client payload key")
+Record = namedtuple("Record", "ring slot position seq received_us events epoch "
+                              "stream client payload key")
 Cell = namedtuple("Cell", "generation committed next_seq durable epoch flags "
                           "committed_us fill_end")
 
@@ -85,8 +85,9 @@ class Ring:
         return data
 
     def records(self, start=None, end=None):
-        """Every record from the acked position to the committed one."""
-        position = self.acked if start is None else start
+        """Every record from the acked position to the committed one; whole_to
+        is where the last one ends."""
+        position = self.whole_to = self.acked if start is None else start
         commit = self.cell.committed if end is None else end
         with open(self.path, "rb") as f:
             while position < commit:
@@ -106,13 +107,13 @@ class Ring:
                 assert sum(not line.startswith(b"\x01") for line in
                            payload.splitlines()) == events, where
                 assert payload.endswith(b"\n"), where
-                end = position + ((header + length + 7) & ~7)
-                yield Record(self.uuid.hex(), self.slot, position, end, seq, us,
+                self.whole_to = position + ((header + length + 7) & ~7)
+                yield Record(self.uuid.hex(), self.slot, position, seq, us,
                              events, epoch,
                              head[80:80 + stream].decode(),
                              head[64:64 + client], payload,
                              (head[54], head[-16:]) if head[53] else None)
-                position = end
+                position = self.whole_to
         assert position == commit, "the last record ends behind the commit"
 
     def ack(self, position=None, seq=None):
@@ -142,17 +143,15 @@ def records(spool, torn=False):
     found = []
     for ring in rings(spool):
         seq = ring.acked_seq
-        end = ring.acked
         try:
             for record in ring.records():
                 assert record.seq == seq, \
                     f"{ring.path.name}: seq {record.seq}, expected {seq}"
                 seq += record.events
-                end = record.end
                 found.append(record)
             assert seq == ring.cell.next_seq
         except AssertionError:
-            if not torn or end < ring.cell.durable:
+            if not torn or ring.whole_to < ring.cell.durable:
                 raise
     return found
 
