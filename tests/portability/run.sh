@@ -115,6 +115,8 @@ libraries() {
         for package in "$apt"/*.deb; do
             dpkg-deb -x "$package" "$work/root.tmp" || return
         done
+        # bookworm's libdeflate does not say where in /usr/lib it is
+        sed -i "s|^libdir=/usr/lib$|libdir=/usr/lib/$cpu-linux-gnu|" "$work/root.tmp/usr/lib/$cpu-linux-gnu/pkgconfig/libdeflate.pc" || return
         mv "$work/root.tmp" "$work/root-$arch"
     fi
 }
