@@ -570,6 +570,29 @@ class Rotation:
         self.thread.join()
 
 
+def boots():
+    """When each machine was started."""
+    return {h: inside(h, "systemctl", "show", "--property=UserspaceTimestamp",
+                      check=False) for h in HOSTS}
+
+
+def confined(host, name):
+    """Holds a container to what it may do; what the engine says of it."""
+    said = inside(host, "docker", "inspect", name)
+    i = json.loads(said)[0]
+    assert i["HostConfig"]["ReadonlyRootfs"], name
+    assert i["HostConfig"]["CapDrop"] == ["ALL"], name
+    assert not i["HostConfig"]["Privileged"], name
+    assert i["Config"]["User"].startswith("10001"), name
+    # one that goes wrong does not take its machine with it
+    memory = i["HostConfig"]["Memory"]
+    assert memory > 0 and i["HostConfig"]["MemorySwap"] == memory, name
+    for folder, options in i["HostConfig"]["Tmpfs"].items():
+        size = int(re.search(r"size=(\d+)m", options)[1]) << 20
+        assert size <= memory / 3, (name, folder)
+    return said
+
+
 def changed(recap):
     return {h: n["changed"] for h, n in recap.items() if n["changed"]}
 
