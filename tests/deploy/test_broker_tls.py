@@ -1,14 +1,10 @@
 """TLS between edges and brokers, by Ansible: on which ports, in which lists of
 brokers, and what is refused; tests/deploy/test_hosts.py switches it under load."""
 
-import json
-import os
-import subprocess
-
 import pytest
 import yaml
 
-from test_cluster import BOOKS, inventory, spec
+from plays import BOOKS, played, spec
 from test_readers import CERTIFICATE, KEY
 
 FILES = {"logbroker_broker_tls_ca_file": "ca.pem",
@@ -23,12 +19,11 @@ def play(tmp_path_factory):
     for name, text in (("ca.pem", CERTIFICATE), ("cert.pem", CERTIFICATE),
                        ("key.pem", KEY)):
         (d / name).write_text(text)
-    (d / "inventory.json").write_text(json.dumps(inventory()))
     roles = f"{BOOKS}/roles"
     tasks = yaml.safe_load(
         (BOOKS / "roles/edge/tasks/broker_tls.yml").read_text())
     lists = next(t for t in tasks if "ansible.builtin.template" in t)
-    (d / "play.yml").write_text(yaml.safe_dump([
+    plays = [
         {"hosts": "edge", "gather_facts": False,
          "vars_files": [f"{BOOKS}/group_vars/all/main.yml",
                         f"{roles}/edge/defaults/main.yml"],
@@ -44,20 +39,16 @@ def play(tmp_path_factory):
                         f"{roles}/broker/defaults/main.yml",
                         f"{roles}/broker/vars/main.yml"],
          "tasks": [{"debug": {"msg": "ports={{ broker_nginx.ports }} "
-                              "revision={{ broker_nginx.revision }}"}}]}]))
+                              "revision={{ broker_nginx.revision }}"}}]}]
 
     def run(**values):
         for name in ("brokers.conf", "grpc_brokers.conf"):
             (d / name).unlink(missing_ok=True)
-        r = subprocess.run(
-            ["ansible-playbook", "-i", d / "inventory.json", "-e",
-             json.dumps({"logbroker_senders": "anyone",
-                         "broker_ring_chosen": "8m", "broker_workers": 1,
-                         "logbroker_clickhouse_password": "x" * 16,
-                         **{k: f"{d}/{v}" for k, v in values.items()}}),
-             d / "play.yml"], capture_output=True, text=True, timeout=120,
-            check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
-        return r.returncode, " ".join((r.stdout + r.stderr).split()), d
+        return *played(d, plays, {
+            "logbroker_senders": "anyone",
+            "broker_ring_chosen": "8m", "broker_workers": 1,
+            "logbroker_clickhouse_password": "x" * 16,
+            **{k: f"{d}/{v}" for k, v in values.items()}}), d
     return run
 
 

@@ -5,7 +5,6 @@ that replicates is not to be had here; what the engine cannot be asked is compar
 with conf/clickhouse/cluster.
 """
 
-import json
 import os
 import pathlib
 import re
@@ -21,47 +20,13 @@ import yaml
 from env.build import ROOT
 from env.process import free_port, wait_for
 
-BOOKS = ROOT / "ansible"
-REPLICAS = {"clickhouse-1": "10.0.128.10", "clickhouse-2": "10.0.128.11"}
-KEEPERS = {f"keeper-{i}": f"10.0.128.{12 + i}" for i in (1, 2, 3)}
-PASSWORD = "ein Kennwort & <mehr>"
-
-
-def inventory(keepers=3):
-    def group(role, hosts):
-        return {"hosts": {h: {
-            "ansible_connection": "local", "logbroker_role": role,
-            "logbroker_address": a, "logbroker_node_index": i,
-            "logbroker_disk": None, "logbroker_node_count": len(hosts)}
-            for i, (h, a) in enumerate(hosts.items())}}
-    return {"all": {
-        "vars": {"ansible_user": "ops",
-                 "ansible_python_interpreter": "/usr/bin/python3",
-                 "logbroker_registry": "r.example/l",
-                 "logbroker_clickhouse_password": PASSWORD,
-                 "logbroker_version": "1.2.3"},
-        "children": {
-            "jump": group("jump", {"jump": "10.0.0.10"}),
-            "inside": {"children": {
-                "edge": group("edge", {"edge-1": "10.0.0.20"}),
-                "broker": group("broker", {"broker-1": "10.0.128.20"}),
-                "clickhouse": group("clickhouse", REPLICAS),
-                "keeper": group("keeper", dict(
-                    list(KEEPERS.items())[:keepers]))}}}}}
-
-
-def spec(role):
-    """What the role says about its container."""
-    tasks = yaml.safe_load((BOOKS / f"roles/{role}/tasks/main.yml").read_text())
-    return next(t["vars"]["container_spec"] for t in tasks
-                if "container_spec" in t.get("vars", {}))
+from plays import BOOKS, KEEPERS, PASSWORD, REPLICAS, inventory, played, spec
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     """A folder for each machine, with what Ansible writes there."""
     d = tmp_path_factory.mktemp("cluster")
-    (d / "inventory.json").write_text(json.dumps(inventory()))
     plays = []
     # what machines and roles bring along
     given = {"ansible_memtotal_mb": 7900, "container_revision": "x",
@@ -86,31 +51,22 @@ def filled(tmp_path_factory):
                  "vars": {**given,
                           "container_spec": {**spec(role), "revision": "x"}}},
             ]})
-    (d / "fill.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
-    r = subprocess.run(
-        ["ansible-playbook", "-i", d / "inventory.json", d / "fill.yml"],
-        capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
-    assert r.returncode == 0, r.stdout + r.stderr
+    status, said = played(d, plays, timeout=300)
+    assert status == 0, said
     return d
 
 
 def test_settings_ask_for_keepers(tmp_path):
     """Replicas without a Keeper of three are refused before anything is done."""
-    (tmp_path / "inventory.json").write_text(json.dumps(inventory(keepers=2)))
-    (tmp_path / "settings.yml").write_text(yaml.safe_dump([{
+    status, said = played(tmp_path, [{
         "hosts": "all", "gather_facts": False, "tasks": [
             {"include_tasks": f"{BOOKS}/tasks/settings.yml",
              "run_once": True}],
         "vars_files": [f"{BOOKS}/group_vars/all/main.yml"],
-        "vars": {"logbroker_clickhouse_password": "x" * 16}}]))
-    r = subprocess.run(
-        ["ansible-playbook", "-i", tmp_path / "inventory.json",
-         tmp_path / "settings.yml"], capture_output=True, text=True,
-        timeout=300, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
-    assert r.returncode != 0
-    assert "must have three machines (or five), it has 2" in \
-        " ".join(r.stdout.split()), r.stdout + r.stderr
+        "vars": {"logbroker_clickhouse_password": "x" * 16}}],
+        machines=inventory(keepers=2), timeout=300)
+    assert status != 0
+    assert "must have three machines (or five), it has 2" in said, said
 
 
 def shape(element):

@@ -2,14 +2,9 @@
 files that are missing, or others than they should be, are noticed before
 anything is touched."""
 
-import json
-import os
-import subprocess
-
 import pytest
-import yaml
 
-from test_cluster import BOOKS, inventory, spec
+from plays import BOOKS, played, spec
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"
 CRL = CERTIFICATE.replace("CERTIFICATE", "X509 CRL")
@@ -23,9 +18,8 @@ def play(tmp_path_factory):
     for name, text in (("cert.pem", CERTIFICATE), ("crl.pem", CRL),
                        ("key.pem", KEY)):
         (d / name).write_text(text)
-    (d / "inventory.json").write_text(json.dumps(inventory()))
     container = spec("edge")
-    (d / "play.yml").write_text(yaml.safe_dump([{
+    plays = [{
         "hosts": "edge", "gather_facts": False,
         "vars_files": [f"{BOOKS}/group_vars/all/main.yml",
                        f"{BOOKS}/roles/edge/defaults/main.yml"],
@@ -33,17 +27,13 @@ def play(tmp_path_factory):
             {"include_tasks": f"{BOOKS}/tasks/settings.yml"},
             {"debug": {"msg": "ports={{ ports }} revision={{ revision }}"},
              "vars": {"ports": container["ports"],
-                      "revision": container["revision"]}}]}]))
+                      "revision": container["revision"]}}]}]
 
     def run(**values):
-        r = subprocess.run(
-            ["ansible-playbook", "-i", d / "inventory.json", "-e",
-             json.dumps({"logbroker_senders": "anyone",
-                         "logbroker_clickhouse_password": "x" * 16,
-                         **{k: f"{d}/{v}" for k, v in values.items()}}),
-             d / "play.yml"], capture_output=True, text=True, timeout=120,
-            check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
-        return r.returncode, " ".join((r.stdout + r.stderr).split())
+        return played(d, plays, {
+            "logbroker_senders": "anyone",
+            "logbroker_clickhouse_password": "x" * 16,
+            **{k: f"{d}/{v}" for k, v in values.items()}})
     return run
 
 
