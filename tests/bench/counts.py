@@ -18,16 +18,16 @@ LB_BUILD names the build directory (default: build).
 
 import argparse
 import http.client
-import os
 import pathlib
 import re
-import socket
 import subprocess
 import tempfile
 import time
 
 from bench import NGINX, ROOT, make_bodies
 from env.build import BUILD, find
+from env.nginx import configuration
+from env.process import free_port
 
 LOG = ROOT / "tests/data/access.log"
 TYPES = {"gzip20k": {"Content-Encoding": "gzip"}}
@@ -78,32 +78,18 @@ class Server:
 
     def __init__(self, directory, load, http_lines, location):
         self.dir = directory
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
-        (directory / "temp").mkdir()
-        temp = "".join(
-            f"{name}_temp_path temp/{name};\n" for name in
-            ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        (directory / "nginx.conf").write_text(f"""
-load_module {load};
-{"user root;" if os.getuid() == 0 else ""}
-daemon off;
-master_process off;
-pid nginx.pid;
-thread_pool default threads=1;
-events {{ worker_connections 64; }}
-http {{
+        self.port = free_port()
+        (directory / "nginx.conf").write_text(configuration(
+            directory, f"""
     access_log off;
-    {temp}
     keepalive_requests 1000000;
     client_body_buffer_size 2m;
     client_max_body_size 32m;
     {http_lines}
     server {{ listen 127.0.0.1:{self.port};
-              location = /log {{ {location} }} }}
-}}
-""")
+              location = /log {{ {location} }} }}""",
+            main=f"load_module {load}; daemon off; master_process off;",
+            threads=1))
 
     def run(self, body, headers, requests):
         command, said = valgrind(self.dir, NGINX, "-p", self.dir, "-c",
@@ -142,8 +128,9 @@ http {{
                 return c
             except (OSError, http.client.HTTPException):
                 if process.poll() is not None or time.monotonic() > end:
-                    raise SystemExit("counts: nginx takes nothing:\n" + (
-                        self.dir / "output").read_text()) from None
+                    said = [self.dir / name for name in ("output", "error.log")]
+                    raise SystemExit("counts: nginx takes nothing:\n" + "".join(
+                        p.read_text() for p in said if p.exists())) from None
                 time.sleep(0.2)
 
     @staticmethod
