@@ -504,7 +504,7 @@ def test_strange_events_live_and_stored(service, page):
         search(b, f"{words} stream:{tag}")
         live_of(b)
         service.send([{"timestamp": now(), **event}], tag)
-        b.until("found.length === 1")
+        b.until("found.length === 1", 10)
         b.evaluate(f"{HEADS}[0].click()")
         b.evaluate("toggle(false)")
         wait_for(lambda: service.clickhouse.query(
@@ -544,7 +544,7 @@ def test_the_focus_stays_while_live(service, page):
     b = page("q=focus&range=300")
     live_of(b)
     service.send([{"timestamp": now(), "message": "focus 1"}])
-    b.until("found.length === 1")
+    b.until("found.length === 1", 10)
     b.evaluate(f"{HEADS}[0].click(); document.querySelector("
                "'.open .do button').focus()")
     service.send([{"timestamp": now(), "message": "focus 2"}])
@@ -597,7 +597,7 @@ def test_clickhouse_is_away(service, page):
         b.evaluate("toggle(true)")
         b.until(LISTENS)
         service.send([{"timestamp": now(), "message": "not lost"}])
-        b.until("found.length === 1")
+        b.until("found.length === 1", 10)
     finally:
         service.clickhouse.start()
 
