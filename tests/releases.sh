@@ -92,11 +92,13 @@ for release in "${releases[@]}"; do
         if [ $who = neither ]; then
             words="let root run tools/install-deps.sh"
         elif [ $who = root ] && command -v chromium >/dev/null; then
-            words="the first log seen after .*"
+            words="the first log seen after"
             start=("$root/tests/first_log.py" bash -c 'within "$@"' bash
                 "$dir" "$user" "cd 'log broker' && exec ./quickstart.sh")
         fi
-        check "$release, $who: quickstart" "$store/$release-$who.log" "$words" "${start[@]}"
+        log=$store/$release-$who.log
+        check "$release, $who: quickstart" "$log" "$words" "${start[@]}"
+        [ $who = neither ] || check "$release, $who: audit" "$log.audit" "every event arrived exactly once" cat "$log"
         if [ -n "$tests" ] && [ $who = root ]; then
             # in a folder without a space, which a cross compiler needs
             mv "$dir$home/log broker" "$dir$home/logbroker"
