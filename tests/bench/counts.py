@@ -8,9 +8,10 @@ scan, lift and encode take events of real log lines, 300 to 330 bytes each as
 JSON; "encode" is all that the flusher does with them, from the spool to where
 nothing happens to them. A request is one of a connection that stays open, a
 group of its own; "floor" is the module of tests/bench/floor, if run.sh has
-built it. Each figure is the difference between a short and a longer run, so
-that what starts and ends them is not in it. What is done once a second is: on
-a busy machine a request has more of it, thousands more if its load is 20.
+built it, which inflates what is compressed. Each figure is the difference
+between a short and a longer run, so that what starts and ends them is not in
+it. What is done once a second is: on a busy machine a request has more of it,
+thousands more if its load is 20.
 
 --module counts the requests to another build of the module.
 LB_BUILD names the build directory (default: build).
@@ -147,7 +148,8 @@ def asked(directory, kind, module, body, headers):
     """Instructions of a request."""
     directory.mkdir()
     if kind == "floor":
-        server = Server(directory, module, "", "bench_floor;")
+        inflate = "inflate" if "Content-Encoding" in headers else ""
+        server = Server(directory, module, "", f"bench_floor {inflate};")
     else:
         server = Server(directory, module,
                         f"logbroker_spool {directory}/spool size=64m rings=2;"
