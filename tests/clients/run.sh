@@ -56,14 +56,8 @@ filebeat() {
     timeout 900 go build -o filebeat .
 }
 
-# unpacked rather than installed: they would replace the machine's own syslog
 debian() {
-    local package
-    sed -n 's/^unpacked  *//p' packages.txt | xargs timeout 200 apt-get download -q || return
-    for package in *.deb; do
-        dpkg -x "$package" . || return
-    done
-    rm -- *.deb
+    "$here/../env/unpack.sh"
 }
 
 chromium() {
