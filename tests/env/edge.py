@@ -77,13 +77,14 @@ class Edge(Shipped):
 
 
 class ShippedBroker(Shipped):
-    def __init__(self, directory, size="4m", **values):
+    def __init__(self, directory, size="4m", replace=(), **values):
         """values: more of render.sh's."""
         self.grpc = free_port()
         super().__init__(directory, "broker", {
             **values,
             "GRPC": f"127.0.0.1:{self.grpc}",
-            "MODULES": BUILD, "SPOOL": directory / "spool", "SIZE": size})
+            "MODULES": BUILD, "SPOOL": directory / "spool", "SIZE": size},
+            replace)
 
 
 class Script:

@@ -15,5 +15,7 @@ endif()
 # empties the rings for tests/bench
 add_executable(bench_drain ${CMAKE_SOURCE_DIR}/tests/bench/drain.c)
 target_link_libraries(bench_drain PRIVATE lb_spool)
-set_target_properties(bench_drain PROPERTIES
+# and sends lines over TCP
+add_executable(bench_lines ${CMAKE_SOURCE_DIR}/tests/bench/lines.c)
+set_target_properties(bench_drain bench_lines PROPERTIES
                       RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
