@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import statistics
 import subprocess
@@ -204,6 +205,10 @@ def measure(name, clickhouse, args, directory, results):
     finally:
         with contextlib.suppress(AttributeError):
             way.stop()
+        # neither its disk nor its merges are the next one's
+        if way.table:
+            clickhouse.query(f"DROP TABLE IF EXISTS {way.table} SYNC")
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def rounds(args, clickhouse, directory, results, about):

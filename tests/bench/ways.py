@@ -84,6 +84,7 @@ class Way:
     bodies = ("one event", "100 events")
     path, type, encode = "/log", JSON, staticmethod(lines)
     lines = False  # over TCP, which nobody answers
+    table = None  # in ClickHouse, if it is there
 
     def __init__(self, directory, clickhouse):
         self.dir, self.clickhouse = directory, clickhouse
