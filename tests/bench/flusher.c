@@ -270,6 +270,7 @@ drain(const char *path, const char *mode)
     int listener;
     char url[64];
     double wall, cpu;
+    uint32_t i;
     uint16_t port;
     pthread_t thread;
     lb_error_t err;
@@ -316,8 +317,14 @@ drain(const char *path, const char *mode)
     state.flags = 0;
 
     lb_rings_init(&rings, d.spool);
-    if (lb_rings_look(&rings, 0, &err) != 0 ||
-        lb_dead_open(d.spool, 1 << 20, &d.dead, &err) != 0) {
+    if (lb_rings_look(&rings, 0, &err) != 0) {
+        die("spool", err.text);
+    }
+    for (i = 0; i < rings.n; i++) {
+        rings.ring[i].info.acked = 0;
+        rings.ring[i].info.acked_seq = 0;
+    }
+    if (lb_dead_open(d.spool, 1 << 20, &d.dead, &err) != 0) {
         die("spool", err.text);
     }
 
