@@ -48,7 +48,8 @@ typedef struct {
     lb_ch_result_t result;
 } clickhouse_t;
 
-static const lb_encoder_t *const encoders[] = {&lb_native_encoder, NULL};
+static const lb_encoder_t *const encoders[] = {&lb_native_encoder,
+                                               &lb_native_encoder_4, NULL};
 
 void
 lb_clickhouse_said(const lb_ch_result_t *r, lb_said_t *said)

@@ -8,19 +8,20 @@
 _Static_assert(LB_LIFT_ALL == (1u << LB_COLUMNS_MORE) - 1, "LB_LIFT_*");
 
 #define NUMBER "UInt8"
+#define LOW "LowCardinality(String)"
 
 const lb_column_t lb_columns[LB_COLUMNS] = {
     {"timestamp", "DateTime64(9, 'UTC')"},
     {"received_at", "DateTime64(6, 'UTC')"},
-    {"stream", "String"},
-    {"level", "String"},
-    {"service", "String"},
-    {"host", "String"},
+    {"stream", LOW},
+    {"level", LOW},
+    {"service", LOW},
+    {"host", LOW},
     {"message", "String"},
     {"trace_id", "String"},
     {"attributes", "String"},
     {"client", "String"},
-    {"broker", "String"},
+    {"broker", LOW},
     {"ring", "UUID"},
     {"seq", "UInt64"},
 
@@ -28,9 +29,9 @@ const lb_column_t lb_columns[LB_COLUMNS] = {
     {"span_id", "String"},
     {"trace_flags", NUMBER},
     {"severity_number", NUMBER},
-    {"event_name", "String"},
-    {"resource", "LowCardinality(String)"},
-    {"scope", "LowCardinality(String)"},
+    {"event_name", LOW},
+    {"resource", LOW},
+    {"scope", LOW},
 };
 
 /* The names, with or without their types. */

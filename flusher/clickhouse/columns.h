@@ -15,7 +15,7 @@
 
 typedef struct {
     const char *name;
-    const char *type; /* as what it is sent */
+    const char *type; /* as what it is sent, since version 5 */
 } lb_column_t;
 
 /* In the order of the blocks. */

@@ -7,6 +7,7 @@
 #include "event/lift.h"
 #include "flusher/clickhouse/bytes.h"
 #include "flusher/clickhouse/columns.h"
+#include "flusher/clickhouse/low.h"
 #include "flusher/clickhouse/more.h"
 
 /* lb_columns[] */
@@ -43,8 +44,22 @@ enum {
 _Static_assert(MORE == LB_COLUMNS_MORE && 1u << SCOPE == LB_LIFT_SCOPE,
                "LB_LIFT_*");
 
+/* those that are LowCardinality(String) since version 5 */
+enum {
+    LOW_STREAM,
+    LOW_LEVEL,
+    LOW_SERVICE,
+    LOW_HOST,
+    LOW_BROKER,
+    LOW_EVENT_NAME,
+    LOW,
+};
+
+_Static_assert(LB_LOW_ROWS == LB_NATIVE_ROWS, "rows of a block");
+
 typedef struct {
     uint32_t columns; /* LB_LIFT_* */
+    lb_low_t *low;    /* LOW of them, or NULL: version 4 */
     lb_bytes_t column[FIXED];
     lb_more_t more[MORE];
     lb_bytes_t header[LB_COLUMNS]; /* what comes before the values */
@@ -120,27 +135,6 @@ put_string_again(lb_bytes_t *b, const char *data, size_t len, size_t n)
     return lb_put_again(b, value, used + len, n);
 }
 
-static void *
-native_open(const char *broker, uint32_t columns)
-{
-    native_t *n = calloc(1, sizeof(*n));
-
-    if (n == NULL) {
-        return NULL;
-    }
-
-    n->broker = strdup(broker);
-    if (n->broker == NULL) {
-        free(n);
-        return NULL;
-    }
-
-    n->broker_len = strlen(broker);
-    n->columns = columns & LB_LIFT_ALL;
-
-    return n;
-}
-
 static void
 native_close(void *arg)
 {
@@ -164,8 +158,30 @@ native_close(void *arg)
     lb_context_free(&n->context);
     free(n->rest.data);
     free(n->event.data);
+    free(n->low);
     free(n->broker);
     free(n);
+}
+
+static void *
+open_4(const char *broker, uint32_t columns)
+{
+    native_t *n = calloc(1, sizeof(*n));
+
+    if (n == NULL) {
+        return NULL;
+    }
+
+    n->broker = strdup(broker);
+    if (n->broker == NULL) {
+        free(n);
+        return NULL;
+    }
+
+    n->broker_len = strlen(broker);
+    n->columns = columns & LB_LIFT_ALL;
+
+    return n;
 }
 
 static void
@@ -179,6 +195,9 @@ reset(native_t *n)
     for (i = 0; i < MORE; i++) {
         lb_more_reset(&n->more[i]);
     }
+    for (i = 0; i < LOW && n->low != NULL; i++) {
+        lb_low_reset(&n->low[i]);
+    }
     for (i = 0; i < LB_COLUMNS; i++) {
         n->header[i].len = 0;
     }
@@ -189,6 +208,26 @@ reset(native_t *n)
     n->closed = 0;
     n->piece = 0;
     n->taken = 0;
+}
+
+static void *
+native_open(const char *broker, uint32_t columns)
+{
+    native_t *n = open_4(broker, columns);
+
+    if (n == NULL) {
+        return NULL;
+    }
+
+    n->low = calloc(LOW, sizeof(n->low[0]));
+    if (n->low == NULL) {
+        native_close(n);
+        return NULL;
+    }
+
+    reset(n);
+
+    return n;
 }
 
 /* Does the context say what is in this column, for all of its events? */
@@ -210,6 +249,19 @@ put_value(native_t *n, unsigned column, lb_str_t s, size_t rows)
     n->bytes += (size_t)added;
 
     return 0;
+}
+
+/* The stream or the broker of the last rows. */
+static int
+put_shared(native_t *n, unsigned column, unsigned low, const char *data,
+           size_t len, size_t rows)
+{
+    const lb_str_t s = {(const uint8_t *)data, len};
+
+    return n->low != NULL
+               ? lb_low_put(&n->low[low], &n->column[column], n->rows - rows,
+                            rows, s)
+               : put_string_again(&n->column[column], data, len, rows);
 }
 
 /* What all events of a record share, for those that were added. */
@@ -235,9 +287,9 @@ put_due(native_t *n)
     }
 
     rc = lb_put_again(&c[RECEIVED_AT], &received, sizeof(received), due);
-    rc |= put_string_again(&c[STREAM], stream, stream_len, due);
+    rc |= put_shared(n, STREAM, LOW_STREAM, stream, stream_len, due);
     rc |= put_string_again(&c[CLIENT], n->client, n->client_len, due);
-    rc |= put_string_again(&c[BROKER], n->broker, n->broker_len, due);
+    rc |= put_shared(n, BROKER, LOW_BROKER, n->broker, n->broker_len, due);
     rc |= lb_put_again(&c[RING], n->ring, LB_UUID_LEN, due);
 
     if (of_context(n, LB_LIFT_RESOURCE, n->context.resource)) {
@@ -385,7 +437,11 @@ put_more(native_t *n, const lb_fields_t *f)
         rc |= lb_more_byte(&n->more[TRACE_FLAGS], row, f->trace_flags);
     }
     if (f->more & LB_LIFT_EVENT_NAME) {
-        rc |= lb_more_string(&n->more[EVENT_NAME], row, f->event_name);
+        rc |=
+            n->low != NULL
+                ? lb_low_put(&n->low[LOW_EVENT_NAME],
+                             &n->more[EVENT_NAME].values, row, 1, f->event_name)
+                : lb_more_string(&n->more[EVENT_NAME], row, f->event_name);
     }
     if (f->more & LB_LIFT_RESOURCE) {
         rc |= put_value(n, RESOURCE, f->resource, 1);
@@ -395,6 +451,15 @@ put_more(native_t *n, const lb_fields_t *f)
     }
 
     return rc != 0 ? -ENOMEM : 0;
+}
+
+/* What an event has of its own in a column of few values. */
+static inline int
+put_own(native_t *n, unsigned column, unsigned low, lb_str_t s)
+{
+    return n->low != NULL
+               ? lb_low_put(&n->low[low], &n->column[column], n->rows, 1, s)
+               : lb_put_string(&n->column[column], s.data, s.len);
 }
 
 static int
@@ -428,9 +493,9 @@ native_add(void *arg, const uint8_t *event, size_t len, uint64_t seq)
     }
 
     rc = lb_put_u64(&c[TIMESTAMP], (uint64_t)f.timestamp_ns);
-    rc |= lb_put_string(&c[LEVEL], f.level.data, f.level.len);
-    rc |= lb_put_string(&c[SERVICE], f.service.data, f.service.len);
-    rc |= lb_put_string(&c[HOST], f.host.data, f.host.len);
+    rc |= put_own(n, LEVEL, LOW_LEVEL, f.level);
+    rc |= put_own(n, SERVICE, LOW_SERVICE, f.service);
+    rc |= put_own(n, HOST, LOW_HOST, f.host);
     rc |= lb_put_string(&c[TRACE_ID], f.trace_id.data, f.trace_id.len);
     rc |= n->rest.len > 0 ? put_attributes(n, f.attributes)
                           : lb_put_string(&c[ATTRIBUTES], f.attributes.data,
@@ -462,12 +527,44 @@ native_full(const void *arg)
     return n->rows >= LB_NATIVE_ROWS || n->bytes >= LB_NATIVE_BYTES;
 }
 
+/* The index of a column that is LowCardinality(String) since version 5 in low, or
+ * LOW: it is none. */
+static unsigned
+low_of(size_t column)
+{
+    switch (column) {
+    case STREAM:
+        return LOW_STREAM;
+    case LEVEL:
+        return LOW_LEVEL;
+    case SERVICE:
+        return LOW_SERVICE;
+    case HOST:
+        return LOW_HOST;
+    case BROKER:
+        return LOW_BROKER;
+    case FIXED + EVENT_NAME:
+        return LOW_EVENT_NAME;
+    default:
+        return LOW;
+    }
+}
+
+static lb_bytes_t *
+values_of(native_t *n, size_t column)
+{
+    return column < FIXED ? &n->column[column]
+                          : &n->more[column - FIXED].values;
+}
+
 /* Name and type of a column, and what else comes before its values. */
 static int
 put_header(native_t *n, size_t i)
 {
     lb_bytes_t *h = &n->header[i];
     const lb_column_t *c = &lb_columns[i];
+    const unsigned low = low_of(i);
+    const char *type = low != LOW && n->low == NULL ? "String" : c->type;
 
     h->len = 0;
 
@@ -481,8 +578,12 @@ put_header(native_t *n, size_t i)
     }
 
     if (lb_put_string(h, c->name, strlen(c->name)) != 0 ||
-        lb_put_string(h, c->type, strlen(c->type)) != 0) {
+        lb_put_string(h, type, strlen(type)) != 0) {
         return -ENOMEM;
+    }
+
+    if (low != LOW && n->low != NULL) {
+        return lb_low_end(&n->low[low], values_of(n, i), n->rows, h);
     }
 
     switch (i) {
@@ -539,9 +640,7 @@ native_take(void *arg, void *buf, size_t size)
     while (done < size && n->piece < 2 * LB_COLUMNS) {
 
         column = n->piece / 2;
-        b = n->piece % 2 == 0 ? &n->header[column]
-            : column < FIXED  ? &n->column[column]
-                              : &n->more[column - FIXED].values;
+        b = n->piece % 2 == 0 ? &n->header[column] : values_of(n, column);
 
         k = b->len - n->taken;
         if (k > size - done) {
@@ -570,4 +669,17 @@ native_take(void *arg, void *buf, size_t size)
 const lb_encoder_t lb_native_encoder = {
     LB_NATIVE_VERSION, LB_LIFT_ALL, native_open, native_close, native_record,
     native_context,    native_add,  native_full, native_end,   native_take,
+};
+
+const lb_encoder_t lb_native_encoder_4 = {
+    4,
+    LB_LIFT_ALL,
+    open_4,
+    native_close,
+    native_record,
+    native_context,
+    native_add,
+    native_full,
+    native_end,
+    native_take,
 };

@@ -1,4 +1,4 @@
-foreach(name test_pace test_size test_options test_judge test_preflight test_native test_rings test_batch
+foreach(name test_pace test_size test_options test_judge test_preflight test_native test_low test_rings test_batch
         test_poison test_states test_deliver test_history)
     lb_unit_test(${name} SOURCES ${name}.c LIBS lb_flusher)
 endforeach()

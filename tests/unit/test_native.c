@@ -18,7 +18,10 @@
 #include "flusher/clickhouse/native.h"
 #include "spool/lb_crc32c.h"
 
-static const lb_encoder_t *const enc = &lb_native_encoder;
+/* the newest, or an older one */
+static const lb_encoder_t *enc = &lb_native_encoder;
+
+#define NEWEST (enc->version >= 5)
 
 static const uint8_t ring[LB_UUID_LEN] = {0, 1, 2,  3,  4,  5,  6,  7,
                                           8, 9, 10, 11, 12, 13, 14, 15};
@@ -90,6 +93,61 @@ number(const uint8_t **p, uint64_t wanted)
 }
 
 static void
+byte(const uint8_t **p, uint8_t wanted)
+{
+    assert_int_equal(*(*p)++, wanted);
+}
+
+/* A LowCardinality(String): its values, and each row's place among them. */
+static void
+dictionary(const uint8_t **p, const char *const *values, size_t n,
+           const uint8_t *places, size_t rows, int two)
+{
+    size_t i;
+
+    string(p, "LowCardinality(String)");
+    number(p, 1);
+    number(p, two ? 0x601 : 0x600);
+    number(p, n);
+    for (i = 0; i < n; i++) {
+        string(p, values[i]);
+    }
+    number(p, rows);
+    for (i = 0; i < rows; i++) {
+        byte(p, places[i]);
+        if (two) {
+            byte(p, 0);
+        }
+    }
+}
+
+/* A column of few values: the n that are not empty, and the places, as they are
+ * in the newest version; Strings before it. */
+static void
+few(const uint8_t **p, const char *name, size_t n, const char *const *values,
+    size_t rows, const uint8_t *places)
+{
+    size_t i;
+    const char *all[8] = {""};
+
+    assert_true(n < 8);
+    for (i = 0; i < n; i++) {
+        all[i + 1] = values[i];
+    }
+
+    string(p, name);
+    if (NEWEST) {
+        dictionary(p, all, n + 1, places, rows, 0);
+        return;
+    }
+
+    string(p, "String");
+    for (i = 0; i < rows; i++) {
+        string(p, all[places[i]]);
+    }
+}
+
+static void
 add(void *e, const char *event, uint64_t seq)
 {
     assert_int_equal(enc->full(e), 0);
@@ -136,22 +194,11 @@ a_block(void **state)
     string(&p, "DateTime64(6, 'UTC')");
     number(&p, 1700000000123456u);
     number(&p, 1700000000123456u);
-    string(&p, "stream");
-    string(&p, "String");
-    string(&p, "one");
-    string(&p, "two");
-    string(&p, "level");
-    string(&p, "String");
-    string(&p, "error");
-    string(&p, "");
-    string(&p, "service");
-    string(&p, "String");
-    string(&p, "");
-    string(&p, "");
-    string(&p, "host");
-    string(&p, "String");
-    string(&p, "");
-    string(&p, "h");
+    few(&p, "stream", 2, (const char *[]){"one", "two"}, 2,
+        (const uint8_t[]){1, 2});
+    few(&p, "level", 1, (const char *[]){"error"}, 2, (const uint8_t[]){1, 0});
+    few(&p, "service", 0, NULL, 2, (const uint8_t[]){0, 0});
+    few(&p, "host", 1, (const char *[]){"h"}, 2, (const uint8_t[]){0, 1});
     string(&p, "message");
     string(&p, "String");
     string(&p, "a\tb");
@@ -168,10 +215,8 @@ a_block(void **state)
     string(&p, "String");
     string(&p, "192.0.2.7");
     string(&p, "2001:db8::9");
-    string(&p, "broker");
-    string(&p, "String");
-    string(&p, "node-1");
-    string(&p, "node-1");
+    few(&p, "broker", 1, (const char *[]){"node-1"}, 2,
+        (const uint8_t[]){1, 1});
     string(&p, "ring");
     string(&p, "UUID");
     number(&p, 0x0001020304050607u);
@@ -228,6 +273,7 @@ static void
 bytes_of_a_version(void **state)
 {
     int i, size;
+    const int newest = NEWEST;
     size_t k, len[2];
     uint32_t crc[2];
     uint64_t seq;
@@ -258,7 +304,8 @@ bytes_of_a_version(void **state)
 
     (void)state;
 
-    assert_int_equal(enc->version, 4);
+    assert_int_equal(enc->version, newest ? 5 : 4);
+    assert_int_equal(lb_native_encoder.version, LB_NATIVE_VERSION);
 
     for (i = 0; i < 2; i++) {
         e = enc->open("broker", 0);
@@ -288,8 +335,8 @@ bytes_of_a_version(void **state)
     /* however it is taken out */
     assert_int_equal(len[0], len[1]);
     assert_int_equal(crc[0], crc[1]);
-    assert_int_equal(len[0], 154255u);
-    assert_int_equal(crc[0], 0xde8bc547u);
+    assert_int_equal(len[0], newest ? 137433u : 154255u);
+    assert_int_equal(crc[0], newest ? 0xfd2d579cu : 0xde8bc547u);
 }
 
 static void
@@ -302,12 +349,6 @@ context(void *e, const char *line)
                    .context = 1};
 
     assert_int_equal(enc->context(e, &l), 0);
-}
-
-static void
-byte(const uint8_t **p, uint8_t wanted)
-{
-    assert_int_equal(*(*p)++, wanted);
 }
 
 /* Past the columns that every table has, to the name behind them. */
@@ -324,28 +365,6 @@ past(const uint8_t *p, const uint8_t *end, const char *name)
     fail_msg("no column %s", name);
 
     return NULL;
-}
-
-/* A resource or a scope: its values, and each row's place among them. */
-static void
-dictionary(const uint8_t **p, const char *name, const char *const *values,
-           size_t n, const uint8_t *places, size_t rows)
-{
-    size_t i;
-
-    string(p, name);
-    string(p, "LowCardinality(String)");
-    number(p, 1);
-    number(p, 0x601);
-    number(p, n);
-    for (i = 0; i < n; i++) {
-        string(p, values[i]);
-    }
-    number(p, rows);
-    for (i = 0; i < rows; i++) {
-        byte(p, places[i]);
-        byte(p, 0);
-    }
 }
 
 /* Columns that a table may lack, read again by hand. */
@@ -416,17 +435,13 @@ more_columns(void **state)
         string(&p, "UInt8");
         assert_memory_equal(p, "\0\15\30\0\0\0\0", 7);
         p += 7;
-        string(&p, "event_name");
-        string(&p, "String");
-        string(&p, "");
-        string(&p, "");
-        string(&p, "e");
-        assert_memory_equal(p, "\0\0\0\0", 4);
-        p += 4;
-        dictionary(&p, "resource", resources, 3,
-                   (const uint8_t[]){0, 1, 0, 2, 2, 2, 0}, 7);
-        dictionary(&p, "scope", scopes, 2,
-                   (const uint8_t[]){0, 0, 0, 1, 1, 0, 0}, 7);
+        few(&p, "event_name", 1, (const char *[]){"e"}, 7,
+            (const uint8_t[]){0, 0, 1, 0, 0, 0, 0});
+        string(&p, "resource");
+        dictionary(&p, resources, 3, (const uint8_t[]){0, 1, 0, 2, 2, 2, 0}, 7,
+                   1);
+        string(&p, "scope");
+        dictionary(&p, scopes, 2, (const uint8_t[]){0, 0, 0, 1, 1, 0, 0}, 7, 1);
         assert_int_equal(p - out, len);
     }
     enc->close(e);
@@ -540,14 +555,36 @@ names(void **state)
     }
 }
 
+static int
+version_4(void **state)
+{
+    (void)state;
+    enc = &lb_native_encoder_4;
+
+    return 0;
+}
+
+static int
+version_5(void **state)
+{
+    (void)state;
+    enc = &lb_native_encoder;
+
+    return 0;
+}
+
+#define OF_BOTH(test)                                                          \
+    cmocka_unit_test_setup(test, version_4),                                   \
+        cmocka_unit_test_setup(test, version_5)
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_block),
-        cmocka_unit_test(ends),
-        cmocka_unit_test(bytes_of_a_version),
-        cmocka_unit_test(more_columns),
+        OF_BOTH(a_block),
+        OF_BOTH(ends),
+        OF_BOTH(bytes_of_a_version),
+        OF_BOTH(more_columns),
         cmocka_unit_test(types),
         cmocka_unit_test(names),
     };
