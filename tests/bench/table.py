@@ -2,17 +2,20 @@
 for INSERTs and for the merge after them, with the table of conf/clickhouse and
 with changes of it.
 
-    tests/bench/table.sh [--rows N] [--batches N] [--sorted] [CHANGE ...]
+    tests/bench/table.sh [--rows N] [--batches N] [--rounds N] [--sorted]
+                         [--strings] [CHANGE ...]
 
 The rows are those of tests/queries/logs.py: "web", a web server's log, and
 "mix", many services. They are sent as the flusher sends them: Native, as they
-came, LowCardinality as String, with the index of words left to merges; --sorted:
-by the table's key, LowCardinality as such.
+came, every column, LowCardinality as such, in blocks of 4,096 rows, with a token
+and with the index of words left to merges. --sorted: by the table's key;
+--strings: LowCardinality as String. Medians of the rounds, which take turns.
 """
 
 import argparse
 import pathlib
 import re
+import statistics
 import sys
 import tempfile
 import urllib.parse
@@ -29,10 +32,19 @@ from env.clickhouse import ClickHouse
 SCHEMA = ROOT / "conf/clickhouse/01-schema.sql"
 
 LOW = ["stream", "level", "service", "host", "broker"]
+BLOCK = 4096
+NUMBERS = {"trace": 1, "debug": 5, "info": 9, "notice": 10, "warn": 13,
+           "error": 17, "fatal": 21}
 AT_ONCE = "`words` built by the INSERT"
 TEXT = ("message TYPE text(tokenizer = splitByNonAlpha, "
         "preprocessor = lowerUTF8(message))")
 NAMES = [name.strip() for name in logs.COLUMNS.split(",")]
+MORE = {"span_id": "''", "trace_flags": "0::UInt8",
+        "severity_number": f"transform(level, {[*NUMBERS]}, "
+                           f"{[*NUMBERS.values()]}, 0)::UInt8",
+        **dict.fromkeys(["event_name", "resource", "scope"],
+                        "''::LowCardinality(String)")}
+COLUMNS = ", ".join([*NAMES, *MORE])
 
 
 def statement():
@@ -106,12 +118,14 @@ CHANGES = {
 }
 
 
-def body(server, kind, plain):
+def body(server, kind, by_key, strings):
     """The rows as an INSERT's body."""
-    low = "String" if plain else "LowCardinality(String)"
-    names = ", ".join(f"{c}::{low} AS {c}" if c in LOW else c for c in NAMES)
-    order = "" if plain else "ORDER BY stream, service, level, timestamp"
-    sql = f"SELECT {names} FROM (SELECT * FROM {kind} {order}) FORMAT Native"
+    low = "String" if strings else "LowCardinality(String)"
+    names = [f"{c}::{low} AS {c}" if c in LOW else c for c in NAMES]
+    names += [f"{value} AS {c}" for c, value in MORE.items()]
+    order = "ORDER BY stream, service, level, timestamp" if by_key else ""
+    sql = (f"SELECT {', '.join(names)} FROM (SELECT * FROM {kind} {order}) "
+           f"SETTINGS max_block_size = {BLOCK}, max_threads = 1 FORMAT Native")
     with urllib.request.urlopen(server.url, sql.encode(), timeout=300) as r:
         return r.read()
 
@@ -137,11 +151,12 @@ def measure(server, sql, bodies, rows, at_once=False):
     server.query(sql.replace("logbroker.logs", "logbroker.t"))
     server.query("SYSTEM STOP MERGES logbroker.t")
     before = resources.cpu(server)
-    for b in bodies:
-        query = f"INSERT INTO logbroker.t ({logs.COLUMNS}) FORMAT Native"
+    for n, b in enumerate(bodies):
+        query = f"INSERT INTO logbroker.t ({COLUMNS}) FORMAT Native"
         urllib.request.urlopen(
             f"{server.url}/?async_insert=0&max_insert_block_size=4000000&"
-            "min_insert_block_size_rows=4000000&"
+            "min_insert_block_size_rows=4000000&min_insert_block_size_bytes="
+            f"8589934592&insert_deduplication_token={n}&"
             f"exclude_materialize_skip_indexes_on_insert={later}&query="
             + urllib.parse.quote(query), b, timeout=300).read()
     inserted = resources.cpu(server) - before
@@ -155,17 +170,20 @@ def measure(server, sql, bodies, rows, at_once=False):
     return inserted, merged, *columns(server, "t")
 
 
-def batches(server, lines, kind, rows, count, plain=False):
+def batches(server, lines, kind, rows, count, by_key=False, strings=False):
     """(the INSERTs' bodies, bytes of an event as JSON)"""
     bodies = []
     raw = []
     each = rows // count
     for n in range(count):
         server.query(f"CREATE OR REPLACE TABLE default.{kind} ENGINE = Memory "
-                     f"AS {logs.rows(kind, lines, rows, n * each, each)}")
+                     f"AS {logs.rows(kind, lines, rows, n * each, each)} "
+                     f"SETTINGS max_block_size = {BLOCK}, max_threads = 1, "
+                     f"min_insert_block_size_rows = {BLOCK}, "
+                     "min_insert_block_size_bytes = 0")
         raw.append(float(server.query(
             f"SELECT avg(length({logs.RAW})) FROM default.{kind}")))
-        bodies.append(body(server, kind, plain))
+        bodies.append(body(server, kind, by_key, strings))
     server.query(f"DROP TABLE default.{kind} SYNC")
     return bodies, sum(raw) / count
 
@@ -174,7 +192,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--batches", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--sorted", action="store_true")
+    parser.add_argument("--strings", action="store_true")
     parser.add_argument("--kind", default="mix,web")
     parser.add_argument("changes", nargs="*")
     args = parser.parse_args()
@@ -185,16 +205,21 @@ def main():
             lines = logs.pieces(server)
             for kind in args.kind.split(","):
                 bodies, raw = batches(server, lines, kind, rows,
-                                      args.batches, not args.sorted)
+                                      args.batches, args.sorted,
+                                      args.strings)
                 print(f"\n{kind}: {rows} rows, {raw:.0f} bytes each as JSON, "
                       f"{sum(map(len, bodies)) / rows:.0f} as Native\n\n"
                       "| table | INSERT, CPU s per million rows | merge | "
                       "bytes a row | indexes | columns |\n"
                       "|---|---|---|---|---|---|", flush=True)
-                for name in args.changes or CHANGES:
-                    put, merge, each, indexes, all_of_it = measure(
-                        server, CHANGES[name](statement()), bodies, rows,
-                        name == AT_ONCE)
+                names = args.changes or [*CHANGES]
+                rounds = [{name: measure(server, CHANGES[name](statement()),
+                                         bodies, rows, name == AT_ONCE)
+                           for name in names} for _ in range(args.rounds)]
+                for name in names:
+                    put, merge = (statistics.median(r[name][i] for r in rounds)
+                                  for i in (0, 1))
+                    each, indexes, all_of_it = rounds[0][name][2:]
                     by_column = ", ".join(
                         f"{c} {b / rows:.1f}" for c, b in sorted(
                             each.items(), key=lambda x: -x[1])
