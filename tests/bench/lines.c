@@ -21,6 +21,7 @@
 
 #define CONNECTIONS_MAX 1024
 #define BODY_MAX (1024 * 1024)
+#define DIGITS 13 /* of COUNT */
 
 /* what waits in the kernel is small beside what a run sends */
 static const int send_buffer = 64 * 1024;
@@ -74,7 +75,7 @@ main(int argc, char **argv)
     file = argc == 6 ? fopen(argv[4], "rb") : NULL;
     if (body == NULL || file == NULL ||
         (length = fread(body, 1, BODY_MAX - 1, file)) == 0 ||
-        (count = strstr(body, argv[5])) == NULL) {
+        strlen(argv[5]) != DIGITS || (count = strstr(body, argv[5])) == NULL) {
         fputs("usage: bench_lines PORT CONNECTIONS SECONDS FILE COUNT\n",
               stderr);
         return 2;
@@ -90,7 +91,7 @@ main(int argc, char **argv)
         memcpy(conns[i].body, body, length);
     }
 
-    /* thirteen digits of it, as many as COUNT has */
+    /* as many digits as COUNT has */
     number = number * 1000000 % 10000000000000;
     begun = now();
     end = begun + atof(argv[3]);
@@ -100,6 +101,7 @@ main(int argc, char **argv)
 
         for (i = 0, busy = 0; i < n; i++) {
             if (fds[i].fd == -1 || (conns[i].written == 0 && now() >= end)) {
+                fds[i].events = 0;
                 continue;
             }
 
@@ -111,8 +113,8 @@ main(int argc, char **argv)
             if (conns[i].written == 0) {
                 char digits[24];
 
-                snprintf(digits, sizeof(digits), "%013llu", ++number);
-                memcpy(conns[i].body + place, digits, strlen(argv[5]));
+                snprintf(digits, sizeof(digits), "%0*llu", DIGITS, ++number);
+                memcpy(conns[i].body + place, digits, DIGITS);
             }
 
             sent = send(fds[i].fd, conns[i].body + conns[i].written,
