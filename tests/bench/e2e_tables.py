@@ -63,7 +63,7 @@ def performance(results, about):
     rounds = about["rounds"]
     many = "Medians of {} rounds" if rounds > 1 else "{} round"
     out = [f"{many.format(rounds)} of {about['seconds']} s (of logbroker's "
-           f"batches 2 s at most, as a ring takes 2 GB), {about['date']}, a "
+           f"batches 1 s, as a ring takes 1 GB), {about['date']}, a "
            f"load of {about['load']:.1f} before.", "",
            "| | " + " | ".join(["edge", "broker or agent", "flusher",
                                 "ClickHouse", "all", "answered events/s",
