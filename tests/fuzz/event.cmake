@@ -72,20 +72,23 @@ foreach(format bulk datadog datadog_text datadog_logplex
     endif()
 endforeach()
 
-# gRPC's frames.
-add_executable(replay_grpc
-               ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_grpc.c
-               ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)
-target_link_libraries(replay_grpc PRIVATE lb_format)
-add_test(NAME replay_grpc
-         COMMAND replay_grpc ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/grpc)
+# Frames: gRPC's, and those of many requests in one body.
+foreach(part grpc frames)
+    add_executable(replay_${part}
+                   ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${part}.c
+                   ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.c)
+    target_link_libraries(replay_${part} PRIVATE lb_format)
+    add_test(NAME replay_${part}
+             COMMAND replay_${part}
+                     ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${part})
 
-if(LB_FUZZ)
-    add_executable(fuzz_grpc ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_grpc.c
-                   ${CMAKE_SOURCE_DIR}/event/grpc.c)
-    target_compile_options(fuzz_grpc PRIVATE
-        -fsanitize=fuzzer,address,undefined
-        -fno-sanitize-recover=undefined)
-    target_link_options(fuzz_grpc PRIVATE
-        -fsanitize=fuzzer,address,undefined)
-endif()
+    if(LB_FUZZ)
+        add_executable(fuzz_${part} ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${part}.c
+                       ${CMAKE_SOURCE_DIR}/event/${part}.c)
+        target_compile_options(fuzz_${part} PRIVATE
+            -fsanitize=fuzzer,address,undefined
+            -fno-sanitize-recover=undefined)
+        target_link_options(fuzz_${part} PRIVATE
+            -fsanitize=fuzzer,address,undefined)
+    endif()
+endforeach()

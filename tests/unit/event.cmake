@@ -14,6 +14,7 @@ lb_unit_test(test_gelf SOURCES test_gelf.c LIBS lb_format)
 lb_unit_test(test_splunk SOURCES test_splunk.c LIBS lb_format)
 lb_unit_test(test_loki SOURCES test_loki.c LIBS lb_format)
 lb_unit_test(test_context SOURCES test_context.c LIBS lb_event)
+lb_unit_test(test_frames SOURCES test_frames.c LIBS lb_format)
 lb_unit_test(test_grpc SOURCES test_grpc.c LIBS lb_format)
 lb_unit_test(test_otlp SOURCES test_otlp.c LIBS lb_format)
 
