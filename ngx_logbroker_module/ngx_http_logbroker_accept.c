@@ -25,23 +25,54 @@
 #endif
 
 
+static ngx_uint_t ngx_http_logbroker_type(ngx_http_logbroker_ctx_t *ctx,
+    ngx_str_t *value);
 static ngx_uint_t ngx_http_logbroker_charset(u_char *p, u_char *last);
 static void ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx,
     ngx_uint_t several);
+static ngx_uint_t ngx_http_logbroker_stream_named(
+    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *uri, ngx_str_t *prefix);
+static ngx_uint_t ngx_http_logbroker_stream_allowed(
+    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *streams);
 
 
 ngx_uint_t
 ngx_http_logbroker_content_type(ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_table_elt_t  *h;
+
+    static ngx_str_t  none = ngx_null_string;
+
+    h = ctx->request->headers_in.content_type;
+
+    return ngx_http_logbroker_type(ctx, h ? &h->value : &none);
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_frame_type(ngx_http_logbroker_ctx_t *ctx)
+{
+    ngx_str_t  value;
+
+    value.data = (u_char *) ctx->frame->parts[LB_FRAME_TYPE].data;
+    value.len = ctx->frame->parts[LB_FRAME_TYPE].len;
+
+    return ngx_http_logbroker_type(ctx, &value);
+}
+
+
+static ngx_uint_t
+ngx_http_logbroker_type(ngx_http_logbroker_ctx_t *ctx, ngx_str_t *value)
 {
     u_char     *p, *last, *params;
     ngx_str_t   type;
 
     ngx_str_null(&type);
 
-    if (ctx->request->headers_in.content_type) {
+    if (value->len) {
 
-        p = ctx->request->headers_in.content_type->value.data;
-        last = p + ctx->request->headers_in.content_type->value.len;
+        p = value->data;
+        last = p + value->len;
 
         params = ngx_strlchr(p, last, ';');
 
@@ -224,7 +255,7 @@ ngx_http_logbroker_unknown_coding(ngx_http_logbroker_ctx_t *ctx,
 ngx_uint_t
 ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
 {
-    size_t                          n;
+    ngx_uint_t                      reason;
     ngx_http_request_t             *r;
     ngx_http_logbroker_loc_conf_t  *llcf;
 
@@ -234,32 +265,76 @@ ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx)
 
     if (llcf->stream == NULL && llcf->prefix.len) {
 
-        /* what follows the location's name; after a rewrite that has stayed
-         * in the location, all of it if it begins with another one */
+        reason = ngx_http_logbroker_stream_named(ctx, &r->uri, &llcf->prefix);
 
-        n = llcf->prefix.len;
-
-        if (r->uri.len < n
-            || ngx_memcmp(r->uri.data, llcf->prefix.data, n) != 0)
-        {
-            n = 0;
-        }
-
-        ctx->stream.data = r->uri.data + n;
-        ctx->stream.len = r->uri.len - n;
-
-        if (ctx->stream.len && (n == 0 || llcf->prefix.data[n - 1] != '/')) {
-
-            if (ctx->stream.data[0] != '/') {
-                return NGX_HTTP_LOGBROKER_STREAM;
-            }
-
-            ctx->stream.data++;
-            ctx->stream.len--;
+        if (reason) {
+            return reason;
         }
     }
 
     return ngx_http_logbroker_stream_set(ctx);
+}
+
+
+ngx_uint_t
+ngx_http_logbroker_frame_stream(ngx_http_logbroker_ctx_t *ctx,
+    ngx_str_t *prefix)
+{
+    ngx_str_t   uri, streams;
+    ngx_uint_t  reason;
+
+    uri.data = (u_char *) ctx->frame->parts[LB_FRAME_PATH].data;
+    uri.len = ctx->frame->parts[LB_FRAME_PATH].len;
+
+    streams.data = (u_char *) ctx->frame->parts[LB_FRAME_STREAMS].data;
+    streams.len = ctx->frame->parts[LB_FRAME_STREAMS].len;
+
+    if (uri.len < prefix->len
+        || ngx_memcmp(uri.data, prefix->data, prefix->len) != 0)
+    {
+        return NGX_HTTP_LOGBROKER_STREAM;
+    }
+
+    reason = ngx_http_logbroker_stream_named(ctx, &uri, prefix);
+
+    if (reason) {
+        return reason;
+    }
+
+    return ngx_http_logbroker_stream_allowed(ctx,
+                                             streams.len ? &streams : NULL);
+}
+
+
+/* What follows the location's name; after a rewrite that has stayed in the
+ * location, all of it if it begins with another one. */
+
+static ngx_uint_t
+ngx_http_logbroker_stream_named(ngx_http_logbroker_ctx_t *ctx, ngx_str_t *uri,
+    ngx_str_t *prefix)
+{
+    size_t  n;
+
+    n = prefix->len;
+
+    if (uri->len < n || ngx_memcmp(uri->data, prefix->data, n) != 0) {
+        n = 0;
+    }
+
+    ctx->stream.data = uri->data + n;
+    ctx->stream.len = uri->len - n;
+
+    if (ctx->stream.len && (n == 0 || prefix->data[n - 1] != '/')) {
+
+        if (ctx->stream.data[0] != '/') {
+            return NGX_HTTP_LOGBROKER_STREAM;
+        }
+
+        ctx->stream.data++;
+        ctx->stream.len--;
+    }
+
+    return 0;
 }
 
 
@@ -281,18 +356,26 @@ ngx_http_logbroker_stream_set(ngx_http_logbroker_ctx_t *ctx)
         return NGX_HTTP_LOGBROKER_NO_MEMORY;
     }
 
-    /* which of them its sender may write to is known at the edge */
-
     h = ngx_http_logbroker_header(ctx->request, &name, NULL);
 
-    if (h) {
-        ctx->streams = h->value;
+    return ngx_http_logbroker_stream_allowed(ctx, h ? &h->value : NULL);
+}
+
+
+/* Which streams its sender may write to is known at the edge; NULL: all. */
+
+static ngx_uint_t
+ngx_http_logbroker_stream_allowed(ngx_http_logbroker_ctx_t *ctx,
+    ngx_str_t *streams)
+{
+    if (streams) {
+        ctx->streams = *streams;
     }
 
-    if (ctx->stream.len == 0 && h) {
-        ctx->stream.data = h->value.data;
-        (void) lb_streams_next((char *) h->value.data,
-                               (char *) h->value.data + h->value.len,
+    if (ctx->stream.len == 0 && streams) {
+        ctx->stream.data = streams->data;
+        (void) lb_streams_next((char *) streams->data,
+                               (char *) streams->data + streams->len,
                                &ctx->stream.len);
 
     } else if (ctx->stream.len == 0) {
@@ -305,8 +388,9 @@ ngx_http_logbroker_stream_set(ngx_http_logbroker_ctx_t *ctx)
         return NGX_HTTP_LOGBROKER_STREAM;
     }
 
-    if (h && !lb_streams_have((char *) h->value.data, h->value.len,
-                              (char *) ctx->stream.data, ctx->stream.len))
+    if (streams && !lb_streams_have((char *) streams->data, streams->len,
+                                    (char *) ctx->stream.data,
+                                    ctx->stream.len))
     {
         ctx->stream.len = 0;
         return NGX_HTTP_LOGBROKER_STREAM_DENIED;

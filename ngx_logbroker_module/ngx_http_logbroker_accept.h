@@ -29,6 +29,12 @@ ngx_uint_t ngx_http_logbroker_content_type(ngx_http_logbroker_ctx_t *ctx);
 ngx_uint_t ngx_http_logbroker_content_encoding(ngx_http_logbroker_ctx_t *ctx);
 ngx_uint_t ngx_http_logbroker_stream(ngx_http_logbroker_ctx_t *ctx);
 
+/* The same of what one of many says, see gathered.h: its path begins with
+ * prefix. */
+ngx_uint_t ngx_http_logbroker_frame_type(ngx_http_logbroker_ctx_t *ctx);
+ngx_uint_t ngx_http_logbroker_frame_stream(ngx_http_logbroker_ctx_t *ctx,
+    ngx_str_t *prefix);
+
 /* ctx->stream is what logbroker_stream says, or what it is already, or
  * "default"; 0 or a reason. */
 ngx_uint_t ngx_http_logbroker_stream_set(ngx_http_logbroker_ctx_t *ctx);

@@ -34,6 +34,12 @@ ngx_http_logbroker_meta(ngx_http_logbroker_ctx_t *ctx, lb_meta_t *meta)
     meta->key_kind = ctx->digest ? LB_KEY_DIGEST : LB_KEY_GIVEN;
     meta->contexts = 0;
 
+    if (ctx->frame) {
+        meta->client = ctx->frame->parts[LB_FRAME_CLIENT].data;
+        meta->client_len = ctx->frame->parts[LB_FRAME_CLIENT].len;
+        return;
+    }
+
     ngx_http_logbroker_client(ctx->request->connection, meta);
 }
 

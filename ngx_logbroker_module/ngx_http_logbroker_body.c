@@ -36,14 +36,11 @@ static ngx_uint_t ngx_http_logbroker_body_join(ngx_http_logbroker_worker_t *w,
  */
 
 ngx_int_t
-ngx_http_logbroker_body_request(ngx_http_logbroker_ctx_t *ctx,
+ngx_http_logbroker_body_read(ngx_http_request_t *r,
     ngx_http_client_body_handler_pt handler)
 {
-    ngx_int_t            rc;
-    ngx_buf_t           *b, *header_in;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
+    ngx_int_t   rc;
+    ngx_buf_t  *b, *header_in;
 
     r->request_body_in_single_buf = 1;
 
@@ -59,13 +56,25 @@ ngx_http_logbroker_body_request(ngx_http_logbroker_ctx_t *ctx,
         r->header_in = b;
     }
 
-    ctx->requesting = 1;
-
     rc = ngx_http_read_client_request_body(r, handler);
 
-    ctx->requesting = 0;
-
     r->header_in = header_in;
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_logbroker_body_request(ngx_http_logbroker_ctx_t *ctx,
+    ngx_http_client_body_handler_pt handler)
+{
+    ngx_int_t  rc;
+
+    ctx->requesting = 1;
+
+    rc = ngx_http_logbroker_body_read(ctx->request, handler);
+
+    ctx->requesting = 0;
 
     return rc;
 }
@@ -113,6 +122,10 @@ ngx_uint_t
 ngx_http_logbroker_body_large(ngx_http_logbroker_ctx_t *ctx)
 {
     ngx_chain_t  *cl;
+
+    if (ctx->frame) {
+        return 0;
+    }
 
     if (ctx->len > (ctx->encoding ? NGX_HTTP_LOGBROKER_INLINE_PACKED
                                   : NGX_HTTP_LOGBROKER_INLINE))
@@ -175,24 +188,18 @@ ngx_http_logbroker_body_whole(ngx_http_logbroker_ctx_t *ctx)
 }
 
 
-/* 0 or a reason */
-
-static ngx_uint_t
-ngx_http_logbroker_body_join(ngx_http_logbroker_worker_t *w,
-    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body)
+ngx_uint_t
+ngx_http_logbroker_body_piece(ngx_http_request_t *r, ngx_str_t *body)
 {
-    u_char              *p, *last;
-    ngx_buf_t           *b;
-    ngx_chain_t         *cl;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
+    u_char       *last;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
 
     body->data = NULL;
     body->len = 0;
 
     if (r->request_body == NULL) {
-        return 0;
+        return 1;
     }
 
     /* buffers often are neighbours in the same memory */
@@ -202,6 +209,10 @@ ngx_http_logbroker_body_join(ngx_http_logbroker_worker_t *w,
     for (cl = r->request_body->bufs; cl; cl = cl->next) {
         b = cl->buf;
 
+        if (!ngx_buf_in_memory(b) && b->in_file) {
+            return 0;
+        }
+
         if (b->pos == b->last) {
             continue;
         }
@@ -210,14 +221,37 @@ ngx_http_logbroker_body_join(ngx_http_logbroker_worker_t *w,
             body->data = b->pos;
 
         } else if (b->pos != last) {
-            break;
+            return 0;
         }
 
         last = b->last;
     }
 
-    if (cl == NULL) {
-        body->len = last - body->data;
+    body->len = last - body->data;
+
+    return 1;
+}
+
+
+/* 0 or a reason */
+
+static ngx_uint_t
+ngx_http_logbroker_body_join(ngx_http_logbroker_worker_t *w,
+    ngx_http_logbroker_ctx_t *ctx, ngx_str_t *body)
+{
+    u_char              *p;
+    ngx_chain_t         *cl;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (ctx->frame) {
+        body->data = (u_char *) ctx->frame->parts[LB_FRAME_BODY].data;
+        body->len = ctx->len;
+        return 0;
+    }
+
+    if (ngx_http_logbroker_body_piece(r, body)) {
         return 0;
     }
 
@@ -446,7 +480,7 @@ ngx_http_logbroker_body_block(ngx_http_logbroker_ctx_t *ctx, u_char **end)
 
     *end = NULL;
 
-    if (rb == NULL || rb->buf == NULL || rb->bufs == NULL || rb->temp_file
+    if (ctx->frame || rb == NULL || rb->buf == NULL || rb->bufs == NULL || rb->temp_file
         || r != r->main || r->http_version > NGX_HTTP_VERSION_11
         || r->count != (ctx->requesting ? 2 : 1))
     {

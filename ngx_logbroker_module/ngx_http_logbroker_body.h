@@ -32,9 +32,17 @@ typedef struct {
 } ngx_http_logbroker_worker_body_t;
 
 
-/* Has nginx read the body; what a content handler returns. */
+/* Has nginx read the body, in one piece where it can be; what a content handler
+ * returns.  _request: of a request that has a ctx. */
+ngx_int_t ngx_http_logbroker_body_read(ngx_http_request_t *r,
+    ngx_http_client_body_handler_pt handler);
 ngx_int_t ngx_http_logbroker_body_request(ngx_http_logbroker_ctx_t *ctx,
     ngx_http_client_body_handler_pt handler);
+
+/* Is all of the body, as it was sent, in one piece of memory?  Then it is in
+ * *body. */
+ngx_uint_t ngx_http_logbroker_body_piece(ngx_http_request_t *r,
+    ngx_str_t *body);
 
 /* Is the body nothing for the event loop? */
 ngx_uint_t ngx_http_logbroker_body_large(ngx_http_logbroker_ctx_t *ctx);

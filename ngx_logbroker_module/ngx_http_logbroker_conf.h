@@ -51,6 +51,7 @@ typedef struct {
 
 
 typedef struct ngx_http_logbroker_access_s  ngx_http_logbroker_access_t;
+typedef struct ngx_http_logbroker_gather_s  ngx_http_logbroker_gather_t;
 
 
 typedef struct {
@@ -74,6 +75,7 @@ typedef struct {
     ngx_uint_t                       status;
 
     ngx_array_t                     *legs;          /* of logbroker_tails */
+    ngx_http_logbroker_gather_t     *gather;        /* NULL: off */
 
     ngx_http_logbroker_access_t     *access;        /* NULL: off */
     ngx_array_t                     *access_fields;

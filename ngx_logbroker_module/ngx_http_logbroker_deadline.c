@@ -31,6 +31,8 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_logbroker_deadline_handler(ngx_http_request_t *r);
+static ngx_http_logbroker_deadline_t *ngx_http_logbroker_deadline_find(
+    ngx_http_request_t *r);
 static void ngx_http_logbroker_deadline_look(ngx_event_t *ev);
 static void ngx_http_logbroker_deadline_cleanup(void *data);
 
@@ -69,10 +71,8 @@ ngx_http_logbroker_deadline_handler(ngx_http_request_t *r)
 
     /* a named location: the contexts of modules are gone, the time runs on */
 
-    for (cln = r->pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ngx_http_logbroker_deadline_cleanup) {
-            return NGX_DECLINED;
-        }
+    if (ngx_http_logbroker_deadline_find(r)) {
+        return NGX_DECLINED;
     }
 
     cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_logbroker_deadline_t));
@@ -95,6 +95,35 @@ ngx_http_logbroker_deadline_handler(ngx_http_request_t *r)
     ngx_add_timer(&dl->event, NGX_HTTP_LOGBROKER_DEADLINE_LOOK);
 
     return NGX_DECLINED;
+}
+
+
+static ngx_http_logbroker_deadline_t *
+ngx_http_logbroker_deadline_find(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_http_logbroker_deadline_cleanup) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_http_logbroker_deadline_begin(ngx_http_request_t *r)
+{
+    ngx_http_logbroker_deadline_t  *dl;
+
+    dl = ngx_http_logbroker_deadline_find(r);
+
+    if (dl) {
+        dl->asked = 1;
+        dl->begin = ngx_current_msec;
+    }
 }
 
 

@@ -15,6 +15,9 @@
 #include <ngx_http.h>
 
 
+/* The time begins now: the request waits, and asks a server later. */
+void ngx_http_logbroker_deadline_begin(ngx_http_request_t *r);
+
 /* After all directives: the handler of the phase. */
 ngx_int_t ngx_http_logbroker_deadline_init(ngx_conf_t *cf);
 

@@ -16,6 +16,8 @@
 #include "ngx_http_logbroker_deadline.h"
 #include "ngx_http_logbroker_dialect.h"
 #include "ngx_http_logbroker_digest.h"
+#include "ngx_http_logbroker_gather.h"
+#include "ngx_http_logbroker_gathered.h"
 #include "ngx_http_logbroker_keys.h"
 #include "ngx_http_logbroker_process.h"
 #include "ngx_http_logbroker_senders.h"
@@ -201,6 +203,20 @@ static ngx_command_t  ngx_http_logbroker_commands[] = {
       offsetof(ngx_http_logbroker_loc_conf_t, answer_within),
       NULL },
 
+    { ngx_string("logbroker_gather"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2,
+      ngx_http_logbroker_gather,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("logbroker_gathered"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_logbroker_gathered,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("logbroker_deduplicate"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -326,6 +342,7 @@ ngx_http_logbroker_init(ngx_conf_t *cf)
 {
     if (ngx_http_logbroker_cors_init(cf) != NGX_OK
         || ngx_http_logbroker_deadline_init(cf) != NGX_OK
+        || ngx_http_logbroker_gather_init(cf) != NGX_OK
         || ngx_http_logbroker_answers_init(cf) != NGX_OK
         || ngx_http_logbroker_senders_init(cf) != NGX_OK
         || ngx_http_logbroker_access_init(cf) != NGX_OK)
@@ -505,6 +522,7 @@ ngx_http_logbroker_create_loc_conf(ngx_conf_t *cf)
      *     conf->prefix = { 0, NULL };
      *     conf->status = NGX_HTTP_LOGBROKER_STATUS_ACCEPT;
      *     conf->legs = NULL;
+     *     conf->gather = NULL;
      *     conf->access_fields = NULL;
      *     conf->digest = 0;
      */
@@ -543,6 +561,7 @@ ngx_http_logbroker_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->prefix = prev->prefix;
         conf->status = prev->status;
         conf->legs = prev->legs;
+        conf->gather = prev->gather;
 
         if (clcf->lmt_excpt) {
             clcf->handler = conf->handler;

@@ -194,13 +194,16 @@ ngx_http_logbroker_body_handler(ngx_http_request_t *r)
 }
 
 
-/* Of a request: whatever it waits for goes on without it. */
-
 static void
 ngx_http_logbroker_cleanup(void *data)
 {
-    ngx_http_logbroker_ctx_t *ctx = data;
+    ngx_http_logbroker_forget(data);
+}
 
+
+void
+ngx_http_logbroker_forget(ngx_http_logbroker_ctx_t *ctx)
+{
     switch (ctx->state) {
 
     case NGX_HTTP_LOGBROKER_STAGED:

@@ -13,6 +13,7 @@
 
 #include "spool/lb_format.h"
 #include "event/format.h"
+#include "event/frames.h"
 
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_dialect.h"
@@ -50,6 +51,9 @@ struct ngx_http_logbroker_ctx_s {
     size_t                           len;           /* of the body as sent */
     u_char                           key[LB_KEY_LEN];
 
+    /* one of many that came as one: see gathered.h; else NULL */
+    const lb_frame_t                *frame;
+
     /* of the record */
     ngx_uint_t                       events;
     size_t                           bytes;
@@ -83,6 +87,9 @@ struct ngx_http_logbroker_ctx_s {
 
 /* The content handler. */
 ngx_int_t ngx_http_logbroker_handler(ngx_http_request_t *r);
+
+/* The client has gone: whatever the request waits for goes on without it. */
+void ngx_http_logbroker_forget(ngx_http_logbroker_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_LOGBROKER_REQUEST_H_INCLUDED_ */

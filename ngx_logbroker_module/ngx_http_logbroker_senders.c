@@ -613,3 +613,18 @@ ngx_http_logbroker_sender_variable(ngx_http_request_t *r,
 
     return NGX_OK;
 }
+
+
+void
+ngx_http_logbroker_senders_streams(ngx_http_request_t *r, ngx_str_t *streams)
+{
+    ngx_http_logbroker_visit_t  *visit;
+
+    ngx_str_null(streams);
+
+    visit = ngx_http_logbroker_senders_visit(r);
+
+    if (visit && visit->sender) {
+        *streams = visit->sender->streams;
+    }
+}

@@ -162,4 +162,9 @@ ngx_int_t ngx_http_logbroker_sender_variable(ngx_http_request_t *r,
 extern const ngx_str_t  ngx_http_logbroker_sender_reasons[];
 
 
+/* What its sender may write to, "": all. */
+void ngx_http_logbroker_senders_streams(ngx_http_request_t *r,
+    ngx_str_t *streams);
+
+
 #endif /* _NGX_HTTP_LOGBROKER_SENDERS_H_INCLUDED_ */

@@ -210,7 +210,7 @@ ngx_http_logbroker_stage(ngx_http_logbroker_worker_t *w,
         reason = ngx_http_logbroker_scan(w, ctx, &meta, &body, &payload);
     }
 
-    if (reason == NGX_HTTP_LOGBROKER_LARGE) {
+    if (reason == NGX_HTTP_LOGBROKER_LARGE && ctx->frame == NULL) {
         ngx_http_logbroker_large(w, ctx);
         return 0;
     }
