@@ -19,6 +19,16 @@ from env.nginx import Nginx
 from env.process import Process, wait_for
 
 
+# from any address, and whoever it is of
+GATHERED = """
+    location = /gathered {
+        client_body_buffer_size 256k;
+        client_max_body_size 256k;
+        logbroker_gathered /log;
+    }
+"""
+
+
 class Broker:
     """One broker node: nginx and flusher over one spool."""
 
@@ -28,9 +38,11 @@ class Broker:
                  user=None,
                  password=None, flusher=None, env=None):
         """env: more environment for nginx and flusher."""
+        gathered = "" if extra_location else GATHERED
         self.nginx = Nginx(
             directory, workers=workers, spool=f"size={size} rings={rings}",
-            location=extra_location, server=extra_server, access="off",
+            location=extra_location, server=gathered + extra_server,
+            access="off",
             env=env, http=f"""
     client_body_buffer_size 64k;
     client_max_body_size 32m;

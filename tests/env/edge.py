@@ -34,6 +34,9 @@ class Shipped(Nginx):
         assert status == 0, said
         self.start(ring=False)
 
+    def __enter__(self):
+        return self
+
     def text(self):
         text = render(self.kind, RUN=self.dir, TEMP=self.dir,
                       LOG=self.error_log, WORKERS=1,
