@@ -6,7 +6,10 @@
 void
 lb_low_reset(lb_low_t *low)
 {
-    low->block++;
+    if (++low->block == 0) { /* no slot may be older than that */
+        memset(low->slots, 0, sizeof(low->slots));
+        low->block = 1;
+    }
     low->n = 0;
     low->rows = 0;
     low->size = 1;

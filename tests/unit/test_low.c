@@ -280,6 +280,29 @@ blocks(void **state)
     }
 }
 
+/* The count of blocks begins anew, and finds none of the first. */
+static void
+counts_over(void **state)
+{
+    size_t i, n;
+    char text[16];
+
+    (void)state;
+
+    for (n = 0; n < 3; n++) {
+        for (i = 0; i < 50; i++) {
+            row(i, text,
+                (size_t)sprintf(text, "%c%zu", n == 1 ? 'w' : 'v',
+                                n == 0 ? 49 - i : i));
+        }
+        if (n < 2) {
+            low.block = n == 0 ? 0 : UINT32_MAX;
+        }
+        block(50, 0);
+        assert_int_equal(check(50), 51);
+    }
+}
+
 /* Several rows at once, behind some that have nothing. */
 static void
 at_once(void **state)
@@ -314,7 +337,7 @@ main(void)
         cmocka_unit_test(few),     cmocka_unit_test(places),
         cmocka_unit_test(counted), cmocka_unit_test(alike),
         cmocka_unit_test(many),    cmocka_unit_test(blocks),
-        cmocka_unit_test(at_once),
+        cmocka_unit_test(at_once), cmocka_unit_test(counts_over),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
 
