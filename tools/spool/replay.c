@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "event/lines.h"
 #include "output.h"
@@ -21,6 +22,10 @@
 
 /* records are written together up to this many bytes */
 #define GROUP_BYTES (4u << 20)
+
+/* looks for a free ring, and microseconds between them */
+#define CLAIM_TRIES 10
+#define CLAIM_PAUSE_US 50000
 
 typedef struct {
     lb_spool_t *spool;
@@ -58,12 +63,12 @@ write_out(replay_t *r)
     return 0;
 }
 
-/* A free ring other than the source, which would overwrite itself; a new one
- * if there is none. */
+/* A free ring other than the source, which would overwrite itself.  Is there
+ * one? */
 static int
-claim(replay_t *r, const lb_ring_info_t *source, int tried[LB_SLOTS_MAX])
+claim_free(replay_t *r, const lb_ring_info_t *source, int tried[LB_SLOTS_MAX])
 {
-    int i, n, slot;
+    int i, n;
     uint32_t slots[LB_SLOTS_MAX];
 
     n = lb_spool_slots(r->spool, slots, &r->err);
@@ -73,8 +78,27 @@ claim(replay_t *r, const lb_ring_info_t *source, int tried[LB_SLOTS_MAX])
         if (slots[i] == source->slot || tried[slots[i]]) {
             continue;
         }
-        tried[slots[i]] = 1;
         if (lb_writer_claim_slot(r->spool, slots[i], &r->writer, NULL) == 0) {
+            tried[slots[i]] = 1;
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+/* A free ring, or a new one.  A worker that looks at its spare ring has it for a
+ * moment. */
+static int
+claim(replay_t *r, const lb_ring_info_t *source, int tried[LB_SLOTS_MAX])
+{
+    int n, slot;
+
+    for (n = 0; n < CLAIM_TRIES; n++) {
+        if (n > 0) {
+            (void)usleep(CLAIM_PAUSE_US);
+        }
+        if (claim_free(r, source, tried)) {
             return 0;
         }
     }
