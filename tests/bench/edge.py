@@ -75,7 +75,9 @@ def way(directory, brokers, without):
             return
         edge = stack.enter_context(Edge(
             directory / "edge", [b.port for b in made],
-            replace=[(without, "")] if without else []))
+            # one client alone is not to send so much
+            replace=[("rate=20000r/s", "rate=1000000r/s"),
+                     *([(without, "")] if without else [])]))
         yield edge.port, wait_for(edge.workers, what="a worker"), made
 
 

@@ -165,7 +165,10 @@ class Logbroker(Way):
         self.edge = None
         self.port = self.nodes[0][0].port
         if self.edges:
-            self.edge = Edge(self.dir / "edge", [b.port for b, *_ in self.nodes])
+            self.edge = Edge(
+                self.dir / "edge", [b.port for b, *_ in self.nodes],
+                # one client alone is not to send so much
+                replace=[("rate=20000r/s", "rate=1000000r/s")])
             self.port = self.edge.port
         self.filled()
 
