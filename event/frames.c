@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "event/wire.h"
+
 #define HEADER 12
 
 static void
@@ -12,18 +14,6 @@ put_little(uint8_t *p, size_t value, unsigned n)
     for (; n > 0; n--, value >>= 8) {
         *p++ = (uint8_t)value;
     }
-}
-
-static size_t
-little(const uint8_t *p, unsigned n)
-{
-    size_t value = 0;
-
-    while (n-- > 0) {
-        value = value << 8 | p[n];
-    }
-
-    return value;
 }
 
 static int
@@ -105,11 +95,11 @@ lb_frames_next(const uint8_t **p, const uint8_t *data, size_t len,
         return -1;
     }
 
-    parts[LB_FRAME_BODY].len = little(at, 4);
-    parts[LB_FRAME_PATH].len = little(at + 4, 2);
-    parts[LB_FRAME_TYPE].len = little(at + 6, 2);
-    parts[LB_FRAME_STREAMS].len = little(at + 8, 2);
-    parts[LB_FRAME_CLIENT].len = little(at + 10, 2);
+    parts[LB_FRAME_BODY].len = (size_t)lb_wire_little(at, 4);
+    parts[LB_FRAME_PATH].len = (size_t)lb_wire_little(at + 4, 2);
+    parts[LB_FRAME_TYPE].len = (size_t)lb_wire_little(at + 6, 2);
+    parts[LB_FRAME_STREAMS].len = (size_t)lb_wire_little(at + 8, 2);
+    parts[LB_FRAME_CLIENT].len = (size_t)lb_wire_little(at + 10, 2);
 
     if (lb_frame_size(frame) == 0 || lb_frame_size(frame) > left) {
         return -1;
