@@ -18,15 +18,7 @@
 #include <strings.h>
 #include <zlib.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(true_, words)                                                    \
-    do {                                                                       \
-        if (!(true_)) {                                                        \
-            fprintf(stderr, "fuzz_codings: %s\n", words);                      \
-            abort();                                                           \
-        }                                                                      \
-    } while (0)
+#include "tests/fuzz/check.h"
 
 /* What decode.c wants of nginx itself. */
 

@@ -9,28 +9,7 @@
 #include "event/json.h"
 #include "event/lines.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(true_, words)                                                    \
-    do {                                                                       \
-        if (!(true_)) {                                                        \
-            fprintf(stderr, "fuzz_format: %s\n", words);                       \
-            abort();                                                           \
-        }                                                                      \
-    } while (0)
-
-/* Memory of exactly size bytes, so that a sanitizer sees the one behind. */
-static uint8_t *
-exactly(size_t size)
-{
-    uint8_t *p = malloc(size > 0 ? size : 1);
-
-    CHECK(p != NULL, "no memory");
-    return p;
-}
+#include "tests/fuzz/check.h"
 
 static void
 check_lines(const uint8_t *out, const lb_scan_result_t *res)

@@ -5,29 +5,9 @@
 
 #include "event/frames.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(true_, words)                                                    \
-    do {                                                                       \
-        if (!(true_)) {                                                        \
-            fprintf(stderr, "fuzz_frames: %s\n", words);                       \
-            abort();                                                           \
-        }                                                                      \
-    } while (0)
-
-/* Memory of exactly size bytes, so that a sanitizer sees the one behind. */
-static uint8_t *
-exactly(size_t size)
-{
-    uint8_t *p = malloc(size > 0 ? size : 1);
-
-    CHECK(p != NULL, "no memory");
-    return p;
-}
+#include "tests/fuzz/check.h"
 
 /* Of a frame that was read: its bytes, which begin at `at`. */
 static size_t

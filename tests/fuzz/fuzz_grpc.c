@@ -6,29 +6,9 @@
 
 #include "event/grpc.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(true_, words)                                                    \
-    do {                                                                       \
-        if (!(true_)) {                                                        \
-            fprintf(stderr, "fuzz_grpc: %s\n", words);                         \
-            abort();                                                           \
-        }                                                                      \
-    } while (0)
-
-/* Memory of exactly size bytes, so that a sanitizer sees the one behind. */
-static uint8_t *
-exactly(size_t size)
-{
-    uint8_t *p = malloc(size > 0 ? size : 1);
-
-    CHECK(p != NULL, "no memory");
-    return p;
-}
+#include "tests/fuzz/check.h"
 
 static void
 check_frame(const uint8_t *body, size_t len, size_t max)
