@@ -270,8 +270,5 @@ ngx_http_logbroker_cors_preflight(ngx_http_request_t *r, char *methods)
         return rc;
     }
 
-    r->headers_out.status = NGX_HTTP_NO_CONTENT;
-    r->header_only = 1;
-
-    return ngx_http_send_header(r);
+    return ngx_http_logbroker_send_nothing(r);
 }

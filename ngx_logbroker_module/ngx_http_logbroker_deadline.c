@@ -14,6 +14,7 @@
 
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_mem.h"
 #include "ngx_http_logbroker_deadline.h"
 
 
@@ -101,15 +102,8 @@ ngx_http_logbroker_deadline_handler(ngx_http_request_t *r)
 static ngx_http_logbroker_deadline_t *
 ngx_http_logbroker_deadline_find(ngx_http_request_t *r)
 {
-    ngx_pool_cleanup_t  *cln;
-
-    for (cln = r->pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ngx_http_logbroker_deadline_cleanup) {
-            return cln->data;
-        }
-    }
-
-    return NULL;
+    return ngx_http_logbroker_mem_of(r->pool,
+                                     ngx_http_logbroker_deadline_cleanup);
 }
 
 
@@ -130,7 +124,6 @@ ngx_http_logbroker_deadline_begin(ngx_http_request_t *r)
 static void
 ngx_http_logbroker_deadline_look(ngx_event_t *ev)
 {
-    ngx_event_t                    *rev;
     ngx_http_request_t             *r;
     ngx_http_upstream_t            *u;
     ngx_http_logbroker_deadline_t  *dl;
@@ -156,7 +149,16 @@ ngx_http_logbroker_deadline_look(ngx_event_t *ev)
         return;
     }
 
-    /* the request may end in here, and the timer with it */
+    /* and the timer with it */
+
+    ngx_http_logbroker_deadline_end(u);
+}
+
+
+void
+ngx_http_logbroker_deadline_end(ngx_http_upstream_t *u)
+{
+    ngx_event_t  *rev;
 
     rev = u->peer.connection->read;
 

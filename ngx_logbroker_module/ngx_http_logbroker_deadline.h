@@ -18,6 +18,10 @@
 /* The time begins now: the request waits, and asks a server later. */
 void ngx_http_logbroker_deadline_begin(ngx_http_request_t *r);
 
+/* The server that is asked has timed out, as if proxy_read_timeout had passed: it
+ * has a connection.  The request may end in here. */
+void ngx_http_logbroker_deadline_end(ngx_http_upstream_t *u);
+
 /* After all directives: the handler of the phase. */
 ngx_int_t ngx_http_logbroker_deadline_init(ngx_conf_t *cf);
 

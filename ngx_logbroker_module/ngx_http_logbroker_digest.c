@@ -26,6 +26,7 @@
 #include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_body.h"
 #include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_mem.h"
 #include "ngx_http_logbroker_digest.h"
 
 
@@ -149,15 +150,7 @@ ngx_http_logbroker_digest_given(ngx_http_request_t *r)
 static ngx_http_logbroker_hash_t *
 ngx_http_logbroker_hash(ngx_http_request_t *r)
 {
-    ngx_pool_cleanup_t  *cln;
-
-    for (cln = r->pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ngx_http_logbroker_hash_cleanup) {
-            return cln->data;
-        }
-    }
-
-    return NULL;
+    return ngx_http_logbroker_mem_of(r->pool, ngx_http_logbroker_hash_cleanup);
 }
 
 

@@ -22,6 +22,7 @@
 #include "ngx_http_logbroker_headers.h"
 #include "ngx_http_logbroker_peers.h"
 #include "ngx_http_logbroker_senders.h"
+#include "ngx_http_logbroker_mem.h"
 #include "ngx_http_logbroker_gather.h"
 
 
@@ -165,15 +166,8 @@ ngx_http_logbroker_gather_handler(ngx_http_request_t *r)
 static ngx_http_logbroker_gather_one_t *
 ngx_http_logbroker_gather_find(ngx_http_request_t *r)
 {
-    ngx_pool_cleanup_t  *cln;
-
-    for (cln = r->pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ngx_http_logbroker_gather_cleanup) {
-            return cln->data;
-        }
-    }
-
-    return NULL;
+    return ngx_http_logbroker_mem_of(r->pool,
+                                     ngx_http_logbroker_gather_cleanup);
 }
 
 

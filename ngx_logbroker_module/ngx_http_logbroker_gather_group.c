@@ -13,7 +13,9 @@
 
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_conf.h"
+#include "ngx_http_logbroker_deadline.h"
 #include "ngx_http_logbroker_gathered.h"
+#include "ngx_http_logbroker_headers.h"
 #include "ngx_http_logbroker_peers.h"
 #include "ngx_http_logbroker_gather_group.h"
 
@@ -268,7 +270,6 @@ ngx_http_logbroker_gather_join(ngx_http_logbroker_gather_group_t *group,
 static void
 ngx_http_logbroker_gather_late(ngx_event_t *ev)
 {
-    ngx_event_t                        *rev;
     ngx_http_upstream_t                *u;
     ngx_http_logbroker_gather_group_t  *group;
 
@@ -283,10 +284,7 @@ ngx_http_logbroker_gather_late(ngx_event_t *ev)
     /* for the next one, if another is asked */
     ngx_add_timer(ev, NGX_HTTP_LOGBROKER_GATHER_LOOK);
 
-    rev = u->peer.connection->read;
-
-    rev->timedout = 1;
-    rev->handler(rev);
+    ngx_http_logbroker_deadline_end(u);
 }
 
 
@@ -509,10 +507,7 @@ ngx_http_logbroker_gather_tell(ngx_http_logbroker_gather_one_t *one,
     if (answer == NGX_HTTP_LOGBROKER_GATHERED_STORED) {
         c->log->action = "sending response to client";
 
-        r->headers_out.status = NGX_HTTP_NO_CONTENT;
-        r->header_only = 1;
-
-        rc = ngx_http_send_header(r);
+        rc = ngx_http_logbroker_send_nothing(r);
 
     } else {
         rc = answer == NGX_HTTP_LOGBROKER_GATHERED_SILENCE

@@ -51,8 +51,7 @@ struct ngx_http_logbroker_gathered_s {
     u_char                          *answers;       /* n, and a zero */
     ngx_http_logbroker_one_t        *ones;
     ngx_event_t                      late;
-    unsigned                         beginning:1;
-    unsigned                         waited:1;
+    unsigned                         waited:1;      /* all were begun */
 };
 
 
@@ -108,10 +107,7 @@ ngx_http_logbroker_gathered_handler(ngx_http_request_t *r)
     }
 
     if (!ngx_http_logbroker_gathered_fits(r)) {
-
-        rc = ngx_http_discard_request_body(r);
-
-        return rc == NGX_OK ? NGX_HTTP_NOT_FOUND : rc;
+        return NGX_HTTP_NOT_FOUND;
     }
 
     if (r->method != NGX_HTTP_POST) {
@@ -179,8 +175,6 @@ ngx_http_logbroker_gathered_body(ngx_http_request_t *r)
 
     r->connection->log->action = "storing events";
 
-    all->beginning = 1;
-
     for (i = 0; i < all->n; i++) {
 
         reason = ngx_http_logbroker_gathered_one(&all->ones[i].ctx);
@@ -189,8 +183,6 @@ ngx_http_logbroker_gathered_body(ngx_http_request_t *r)
             ngx_http_logbroker_gathered_done(&all->ones[i].ctx, reason);
         }
     }
-
-    all->beginning = 0;
 
     if (all->left == 0) {
         /* and its memory is gone */
@@ -334,7 +326,7 @@ ngx_http_logbroker_gathered_done(ngx_http_logbroker_ctx_t *ctx,
     all->answers[one - all->ones] = answer;
     all->left--;
 
-    if (all->left == 0 && !all->beginning) {
+    if (all->left == 0 && all->waited) {
         ngx_http_logbroker_gathered_answer(all);
     }
 }
@@ -402,10 +394,7 @@ ngx_http_logbroker_gathered_answer(ngx_http_logbroker_gathered_t *all)
                                        (char *) all->answers);
 
     if (rc == NGX_OK) {
-        r->headers_out.status = NGX_HTTP_NO_CONTENT;
-        r->header_only = 1;
-
-        rc = ngx_http_send_header(r);
+        rc = ngx_http_logbroker_send_nothing(r);
     }
 
     ngx_http_finalize_request(r, rc);

@@ -150,6 +150,16 @@ ngx_http_logbroker_add_header(ngx_http_request_t *r, char *name, char *value)
 
 
 ngx_int_t
+ngx_http_logbroker_send_nothing(ngx_http_request_t *r)
+{
+    r->headers_out.status = NGX_HTTP_NO_CONTENT;
+    r->header_only = 1;
+
+    return ngx_http_send_header(r);
+}
+
+
+ngx_int_t
 ngx_http_logbroker_send(ngx_http_request_t *r, ngx_uint_t status, char *type,
     ngx_buf_t *b)
 {

@@ -37,6 +37,9 @@ ngx_uint_t ngx_http_logbroker_answered(ngx_http_request_t *r);
 ngx_int_t ngx_http_logbroker_add_header(ngx_http_request_t *r, char *name,
     char *value);
 
+/* Sends 204; what a content handler returns. */
+ngx_int_t ngx_http_logbroker_send_nothing(ngx_http_request_t *r);
+
 /* Sends a whole answer; type is its media type, zero-terminated and static;
  * b lies in memory of the request or is static.  What a content handler
  * returns. */

@@ -140,10 +140,7 @@ ngx_http_logbroker_log_success(ngx_http_logbroker_ctx_t *ctx)
     }
 
     if (llcf->success == NGX_HTTP_NO_CONTENT) {
-        r->headers_out.status = NGX_HTTP_NO_CONTENT;
-        r->header_only = 1;
-
-        return ngx_http_send_header(r);
+        return ngx_http_logbroker_send_nothing(r);
     }
 
     b = ngx_calloc_buf(r->pool);

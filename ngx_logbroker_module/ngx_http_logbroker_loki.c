@@ -159,14 +159,7 @@ ngx_http_logbroker_loki_stream(ngx_http_logbroker_ctx_t *ctx)
 static ngx_int_t
 ngx_http_logbroker_loki_success(ngx_http_logbroker_ctx_t *ctx)
 {
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-
-    r->headers_out.status = NGX_HTTP_NO_CONTENT;
-    r->header_only = 1;
-
-    return ngx_http_send_header(r);
+    return ngx_http_logbroker_send_nothing(ctx->request);
 }
 
 

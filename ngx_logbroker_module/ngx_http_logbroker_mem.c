@@ -65,3 +65,18 @@ ngx_http_logbroker_mem_free(ngx_http_logbroker_mem_t *mem)
     mem->len = 0;
     mem->size = 0;
 }
+
+
+void *
+ngx_http_logbroker_mem_of(ngx_pool_t *pool, ngx_pool_cleanup_pt handler)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == handler) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
+}

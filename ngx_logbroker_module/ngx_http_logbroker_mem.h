@@ -29,5 +29,9 @@ void ngx_http_logbroker_mem_swap(ngx_http_logbroker_mem_t *a,
 void ngx_http_logbroker_mem_trim(ngx_http_logbroker_mem_t *mem, size_t size);
 void ngx_http_logbroker_mem_free(ngx_http_logbroker_mem_t *mem);
 
+/* The data of the pool's cleanup that has this handler, or NULL.  Of a request's
+ * pool: what lives through redirects, unlike the context of a module. */
+void *ngx_http_logbroker_mem_of(ngx_pool_t *pool, ngx_pool_cleanup_pt handler);
+
 
 #endif /* _NGX_HTTP_LOGBROKER_MEM_H_INCLUDED_ */

@@ -14,6 +14,8 @@ static ngx_http_upstream_rr_peers_t *ngx_http_logbroker_peers(
     ngx_http_upstream_srv_conf_t *upstream);
 static ngx_http_upstream_rr_peer_t *ngx_http_logbroker_peer(
     ngx_http_upstream_rr_peers_t *peers, ngx_str_t *name);
+static ngx_uint_t ngx_http_logbroker_peer_failed(
+    ngx_http_upstream_rr_peer_t *peer);
 
 
 void
@@ -43,7 +45,7 @@ ngx_http_logbroker_peers_took(ngx_http_upstream_srv_conf_t *upstream,
     for (peer = taken ? peers->peer : NULL; peer; peer = peer->next) {
 
         if (peer->down
-            || (peer->max_fails && peer->fails >= peer->max_fails
+            || (ngx_http_logbroker_peer_failed(peer)
                 && now - peer->checked <= peer->fail_timeout))
         {
             continue;
@@ -109,7 +111,7 @@ ngx_http_logbroker_peers_doubt(ngx_http_upstream_srv_conf_t *upstream)
 
     for (peer = peers->peer; peer; peer = peer->next) {
 
-        if (!peer->down && peer->max_fails && peer->fails >= peer->max_fails
+        if (!peer->down && ngx_http_logbroker_peer_failed(peer)
             && now - peer->checked > peer->fail_timeout)
         {
             doubt = 1;
@@ -151,4 +153,13 @@ ngx_http_logbroker_peer(ngx_http_upstream_rr_peers_t *peers, ngx_str_t *name)
     }
 
     return NULL;
+}
+
+
+/* As often as it may. */
+
+static ngx_uint_t
+ngx_http_logbroker_peer_failed(ngx_http_upstream_rr_peer_t *peer)
+{
+    return peer->max_fails && peer->fails >= peer->max_fails;
 }

@@ -13,6 +13,7 @@
 #include "ngx_http_logbroker_module.h"
 #include "ngx_http_logbroker_conf.h"
 #include "ngx_http_logbroker_headers.h"
+#include "ngx_http_logbroker_mem.h"
 #include "ngx_http_logbroker_senders.h"
 
 
@@ -429,15 +430,8 @@ ngx_http_logbroker_senders_visit(ngx_http_request_t *r)
 static ngx_http_logbroker_visit_t *
 ngx_http_logbroker_senders_visited(ngx_http_request_t *r)
 {
-    ngx_pool_cleanup_t  *cln;
-
-    for (cln = r->main->pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ngx_http_logbroker_senders_cleanup) {
-            return cln->data;
-        }
-    }
-
-    return NULL;
+    return ngx_http_logbroker_mem_of(r->main->pool,
+                                     ngx_http_logbroker_senders_cleanup);
 }
 
 
