@@ -8,11 +8,9 @@ import errno
 import http.client
 import json
 import os
-import pathlib
 import random
 import signal
 import socket
-import threading
 import time
 
 import pytest
@@ -23,7 +21,7 @@ from env.edge import REFUSAL, Edge, Script, ShippedBroker, stored
 from env.http import post
 from env.nginx import Nginx
 from env.oracle import Oracle
-from env.process import free_port, wait_for
+from env.process import state, wait_for
 
 SEED = int(os.environ.get("LB_SEED", "20261127"))
 
@@ -42,11 +40,6 @@ def answer(sock):
     response = http.client.HTTPResponse(sock)
     response.begin()
     return response.status, dict(response.getheaders()), response.read()
-
-
-def state(pid):
-    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    return stat.rpartition(")")[2].split()[0]
 
 
 class Held:

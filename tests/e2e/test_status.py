@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -19,7 +18,7 @@ from env.door import Door
 from env.edge import Edge, ShippedBroker
 from env.http import BROWSER, PROMETHEUS, get, metrics, post
 from env.nginx import Nginx
-from env.process import wait_for
+from env.process import state, wait_for
 
 
 def test_formats(tmp_path):
@@ -269,8 +268,7 @@ def test_frozen_flusher(cluster):
     pid = broker.flusher.pid
     os.kill(pid, signal.SIGSTOP)
     try:
-        wait_for(lambda: pathlib.Path(f"/proc/{pid}/stat").read_text()
-                 .rpartition(")")[2].split()[0] == "T", what="a stop")
+        wait_for(lambda: state(pid) == "T", what="a stop")
         for n in range(20):
             post(broker.port, '{"frozen":%d}' % n)
         age = broker.status()["flusher_state_age_seconds"]

@@ -18,7 +18,7 @@ import subprocess
 
 from env.build import NGINX, module, preloads, sanitizers
 from env.http import Answer
-from env.process import (Daemon, alive, children, free_port, threads_of,
+from env.process import (Daemon, alive, children, free_port, state, threads_of,
                          wait_for)
 
 
@@ -234,9 +234,7 @@ class Nginx:
         """Master and workers at once, as when the container is killed."""
         # a master that runs may fork another worker meanwhile
         os.kill(self.process.pid, signal.SIGSTOP)
-        stat = pathlib.Path(f"/proc/{self.process.pid}/stat")
-        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] in "TZ",
-                 what="nginx to stop")
+        wait_for(lambda: state(self.process.pid) in "TZ", what="nginx to stop")
         pids = [self.process.pid, *self.workers()]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):

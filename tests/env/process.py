@@ -45,13 +45,18 @@ def wait_for(condition, timeout=60, what="condition", every=0.01):
         time.sleep(every)
 
 
+def state(pid):
+    """A letter, as ps shows it."""
+    text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    return text.rpartition(")")[2].split()[0]
+
+
 def alive(pid):
     """Running, not merely waiting for its parent to notice that it ended."""
     try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        return state(pid) != "Z"
     except OSError:
         return False
-    return text.rpartition(")")[2].split()[0] != "Z"
 
 
 def threads_of(pid):
