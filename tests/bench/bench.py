@@ -120,14 +120,15 @@ def pinned(cpus, command):
     return ["taskset", "-c", ",".join(map(str, cpus)), *command]
 
 
+def cpu_parts(pids):
+    """Seconds of processes with all their threads: the user's, the kernel's."""
+    stats = [pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+             .split() for pid in pids]
+    return [sum(int(s[i]) for s in stats) / TICK for i in (11, 12)]
+
+
 def cpu_seconds(pids):
-    """User and system time of processes with all their threads."""
-    ticks = 0
-    for pid in pids:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
-        fields = stat.rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICK
+    return sum(cpu_parts(pids))
 
 
 def children(pid):

@@ -22,16 +22,12 @@ import statistics
 import subprocess
 import tempfile
 
+from bench import cpu_parts
 from env.build import BUILD
 from env.edge import Edge, ShippedBroker
 from env.process import wait_for
+from ways import COUNT, HERE, lines
 
-HERE = pathlib.Path(__file__).resolve().parent
-TICK = os.sysconf("SC_CLK_TCK")
-COUNT = "1000000000000"  # what counts in a body, once
-EVENT = {"time": "2026-05-17T10:05:07.123Z", "level": "info", "service": "web",
-         "host": "web-3", "message": f"{COUNT} GET /images/logo.png HTTP/1.1 "
-         "200 5138 Mozilla/5.0 (X11; Linux x86_64)"}
 GATHER = "logbroker_gather /gathered $gather;"
 
 # brokers; what the edge is without, None: there is no edge
@@ -42,13 +38,6 @@ WAYS = {
     "the edge, two brokers": (2, ""),
     "the same two, one by one": (2, GATHER),
 }
-
-
-def times(pids):
-    """Seconds of the user and of the kernel."""
-    fields = [pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
-              .split() for pid in pids]
-    return [sum(int(f[i]) for f in fields) / TICK for i in (11, 12)]
 
 
 def counted(brokers):
@@ -85,16 +74,16 @@ def measure(name, args):
     with tempfile.TemporaryDirectory() as d, \
             way(pathlib.Path(d), *WAYS[name]) as (port, edge, brokers):
         body = pathlib.Path(d) / "body"
-        body.write_text(json.dumps(EVENT, separators=(",", ":")))
+        body.write_bytes(lines([COUNT]))
         theirs = [w for b in brokers for w in b.workers()]
-        before = counted(brokers), times(edge), times(theirs)
+        before = counted(brokers), cpu_parts(edge), cpu_parts(theirs)
         out = subprocess.run(
             ["wrk", "-t", "1", "-c", str(args.connections), "-d",
              f"{args.seconds}s", "-s", HERE / "load.lua",
              f"http://127.0.0.1:{port}/log"],
             env={**os.environ, "BENCH_BODY": str(body), "BENCH_COUNT": COUNT},
             capture_output=True, text=True, check=True)
-        after = counted(brokers), times(edge), times(theirs)
+        after = counted(brokers), cpu_parts(edge), cpu_parts(theirs)
     done = json.loads(re.search(r"^BENCH (.*)$", out.stdout, re.M)[1])
     assert not done["bad"] and not done["broken"], (name, done)
     n = done["requests"]
